@@ -1,0 +1,1 @@
+//! Runs a node's tasks: session with the dispatcher, worker, reporter, task database.

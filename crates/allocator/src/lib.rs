@@ -1,0 +1,1 @@
+//! Gives services and tasks their networks, addresses and ports.

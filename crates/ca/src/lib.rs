@@ -1,0 +1,1 @@
+//! Certificates, join tokens, key files and TLS settings of a cluster.

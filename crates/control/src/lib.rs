@@ -1,0 +1,1 @@
+//! The services an operator calls: Control, Watch, Resource and Health.

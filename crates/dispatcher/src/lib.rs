@@ -1,0 +1,1 @@
+//! Sessions, heartbeats and assignments: how the leader talks to agents.

@@ -1,0 +1,1 @@
+//! Runs tasks as plain processes of the machine.

@@ -1,0 +1,1 @@
+//! The seam between an agent and what runs its tasks.

@@ -1,0 +1,1 @@
+//! The certificate authority as a service of the leader.

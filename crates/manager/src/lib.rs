@@ -1,0 +1,1 @@
+//! The leader term and the services that every manager serves.

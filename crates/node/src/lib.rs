@@ -1,0 +1,1 @@
+//! The thin composition: identity, join, renewal, manager and agent side by side.

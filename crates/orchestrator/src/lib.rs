@@ -1,0 +1,1 @@
+//! Turns services into tasks and keeps them as the specification says.

@@ -1,0 +1,1 @@
+//! openraft behind the `Proposer` seam: log on disk, transport, membership, snapshots.

@@ -1,0 +1,1 @@
+//! Decides which node runs which task.

@@ -1,0 +1,1 @@
+//! The replicated object store: tables, transactions, watches, and the `Proposer` seam.

@@ -1,0 +1,1 @@
+//! Cluster orchestration for your own service: the front door of the toolkit.

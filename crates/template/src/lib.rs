@@ -1,0 +1,1 @@
+//! Expands the placeholders that a task specification may hold.

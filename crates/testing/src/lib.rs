@@ -1,0 +1,1 @@
+//! Builders and loopback clusters for tests.
