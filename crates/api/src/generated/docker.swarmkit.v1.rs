@@ -964,6 +964,7 @@ pub mod acceptance_policy {
     /// Nested message and enum types in `RoleAdmissionPolicy`.
     pub mod role_admission_policy {
         #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        #[prost(skip_debug)]
         pub struct Secret {
             #[prost(bytes = "bytes", tag = "1")]
             pub data: ::prost::bytes::Bytes,
@@ -1023,6 +1024,7 @@ pub mod external_ca {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct CaConfig {
     #[prost(message, optional, tag = "1")]
     pub node_cert_expiry: ::core::option::Option<::prost_types::Duration>,
@@ -1098,6 +1100,7 @@ pub struct Placement {
     pub max_replicas: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct JoinTokens {
     #[prost(string, tag = "1")]
     pub worker: ::prost::alloc::string::String,
@@ -1105,6 +1108,7 @@ pub struct JoinTokens {
     pub manager: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct RootCa {
     #[prost(bytes = "bytes", tag = "1")]
     pub ca_key: ::prost::bytes::Bytes,
@@ -1133,6 +1137,7 @@ pub struct Certificate {
     pub cn: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct EncryptionKey {
     #[prost(string, tag = "1")]
     pub subsystem: ::prost::alloc::string::String,
@@ -1145,17 +1150,8 @@ pub struct EncryptionKey {
 }
 /// Nested message and enum types in `EncryptionKey`.
 pub mod encryption_key {
-    #[derive(
-        Clone,
-        Copy,
-        Debug,
-        PartialEq,
-        Eq,
-        Hash,
-        PartialOrd,
-        Ord,
-        ::prost::Enumeration
-    )]
+    #[derive(Debug)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum Algorithm {
         Aes128Gcm = 0,
@@ -1260,6 +1256,7 @@ pub struct HealthConfig {
     pub start_interval: ::core::option::Option<::prost_types::Duration>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct MaybeEncryptedRecord {
     #[prost(enumeration = "maybe_encrypted_record::Algorithm", tag = "1")]
     pub algorithm: i32,
@@ -1270,17 +1267,8 @@ pub struct MaybeEncryptedRecord {
 }
 /// Nested message and enum types in `MaybeEncryptedRecord`.
 pub mod maybe_encrypted_record {
-    #[derive(
-        Clone,
-        Copy,
-        Debug,
-        PartialEq,
-        Eq,
-        Hash,
-        PartialOrd,
-        Ord,
-        ::prost::Enumeration
-    )]
+    #[derive(Debug)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum Algorithm {
         None = 0,
@@ -1311,6 +1299,7 @@ pub mod maybe_encrypted_record {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct RootRotation {
     #[prost(bytes = "bytes", tag = "1")]
     pub ca_cert: ::prost::bytes::Bytes,
@@ -2166,6 +2155,7 @@ pub struct ContainerSpec {
 /// Nested message and enum types in `ContainerSpec`.
 pub mod container_spec {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
     pub struct PullOptions {
         #[prost(string, tag = "64")]
         pub registry_auth: ::prost::alloc::string::String,
@@ -2322,6 +2312,7 @@ pub struct ClusterSpec {
     pub encryption_config: ::core::option::Option<EncryptionConfig>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct SecretSpec {
     #[prost(message, optional, tag = "1")]
     pub annotations: ::core::option::Option<Annotations>,
@@ -2415,6 +2406,7 @@ pub struct NodeCertificateStatusResponse {
     pub certificate: ::core::option::Option<Certificate>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct IssueNodeCertificateRequest {
     #[deprecated]
     #[prost(enumeration = "NodeRole", tag = "1")]
@@ -2443,6 +2435,7 @@ pub struct GetRootCaCertificateResponse {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetUnlockKeyRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct GetUnlockKeyResponse {
     #[prost(bytes = "bytes", tag = "1")]
     pub unlock_key: ::prost::bytes::Bytes,
