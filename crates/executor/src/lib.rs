@@ -1,1 +1,52 @@
 //! The seam between an agent and what runs its tasks.
+//!
+//! An [`Executor`] describes what a node can run and makes one [`Controller`] for each task that the node is assigned;
+//! the agent drives the controller through prepare, start, wait, shutdown and remove. Whoever wants swarm tasks to be
+//! something new (processes, containers, functions, virtual machines) implements these two traits and proves it with
+//! the [`conformance`] suite. [`InertExecutor`] is the trivial implementation: its tasks exist and do nothing.
+//!
+//! This crate knows no runtime, no network and no task state machine: which call comes next is the agent's business.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use swarmkit_api::{Task, TaskId, wire};
+//! use swarmkit_executor::{Assignment, Controller, Executor, InertExecutor};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), swarmkit_executor::ExecError> {
+//! let executor = InertExecutor::new();
+//! let task = Arc::new(Task::new(TaskId::from("6nkkxmkwpoxpolyy4gkrcgyqv"), wire::TaskSpec::default()));
+//! let controller = executor.controller(Assignment::new(task)).await?;
+//! controller.prepare().await?;
+//! controller.start().await?;
+//! controller.shutdown().await?;
+//! assert!(controller.wait().await.is_err(), "it was told to stop, so it did not end by itself");
+//! controller.remove().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Invariants
+//!
+//! - Every operation of a controller may be repeated, and may be dropped half way and called again.
+//! - What a task is and whether it runs is decided by the machine, not by the controller's memory: a new controller
+//!   for a running task finds it running. So an agent that was killed neither loses a task nor starts it twice.
+//! - An error says what the agent can do about it ([`ExecError`]); its text is for people.
+
+mod assignment;
+pub mod conformance;
+mod dynamic;
+mod error;
+mod inert;
+mod logs;
+mod seam;
+mod workload;
+
+pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies, Payload};
+pub use dynamic::{DynController, DynExecutor};
+pub use error::{Cause, ExecError};
+pub use inert::{Behaviour, Ending, InertController, InertExecutor, Machine};
+pub use logs::{LogOptions, LogRecord, LogSource, LogStart, LogStream};
+pub use seam::{Controller, Executor, RuntimeStatus};
+pub use workload::{
+    DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, Workload, container_spec, platform, stop_grace,
+};

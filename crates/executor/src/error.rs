@@ -1,0 +1,89 @@
+//! What went wrong with a task, told by what the agent can do about it.
+
+/// Whatever is behind an error: a text or an error of the layer below.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an operation on a task did not do what it should.
+///
+/// An operation that was dropped half way is no error: it is called again when it is needed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// It may work if tried again later; nothing has been lost. The task keeps its state.
+    #[error("{0}")]
+    Temporary(#[source] Cause),
+    /// This node cannot run this task, now or later. The task ends as REJECTED if it was never started, else as FAILED.
+    #[error("{0}")]
+    Rejected(#[source] Cause),
+    /// The task ended by itself, and not well. It ends as FAILED with this code.
+    #[error("task: non-zero exit ({code}){}", reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Exited {
+        /// The exit code; 128 + n after the signal n.
+        code: i32,
+        /// What is known beyond the code, such as "killed by SIGKILL: out of memory".
+        reason: Option<String>,
+    },
+    /// It broke while starting or running, in another way than by its exit code: unhealthy, lost, not startable. The
+    /// task ends as REJECTED if it was never started, else as FAILED.
+    #[error("{0}")]
+    Failed(#[source] Cause),
+    /// This executor does not have that ability. The agent does without.
+    #[error("this executor does not offer {0}")]
+    Unsupported(&'static str),
+    /// The controller was closed before: a mistake of the caller.
+    #[error("controller closed")]
+    Closed,
+}
+
+impl ExecError {
+    /// See [`ExecError::Temporary`].
+    pub fn temporary(cause: impl Into<Cause>) -> Self {
+        Self::Temporary(cause.into())
+    }
+
+    /// See [`ExecError::Rejected`].
+    pub fn rejected(cause: impl Into<Cause>) -> Self {
+        Self::Rejected(cause.into())
+    }
+
+    /// See [`ExecError::Failed`].
+    pub fn failed(cause: impl Into<Cause>) -> Self {
+        Self::Failed(cause.into())
+    }
+
+    /// Ended with `code`, and nothing more is known.
+    #[must_use]
+    pub fn exited(code: i32) -> Self {
+        Self::Exited { code, reason: None }
+    }
+
+    /// Whether the same operation may succeed when it is tried again later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Temporary(_))
+    }
+
+    /// The code that the task ended with, if it did.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Exited { code, .. } => Some(*code),
+            Self::Temporary(_) | Self::Rejected(_) | Self::Failed(_) | Self::Unsupported(_) | Self::Closed => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_exit_is_the_one_that_clients_know() {
+        assert_eq!(ExecError::exited(3).to_string(), "task: non-zero exit (3)");
+        let killed = ExecError::Exited { code: 137, reason: Some("killed by SIGKILL".into()) };
+        assert_eq!(killed.to_string(), "task: non-zero exit (137): killed by SIGKILL");
+        assert_eq!(killed.exit_code(), Some(137));
+        assert_eq!(ExecError::failed("unhealthy").to_string(), "unhealthy");
+        assert!(ExecError::temporary("no memory left").is_temporary());
+    }
+}
