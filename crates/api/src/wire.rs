@@ -15,3 +15,4 @@ mod generated {
 
 pub use generated::docker::swarmkit::v1::*;
 pub use generated::raftpb;
+pub use generated::swarmkit;

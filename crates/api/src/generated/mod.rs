@@ -9,6 +9,13 @@ pub mod docker {
 pub mod raftpb {
     include!("raftpb.rs");
 }
+pub mod swarmkit {
+    pub mod raft {
+        pub mod v1 {
+            include!("swarmkit.raft.v1.rs");
+        }
+    }
+}
 mod redact {
     include!("redact.rs");
 }

@@ -135,3 +135,20 @@ impl fmt::Debug for super::raftpb::Snapshot {
             .finish()
     }
 }
+
+impl fmt::Debug for super::swarmkit::raft::v1::Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("version", &self.version)
+            .field("payload", &length(&self.payload))
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::swarmkit::raft::v1::SnapshotChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotChunk")
+            .field("data", &length(&self.data))
+            .finish()
+    }
+}
