@@ -1,0 +1,231 @@
+//! Certificates and keys in a node's state directory.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use swarmkit_runtime::Env;
+use zeroize::Zeroizing;
+
+use crate::{
+    certificate::NodeCertificate,
+    error::Error,
+    key::KeyPair,
+    key_file::{self, KeyFile, KeyHeaders},
+    root::RootCa,
+};
+
+const DIRECTORY: &str = "certificates";
+const ROOT_CERTIFICATE: &str = "swarm-root-ca.crt";
+const ROOT_KEY: &str = "swarm-root-ca.key";
+const NODE_CERTIFICATE: &str = "swarm-node.crt";
+const NODE_KEY: &str = "swarm-node.key";
+/// Where a new certificate waits until its key is in place.
+const NODE_CERTIFICATE_NEXT: &str = ".swarm-node.crt";
+
+const PUBLIC: u32 = 0o644;
+const PRIVATE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// The `certificates` directory of one node. File names, modes and order of writing are upstream's.
+///
+/// A certificate and its key cannot be replaced in one step, so the new certificate is first written beside the old
+/// one, then the key replaces the old key, then the certificate is renamed. A node that was cut off in between finds
+/// the matching one of the two certificates when it reads.
+///
+/// All methods block on the disk for some milliseconds. Call them from a thread that may.
+#[derive(Clone, Debug)]
+pub struct KeyStore {
+    directory: PathBuf,
+}
+
+impl KeyStore {
+    /// The key files below a state directory. Nothing is read or made yet.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self { directory: state_dir.join(DIRECTORY) }
+    }
+
+    /// Reads the trust roots, and their key where an old version left it on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLocalRoot`] when there are none, otherwise what is wrong with them.
+    pub fn load_root(&self, env: &Env) -> Result<RootCa, Error> {
+        let bundle = self.read(ROOT_CERTIFICATE)?.ok_or(Error::NoLocalRoot)?;
+        let root = RootCa::from_pem(&bundle, env.now())?;
+        match self.read(ROOT_KEY)? {
+            Some(key) => root.with_key(KeyPair::from_pem(&key)?, env),
+            None => Ok(root),
+        }
+    }
+
+    /// Writes the trust roots. Their key is never written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_root(&self, root: &RootCa) -> Result<(), Error> {
+        self.write(ROOT_CERTIFICATE, root.bundle().as_bytes(), PUBLIC)
+    }
+
+    /// Reads the node's certificate and key, after repairing what a cut-off write left behind.
+    ///
+    /// Says nothing about trust or time: see [`NodeCertificate::verify`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLocalCertificate`] when either file is missing, [`Error::Locked`] when the key is encrypted,
+    /// [`Error::KeyMismatch`] when the two do not belong together.
+    pub fn load_node(&self) -> Result<NodeCertificate, Error> {
+        let key = Arc::new(self.key_file()?.key);
+        let found = self.node_with(NODE_CERTIFICATE, &key);
+        let Err(problem) = found else { return found };
+        let Ok(node) = self.node_with(NODE_CERTIFICATE_NEXT, &key) else {
+            self.remove(NODE_CERTIFICATE_NEXT)?;
+            return Err(problem);
+        };
+        self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)?;
+        Ok(node)
+    }
+
+    /// Writes the node's certificate and key. Headers of the key file stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], or [`Error::Locked`] when the present key file is encrypted: its headers could not be kept.
+    pub fn save_node(&self, node: &NodeCertificate) -> Result<(), Error> {
+        let headers = match self.key_file() {
+            Ok(file) => file.headers,
+            // An unreadable key is about to be replaced; a locked one holds what only the unlock key can open.
+            Err(Error::NoLocalCertificate { .. } | Error::MalformedKey) => KeyHeaders::new(),
+            Err(other) => return Err(other),
+        };
+        let key = key_file::encode(node.key(), &headers)?;
+        self.write(NODE_CERTIFICATE_NEXT, node.chain_pem().as_bytes(), PUBLIC)?;
+        self.write(NODE_KEY, key.as_bytes(), PRIVATE)?;
+        self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)
+    }
+
+    /// Forgets the node's certificate and key, headers included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn remove_node(&self) -> Result<(), Error> {
+        [NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE, NODE_KEY].into_iter().try_for_each(|name| self.remove(name))
+    }
+
+    /// The headers of the node's key file.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::load_node`].
+    pub fn headers(&self) -> Result<KeyHeaders, Error> {
+        Ok(self.key_file()?.headers)
+    }
+
+    /// Changes the headers of the node's key file. The key stays; a failed write changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::load_node`].
+    pub fn update_headers(&self, change: impl FnOnce(&mut KeyHeaders)) -> Result<(), Error> {
+        let mut file = self.key_file()?;
+        change(&mut file.headers);
+        let text = key_file::encode(&file.key, &file.headers)?;
+        self.write(NODE_KEY, text.as_bytes(), PRIVATE)
+    }
+
+    fn key_file(&self) -> Result<KeyFile, Error> {
+        let text = Zeroizing::new(self.read(NODE_KEY)?.ok_or_else(|| self.missing(NODE_KEY))?);
+        self.close_to_others(NODE_KEY);
+        KeyFile::parse(&text)
+    }
+
+    fn node_with(&self, name: &str, key: &Arc<KeyPair>) -> Result<NodeCertificate, Error> {
+        let chain = self.read(name)?.ok_or_else(|| self.missing(name))?;
+        NodeCertificate::new(&chain, key.clone())
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::NoLocalCertificate { path: self.path(name) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Takes away what group and others may do with a private file. Whoever gave it to them may have read it, so it is
+    /// told, and does not stop the node.
+    fn close_to_others(&self, name: &str) {
+        let path = self.path(name);
+        let open = fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+        if open {
+            let closed = fs::set_permissions(&path, Permissions::from_mode(PRIVATE)).is_ok();
+            tracing::warn!(path = %path.display(), closed, "private key was open to other users of this machine");
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<String>, Error> {
+        let path = self.path(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Io { action: "read", path, source }),
+        }
+    }
+
+    /// Replaces a file at once and for good: after a crash it holds either all of the old or all of the new.
+    fn write(&self, name: &str, contents: &[u8], mode: u32) -> Result<(), Error> {
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { action, path, source }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(&self.directory)
+            .map_err(failed("create", &self.directory))?;
+        let temporary = self.path(&format!(".tmp-{name}"));
+        let written = (|| {
+            remove_if_there(&temporary)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+            // The mode above is reduced by the umask, this one is not.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.write_all(contents)?;
+            file.sync_all()
+        })();
+        if let Err(source) = written {
+            let _ = fs::remove_file(&temporary);
+            return Err(failed("write", &temporary)(source));
+        }
+        self.rename(&format!(".tmp-{name}"), name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let path = self.path(to);
+        fs::rename(self.path(from), &path)
+            .and_then(|()| File::open(&self.directory)?.sync_all())
+            .map_err(|source| Error::Io { action: "replace", path, source })
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.path(name);
+        remove_if_there(&path).map_err(|source| Error::Io { action: "remove", path, source })
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

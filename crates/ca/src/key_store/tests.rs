@@ -1,0 +1,167 @@
+//! Key files as they are found after good and bad days.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::testing::{env, fixture, manager, member, root, worker};
+
+struct Disk {
+    directory: TempDir,
+    store: KeyStore,
+}
+
+fn disk() -> Disk {
+    let directory = tempfile::tempdir().unwrap();
+    let store = KeyStore::new(directory.path());
+    Disk { directory, store }
+}
+
+impl Disk {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("certificates").join(name)
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o777
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path().join("certificates")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn an_empty_directory_has_neither_root_nor_node() {
+    let disk = disk();
+    let error = disk.store.load_root(&env()).unwrap_err();
+    assert_eq!(error.to_string(), "local root CA certificate does not exist");
+    assert!(matches!(disk.store.load_node(), Err(Error::NoLocalCertificate { .. })));
+}
+
+#[test]
+fn a_root_reads_back_without_its_key_and_anyone_may_read_it() {
+    let (disk, root) = (disk(), root());
+    disk.store.save_root(&root).unwrap();
+    let read = disk.store.load_root(&env()).unwrap();
+    assert_eq!(read.digest(), root.digest());
+    assert!(!read.can_sign());
+    assert_eq!(disk.mode(ROOT_CERTIFICATE), 0o644);
+    assert_eq!(disk.names(), [ROOT_CERTIFICATE]);
+}
+
+#[test]
+fn a_root_key_of_old_versions_is_read_where_it_fits() {
+    let (disk, root) = (disk(), root());
+    disk.store.save_root(&root).unwrap();
+    fs::write(disk.path(ROOT_KEY), &*root.signing_key().unwrap().to_pem()).unwrap();
+    assert!(disk.store.load_root(&env()).unwrap().can_sign());
+    fs::write(disk.path(ROOT_KEY), fixture!("p256-sec1.key")).unwrap();
+    assert!(matches!(disk.store.load_root(&env()), Err(Error::KeyMismatch)));
+    fs::write(disk.path(ROOT_KEY), "garbage").unwrap();
+    assert_eq!(disk.store.load_root(&env()).unwrap_err().to_string(), "malformed private key");
+}
+
+#[test]
+fn a_node_reads_back_and_its_key_is_its_own() {
+    let disk = disk();
+    let node = member(&root(), &worker());
+    disk.store.save_node(&node).unwrap();
+    let read = disk.store.load_node().unwrap();
+    assert_eq!(read.chain_pem(), node.chain_pem());
+    assert_eq!(read.key().public_key(), node.key().public_key());
+    assert_eq!((disk.mode(NODE_CERTIFICATE), disk.mode(NODE_KEY)), (0o644, 0o600));
+    assert_eq!(disk.names(), [NODE_CERTIFICATE, NODE_KEY]);
+    let text = fs::read_to_string(disk.path(NODE_KEY)).unwrap();
+    assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\nkek-version: 0\n\n"), "{text}");
+}
+
+#[test]
+fn a_renewal_keeps_the_headers_of_the_key_file() {
+    let (disk, root) = (disk(), root());
+    disk.store.save_node(&member(&root, &worker())).unwrap();
+    disk.store.update_headers(|headers| drop(headers.insert("raft-dek".into(), "c2VjcmV0".into()))).unwrap();
+    let renewed = member(&root, &manager());
+    disk.store.save_node(&renewed).unwrap();
+    assert_eq!(disk.store.headers().unwrap()["raft-dek"], "c2VjcmV0");
+    assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
+    assert_eq!(disk.mode(NODE_KEY), 0o600);
+}
+
+#[test]
+fn a_write_cut_off_before_the_key_leaves_the_old_pair() {
+    let (disk, root) = (disk(), root());
+    let (old, new) = (member(&root, &worker()), member(&root, &manager()));
+    disk.store.save_node(&old).unwrap();
+    fs::write(disk.path(NODE_CERTIFICATE_NEXT), new.chain_pem()).unwrap();
+    assert_eq!(disk.store.load_node().unwrap().identity(), &worker());
+}
+
+#[test]
+fn a_write_cut_off_after_the_key_is_completed() {
+    let (disk, root) = (disk(), root());
+    let (old, new) = (member(&root, &worker()), member(&root, &manager()));
+    disk.store.save_node(&new).unwrap();
+    fs::rename(disk.path(NODE_CERTIFICATE), disk.path(NODE_CERTIFICATE_NEXT)).unwrap();
+    fs::write(disk.path(NODE_CERTIFICATE), old.chain_pem()).unwrap();
+    assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
+    assert_eq!(disk.names(), [NODE_CERTIFICATE, NODE_KEY]);
+    assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
+}
+
+#[test]
+fn a_certificate_that_waits_and_does_not_fit_either_is_removed() {
+    let (disk, root) = (disk(), root());
+    disk.store.save_node(&member(&root, &worker())).unwrap();
+    let stranger = member(&root, &manager()).chain_pem();
+    fs::write(disk.path(NODE_CERTIFICATE), &stranger).unwrap();
+    fs::write(disk.path(NODE_CERTIFICATE_NEXT), &stranger).unwrap();
+    assert!(matches!(disk.store.load_node(), Err(Error::KeyMismatch)));
+    assert_eq!(disk.names(), [NODE_CERTIFICATE, NODE_KEY]);
+}
+
+#[test]
+fn garbage_on_disk_is_refused_and_can_be_replaced() {
+    let (disk, root) = (disk(), root());
+    let node = member(&root, &worker());
+    disk.store.save_node(&node).unwrap();
+    fs::write(disk.path(NODE_CERTIFICATE), "garbage").unwrap();
+    assert!(disk.store.load_node().is_err());
+    fs::write(disk.path(NODE_KEY), "garbage").unwrap();
+    assert!(matches!(disk.store.load_node(), Err(Error::MalformedKey)));
+    disk.store.save_node(&node).unwrap();
+    assert!(disk.store.load_node().is_ok());
+}
+
+#[test]
+fn a_locked_key_is_named_and_never_overwritten() {
+    let (disk, root) = (disk(), root());
+    let node = member(&root, &worker());
+    disk.store.save_node(&node).unwrap();
+    fs::write(disk.path(NODE_KEY), fixture!("p256-encrypted.key")).unwrap();
+    let error = disk.store.load_node().unwrap_err();
+    assert_eq!(error.to_string(), "node is locked, and needs a valid unlock key");
+    assert!(matches!(disk.store.save_node(&node), Err(Error::Locked)));
+    assert_eq!(fs::read_to_string(disk.path(NODE_KEY)).unwrap(), fixture!("p256-encrypted.key"));
+}
+
+#[test]
+fn a_key_that_others_may_read_is_closed_to_them() {
+    let disk = disk();
+    disk.store.save_node(&member(&root(), &worker())).unwrap();
+    fs::set_permissions(disk.path(NODE_KEY), Permissions::from_mode(0o644)).unwrap();
+    disk.store.load_node().unwrap();
+    assert_eq!(disk.mode(NODE_KEY), 0o600);
+}
+
+#[test]
+fn removing_a_node_leaves_its_root() {
+    let (disk, root) = (disk(), root());
+    disk.store.save_root(&root).unwrap();
+    disk.store.save_node(&member(&root, &worker())).unwrap();
+    disk.store.remove_node().unwrap();
+    assert_eq!(disk.names(), [ROOT_CERTIFICATE]);
+    disk.store.remove_node().unwrap();
+}

@@ -1,0 +1,300 @@
+//! The root CA: what a cluster trusts, and, where its key is known, what signs.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration, time::SystemTime};
+
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose};
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
+use swarmkit_runtime::Env;
+
+use crate::{
+    certificate::{issuer_info, parse},
+    chain::{Expiry, check_algorithm, check_time, signs, verify_chain},
+    error::Error,
+    identity::{SWARM_CA, common_name},
+    issue::{self, MINUTE},
+    key::{KeyPair, KeySource},
+    pem_text,
+};
+
+/// How long a self-made root lasts: 20 years of 365 days, as upstream.
+pub const ROOT_VALIDITY: Duration = Duration::from_secs(630_720_000);
+
+/// How far back a self-made root begins, for clocks that are behind. As upstream.
+const ROOT_BACKDATE: Duration = Duration::from_secs(5 * 60);
+
+/// The SHA-256 digest of a root bundle's text, byte for byte. Join tokens pin it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RootDigest([u8; 32]);
+
+/// Trust roots, checked, with the signer if there is one. Clones share it.
+#[derive(Clone)]
+pub struct RootCa(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    bundle: String,
+    roots: Vec<CertificateDer<'static>>,
+    intermediates: Intermediates,
+    signer: Option<Arc<Signer>>,
+}
+
+/// What every issued leaf is followed by.
+#[derive(Clone, Default)]
+struct Intermediates {
+    text: String,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+/// The certificate that issues, and its key.
+pub(crate) struct Signer {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+// === impl RootDigest ===
+
+impl RootDigest {
+    /// The digest of a bundle, which is not normalized first.
+    #[must_use]
+    pub fn of(bundle: &[u8]) -> Self {
+        Self(Sha256::digest(bundle).into())
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The digest as lower-case hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// `sha256:` and 64 hexadecimal digits, as the wire carries it.
+impl fmt::Display for RootDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.to_hex())
+    }
+}
+
+impl fmt::Debug for RootDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for RootDigest {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let malformed = || Error::malformed("digest", "expected sha256: and 64 hexadecimal digits");
+        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64).ok_or_else(malformed)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            let pair = str::from_utf8(pair).map_err(|_| malformed())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| malformed())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+// === impl RootCa ===
+
+impl RootCa {
+    /// Makes a root of its own, with its key.
+    ///
+    /// # Errors
+    ///
+    /// When `keys` has none to give, or the key cannot sign.
+    pub fn create(keys: &dyn KeySource, env: &Env) -> Result<Self, Error> {
+        let key = keys.generate()?;
+        let mut params = CertificateParams::default();
+        let not_before = issue::to_the_minute(env.now()) - ROOT_BACKDATE;
+        params.not_before = not_before.into();
+        params.not_after = (not_before + ROOT_VALIDITY).into();
+        params.serial_number = Some(issue::serial(env));
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, SWARM_CA);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).map_err(Error::crypto)?;
+        let bundle = pem_text::encode_certificates([certificate.der()]);
+        Self::from_pem(&bundle, env.now())?.with_key(key, env)
+    }
+
+    /// Reads a bundle of trust roots (PEM).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRoots`] for an empty one; otherwise the first root that is signed in an unaccepted way, not signed
+    /// by itself, or out of time.
+    pub fn from_pem(bundle: &str, now: SystemTime) -> Result<Self, Error> {
+        let roots = pem_text::certificates(bundle)?;
+        if roots.is_empty() {
+            return Err(Error::NoRoots);
+        }
+        for (index, der) in roots.iter().enumerate() {
+            let root = parse(der)?;
+            check_algorithm(&root)?;
+            check_time(&root, index + 1, Expiry::Enforced, now)?;
+            if !root.is_ca() || !signs(&root, &root) {
+                return Err(Error::NotSelfSigned { subject: common_name(&root) });
+            }
+        }
+        let inner = Inner { bundle: bundle.to_owned(), roots, intermediates: Intermediates::default(), signer: None };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Reads a remote bundle of trust roots, and checks first that it is the pinned one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FingerprintMismatch`], or as [`RootCa::from_pem`].
+    pub fn from_pinned_pem(bundle: &str, pin: RootDigest, now: SystemTime) -> Result<Self, Error> {
+        if RootDigest::of(bundle.as_bytes()) != pin {
+            return Err(Error::FingerprintMismatch { expected: pin.to_hex() });
+        }
+        Self::from_pem(bundle, now)
+    }
+
+    /// Sets the intermediates (PEM) that follow every issued leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidIntermediates`] when they do not chain to these roots.
+    pub fn with_intermediates(self, text: &str, now: SystemTime) -> Result<Self, Error> {
+        let invalid = |error| Error::InvalidIntermediates(Box::new(error));
+        let chain = pem_text::certificates(text).map_err(invalid)?;
+        verify_chain(&self, &chain, Expiry::Enforced, now).map_err(invalid)?;
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.intermediates = Intermediates { text: text.to_owned(), chain };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Lets the first root of the bundle sign.
+    ///
+    /// # Errors
+    ///
+    /// As [`RootCa::with_signer`].
+    pub fn with_key(self, key: KeyPair, env: &Env) -> Result<Self, Error> {
+        let certificate = pem_text::encode_certificates([&self.0.roots[0]]);
+        self.with_signer(&certificate, key, env)
+    }
+
+    /// Sets the certificate (PEM) that signs, which may be a root or an intermediate, and its key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownAuthority`] when it does not chain to these roots, [`Error::KeyMismatch`] when the key is
+    /// another's, [`Error::UnusableSigner`] when what it issues would not be accepted by those who trust the roots.
+    pub fn with_signer(self, certificate_pem: &str, key: KeyPair, env: &Env) -> Result<Self, Error> {
+        let certificate = pem_text::certificates(certificate_pem)?.into_iter().next().ok_or(Error::NoSigner)?;
+        let parsed = parse(&certificate)?;
+        check_algorithm(&parsed)?;
+        match self.0.intermediates.chain.first() {
+            None => drop(verify_chain(&self, std::slice::from_ref(&certificate), Expiry::Enforced, env.now())?),
+            // The intermediates were checked when they were set.
+            Some(first) if issuer_info(&parse(first)?) == issuer_info(&parsed) => {}
+            Some(_) => return Err(Error::InvalidIntermediates(Box::new(Error::BrokenChain))),
+        }
+        if parsed.public_key().raw != key.public_key() {
+            return Err(Error::KeyMismatch);
+        }
+        let signer = Signer::new(certificate, key)?;
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.signer = Some(Arc::new(signer));
+        let root = Self(Arc::new(inner));
+        issue::try_out(&root, env)?;
+        Ok(root)
+    }
+
+    /// The same trust without the means to sign.
+    #[must_use]
+    pub fn without_signer(&self) -> Self {
+        Self(Arc::new(Inner { signer: None, ..(*self.0).clone() }))
+    }
+
+    /// The bundle's text as it was given.
+    #[must_use]
+    pub fn bundle(&self) -> &str {
+        &self.0.bundle
+    }
+
+    /// The trust roots.
+    #[must_use]
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.0.roots
+    }
+
+    /// What join tokens pin.
+    #[must_use]
+    pub fn digest(&self) -> RootDigest {
+        RootDigest::of(self.0.bundle.as_bytes())
+    }
+
+    /// Whether this object can issue certificates.
+    #[must_use]
+    pub fn can_sign(&self) -> bool {
+        self.0.signer.is_some()
+    }
+
+    /// The signing certificate (PEM), if there is one.
+    #[must_use]
+    pub fn signing_certificate_pem(&self) -> Option<String> {
+        self.0.signer.as_ref().map(|signer| pem_text::encode_certificates([&signer.certificate]))
+    }
+
+    /// The signing key, if there is one: for handing it to the store, and nowhere else.
+    #[must_use]
+    pub fn signing_key(&self) -> Option<&KeyPair> {
+        self.0.signer.as_ref().map(|signer| signer.issuer.key())
+    }
+
+    pub(crate) fn issuer(&self) -> Result<&Issuer<'static, KeyPair>, Error> {
+        self.0.signer.as_ref().map(|signer| &signer.issuer).ok_or(Error::NoSigner)
+    }
+
+    /// The text that follows every issued leaf.
+    pub(crate) fn intermediates(&self) -> &str {
+        &self.0.intermediates.text
+    }
+}
+
+impl fmt::Debug for RootCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RootCa").field("digest", &self.digest()).field("can_sign", &self.can_sign()).finish()
+    }
+}
+
+// === impl Signer ===
+
+impl Signer {
+    fn new(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::UnusableSigner { reason };
+        {
+            let parsed = parse(&certificate)?;
+            if !parsed.is_ca() {
+                return Err(unusable("it is no authority".to_owned()));
+            }
+            // The library below panics on a name with an empty part.
+            if parsed.subject().iter_rdn().any(|part| part.iter().next().is_none()) {
+                return Err(unusable("its name has an empty part".to_owned()));
+            }
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
+        Ok(Self { certificate, issuer })
+    }
+}
+
+const _: () = assert!(ROOT_BACKDATE.as_secs().is_multiple_of(MINUTE.as_secs()));
+
+#[cfg(test)]
+mod tests;

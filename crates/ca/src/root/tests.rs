@@ -1,0 +1,189 @@
+//! What a root CA object accepts, and what it refuses to be.
+
+use super::*;
+use crate::{
+    certificate::validity,
+    identity::Identity,
+    issue::LEAF_VALIDITY_DEFAULT,
+    key::SystemKeys,
+    testing::{DAY, env, env_at, fixture, manager, member, noon, root, worker},
+};
+
+/// An authority below `root`, with its certificate.
+fn intermediate(root: &RootCa, name: &str, authority: bool, at: SystemTime) -> (String, KeyPair) {
+    let key = SystemKeys.generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.not_before = (at - DAY).into();
+    params.not_after = (at + 300 * DAY).into();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = if authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+    let certificate = params.signed_by(&key, root.issuer().unwrap()).unwrap();
+    (pem_text::encode_certificates([certificate.der()]), key)
+}
+
+fn copy_of(key: &KeyPair) -> KeyPair {
+    KeyPair::from_pem(&key.to_pem()).unwrap()
+}
+
+#[test]
+fn a_created_root_is_named_swarm_ca_and_lasts_twenty_years() {
+    let root = root();
+    let certificate = parse(&root.roots()[0]).unwrap();
+    assert_eq!(certificate.subject().to_string(), "CN=swarm-ca");
+    assert_eq!(certificate.issuer().to_string(), "CN=swarm-ca");
+    let span = validity(&certificate);
+    assert_eq!(span.not_before, noon() - ROOT_BACKDATE);
+    assert!(span.not_after >= noon() + ROOT_VALIDITY - 30 * DAY);
+    let usage = certificate.key_usage().unwrap().unwrap();
+    assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign());
+    assert!(certificate.basic_constraints().unwrap().unwrap().value.path_len_constraint.is_none());
+    assert!(root.can_sign());
+}
+
+#[test]
+fn the_digest_is_of_the_text_as_it_was_given() {
+    let root = root();
+    let padded = RootCa::from_pem(&format!("{}\n", root.bundle()), noon()).unwrap();
+    assert_ne!(padded.digest(), root.digest());
+    assert_eq!(root.digest().to_string().parse::<RootDigest>().unwrap(), root.digest());
+    assert!(root.digest().to_string().starts_with("sha256:"));
+    assert!("sha256:12".parse::<RootDigest>().is_err());
+}
+
+#[test]
+fn a_pinned_bundle_is_read_only_when_it_is_the_pinned_one() {
+    let (root, other) = (root(), crate::testing::root());
+    assert!(RootCa::from_pinned_pem(root.bundle(), root.digest(), noon()).is_ok());
+    let error = RootCa::from_pinned_pem(root.bundle(), other.digest(), noon()).unwrap_err();
+    let expected = format!("remote CA does not match fingerprint. Expected: {}", other.digest().to_hex());
+    assert_eq!(error.to_string(), expected);
+    let smuggled = format!("{}{}", root.bundle(), other.bundle());
+    assert!(RootCa::from_pinned_pem(&smuggled, root.digest(), noon()).is_err());
+}
+
+#[test]
+fn empty_and_garbage_bundles_are_refused() {
+    assert_eq!(RootCa::from_pem("", noon()).unwrap_err().to_string(), "no valid root CA certificates found");
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(matches!(RootCa::from_pem(garbage, noon()), Err(Error::Malformed { .. })));
+    assert!(RootCa::from_pem(fixture!("p256-sec1.key"), noon()).is_err());
+}
+
+#[test]
+fn roots_out_of_time_are_refused_and_say_so() {
+    let root = root();
+    let late = RootCa::from_pem(root.bundle(), noon() + ROOT_VALIDITY).unwrap_err();
+    assert!(matches!(late, Error::Expired { position: 1, .. }), "{late}");
+    assert!(late.to_string().starts_with("certificate (1 - swarm-ca) not valid after 2049-12-27T11:55:00Z"), "{late}");
+    let early = RootCa::from_pem(root.bundle(), noon() - DAY).unwrap_err();
+    assert!(matches!(early, Error::NotYetValid { position: 1, .. }), "{early}");
+}
+
+#[test]
+fn sha1_and_certificates_that_are_no_roots_are_refused() {
+    let error = RootCa::from_pem(fixture!("root-sha1.crt"), noon()).unwrap_err();
+    assert_eq!(error.to_string(), "unsupported signature algorithm in the certificate of \"sha1-root\"");
+    let leaf = member(&root(), &worker());
+    assert!(matches!(RootCa::from_pem(&leaf.chain_pem(), noon()), Err(Error::NotSelfSigned { .. })));
+}
+
+#[test]
+fn a_bundle_of_two_roots_trusts_both_and_signs_with_the_first() {
+    let (first, second) = (root(), root());
+    let bundle = format!("{}{}", first.bundle(), second.bundle());
+    let both = RootCa::from_pem(&bundle, noon()).unwrap();
+    for signer in [&first, &second] {
+        member(signer, &worker()).verify(&both, Expiry::Enforced, noon()).unwrap();
+    }
+    let both = both.with_key(copy_of(first.signing_key().unwrap()), &env()).unwrap();
+    let leaf = member(&both, &worker());
+    assert!(leaf.verify(&first, Expiry::Enforced, noon()).is_ok());
+    assert!(leaf.verify(&second, Expiry::Enforced, noon()).is_err());
+}
+
+#[test]
+fn a_key_that_is_not_the_certificates_is_refused() {
+    let root = root().without_signer();
+    let error = root.with_key(SystemKeys.generate().unwrap(), &env()).unwrap_err();
+    assert_eq!(error.to_string(), "certificate key mismatch");
+}
+
+#[test]
+fn rsa_roots_of_operators_can_sign() {
+    let key = KeyPair::from_pem(fixture!("rsa2048-pkcs1.key")).unwrap();
+    let root = RootCa::from_pem(fixture!("root-rsa.crt"), noon()).unwrap().with_key(key, &env()).unwrap();
+    let issuer = member(&root, &manager()).verify(&root, Expiry::Enforced, noon()).unwrap();
+    assert_eq!(issuer, issuer_info(&parse(&root.roots()[0]).unwrap()));
+}
+
+#[test]
+fn a_signer_whose_name_cannot_be_copied_is_found_out_at_once() {
+    let key = KeyPair::from_pem(fixture!("rsa2048-pkcs1.key")).unwrap();
+    let root = RootCa::from_pem(fixture!("root-two-organizations.crt"), noon()).unwrap();
+    let error = root.with_key(key, &env()).unwrap_err();
+    assert!(matches!(error, Error::UnusableSigner { .. }), "{error:?}");
+}
+
+#[test]
+fn signers_below_the_root_append_themselves_to_what_they_issue() {
+    let root = root();
+    let (certificate, key) = intermediate(&root, "below", true, noon());
+    let below = root
+        .without_signer()
+        .with_intermediates(&certificate, noon())
+        .and_then(|root| root.with_signer(&certificate, key, &env()))
+        .unwrap();
+    let leaf = member(&below, &worker());
+    assert_eq!(leaf.chain().len(), 2);
+    let issuer = leaf.verify(&root, Expiry::Enforced, noon()).unwrap();
+    assert_eq!(issuer, issuer_info(&parse(&leaf.chain()[1]).unwrap()));
+}
+
+#[test]
+fn a_signer_of_another_root_is_refused() {
+    let (root, other) = (root(), crate::testing::root());
+    let (certificate, key) = intermediate(&other, "below", true, noon());
+    let error = root.with_signer(&certificate, key, &env()).unwrap_err();
+    assert!(matches!(error, Error::UnknownAuthority), "{error:?}");
+}
+
+#[test]
+fn a_signer_that_is_no_authority_is_refused() {
+    let root = root();
+    let (certificate, key) = intermediate(&root, "leaf", false, noon());
+    let error = root.with_signer(&certificate, key, &env()).unwrap_err();
+    assert!(matches!(error, Error::UnusableSigner { .. }), "{error:?}");
+}
+
+#[test]
+fn intermediates_that_do_not_lead_to_the_root_are_refused() {
+    let (root, other) = (root(), crate::testing::root());
+    let (foreign, _) = intermediate(&other, "below", true, noon());
+    let (expired, _) = intermediate(&root, "below", true, noon() - 400 * DAY);
+    let (early, _) = intermediate(&root, "below", true, noon() + 10 * DAY);
+    for text in ["", "garbage", &foreign, &expired, &early] {
+        let error = root.clone().with_intermediates(text, noon()).unwrap_err();
+        assert!(error.to_string().starts_with("invalid intermediate chain: "), "{error}");
+    }
+}
+
+#[test]
+fn intermediates_of_another_signer_are_refused() {
+    let root = root();
+    let (below, _) = intermediate(&root, "below", true, noon());
+    let key = copy_of(root.signing_key().unwrap());
+    let root = root.without_signer().with_intermediates(&below, noon()).unwrap();
+    assert!(matches!(root.with_key(key, &env()), Err(Error::InvalidIntermediates(_))));
+}
+
+#[test]
+fn a_root_made_from_a_seed_takes_its_time_and_serial_from_there() {
+    let at = noon() + 3 * DAY;
+    let (a, b) = (RootCa::create(&SystemKeys, &env_at(at)).unwrap(), RootCa::create(&SystemKeys, &env_at(at)).unwrap());
+    let serial = |root: &RootCa| parse(&root.roots()[0]).unwrap().raw_serial().to_vec();
+    assert_eq!(serial(&a), serial(&b));
+    assert_eq!(validity(&parse(&a.roots()[0]).unwrap()).not_before, at - ROOT_BACKDATE);
+    let identity: Identity = worker();
+    assert!(a.issue(fixture!("p256.csr"), &identity, LEAF_VALIDITY_DEFAULT, &env_at(at)).is_ok());
+}

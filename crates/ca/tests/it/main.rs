@@ -1,0 +1,5 @@
+//! Real handshakes between nodes, over pipes in memory.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod handshake;
