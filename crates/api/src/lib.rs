@@ -28,6 +28,7 @@
 //! - No key, token or secret appears in the `Debug` form of a message.
 
 pub mod access;
+pub mod constraint;
 mod ids;
 pub mod objects;
 mod redact;
