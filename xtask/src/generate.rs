@@ -168,7 +168,7 @@ fn modules(packages: &BTreeSet<String>) -> String {
     }
     let mut text = HEADER.to_owned();
     write(&top, 0, &mut text);
-    text.push_str("mod redact {\n    include!(\"redact.rs\");\n}\n");
+    text.push_str("pub(crate) mod redact {\n    include!(\"redact.rs\");\n}\n");
     text
 }
 

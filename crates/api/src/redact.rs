@@ -31,6 +31,12 @@ impl Secret for String {
     }
 }
 
+impl Secret for Vec<String> {
+    fn length(&self) -> Option<usize> {
+        Some(self.iter().map(String::len).sum())
+    }
+}
+
 impl<S: Secret> Secret for Option<S> {
     fn length(&self) -> Option<usize> {
         self.as_ref().and_then(Secret::length)
@@ -66,37 +72,76 @@ impl<E: fmt::Debug> fmt::Debug for Choice<E> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::path::Path;
+
+    use prost::Message;
+    use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+
     use super::*;
     use crate::wire;
 
     /// Seen nowhere else in the output, as text or as a list of bytes.
     const SECRET: &str = "Zq7Zq7Zq7";
 
-    fn check(message: &impl fmt::Debug) {
-        let text = format!("{message:?} {message:#?}");
-        assert!(!text.contains("Zq7"), "{text}");
-        assert!(!text.contains("90, 113, 55"), "{text}");
-        assert!(text.contains("9 secret bytes"), "{text}");
+    /// Decodes a message and prints it in both forms; the generated table is made of these.
+    pub(crate) fn print<M: Message + Default + fmt::Debug>(bytes: &[u8]) -> Result<String, prost::DecodeError> {
+        let message = M::decode(bytes)?;
+        Ok(format!("{message:?} {message:#?}"))
+    }
+
+    fn assert_hidden(name: &str, text: &str) {
+        assert!(!text.contains("Zq7"), "{name}: {text}");
+        assert!(!text.contains("90, 113, 55"), "{name}: {text}");
+        assert!(text.contains("9 secret bytes"), "{name}: {text}");
+    }
+
+    fn proto() -> DescriptorPool {
+        fn find(dir: &Path, into: &mut Vec<std::path::PathBuf>) {
+            for entry in std::fs::read_dir(dir).expect("a folder of proto/") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() { find(&path, into) } else { into.push(path) }
+            }
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+        let mut files = Vec::new();
+        find(&root, &mut files);
+        files.sort();
+        let mut compiler = protox::Compiler::new([&root]).expect("a compiler");
+        compiler.include_imports(true).open_files(files).expect("proto/ compiles");
+        compiler.descriptor_pool()
+    }
+
+    fn secret_fields(pool: &DescriptorPool, message: &MessageDescriptor) -> Vec<FieldDescriptor> {
+        let option = pool.get_extension_by_name("swarmkit.secret").expect("the option");
+        message.fields().filter(|field| field.options().get_extension(&option).as_bool() == Some(true)).collect()
+    }
+
+    fn secret(field: &FieldDescriptor) -> Value {
+        let value = match field.kind() {
+            Kind::String => Value::String(SECRET.to_owned()),
+            Kind::Bytes => Value::Bytes(Bytes::from_static(SECRET.as_bytes())),
+            kind => panic!("{} is a {kind:?}: a secret is a string or bytes", field.full_name()),
+        };
+        if field.is_list() { Value::List(vec![value]) } else { value }
     }
 
     #[test]
-    fn no_byte_of_a_secret_appears_in_debug() {
-        let bytes = Bytes::from_static(SECRET.as_bytes());
-        check(&wire::SecretSpec { data: bytes.clone(), ..Default::default() });
-        check(&wire::CaConfig { signing_ca_key: bytes.clone(), ..Default::default() });
-        check(&wire::RootCa { ca_key: bytes.clone(), ..Default::default() });
-        check(&wire::RootRotation { ca_key: bytes.clone(), ..Default::default() });
-        check(&wire::JoinTokens { worker: SECRET.into(), ..Default::default() });
-        check(&wire::JoinTokens { manager: SECRET.into(), ..Default::default() });
-        check(&wire::EncryptionKey { key: bytes.clone(), ..Default::default() });
-        check(&wire::GetUnlockKeyResponse { unlock_key: bytes.clone(), ..Default::default() });
-        check(&wire::IssueNodeCertificateRequest { token: SECRET.into(), ..Default::default() });
-        check(&wire::MaybeEncryptedRecord { data: bytes.clone(), ..Default::default() });
-        check(&wire::container_spec::PullOptions { registry_auth: SECRET.into() });
-        check(&wire::acceptance_policy::role_admission_policy::Secret { data: bytes.clone(), ..Default::default() });
-        check(&wire::raftpb::Entry { data: Some(bytes.clone()), ..Default::default() });
-        check(&wire::raftpb::Snapshot { data: Some(bytes), ..Default::default() });
+    fn no_byte_of_a_field_marked_secret_appears_in_debug() {
+        let pool = proto();
+        let marked = pool.all_messages().filter(|message| !secret_fields(&pool, message).is_empty());
+        let mut checked = 0;
+        for message in marked {
+            let name = message.full_name();
+            let (_, print) = wire::PRINTERS.iter().find(|(known, _)| *known == name).expect("the message is generated");
+            for field in secret_fields(&pool, &message) {
+                let mut filled = DynamicMessage::new(message.clone());
+                filled.set_field(&field, secret(&field));
+                assert_hidden(field.full_name(), &print(&filled.encode_to_vec()).expect("it decodes"));
+                checked += 1;
+            }
+        }
+        assert!(checked >= 16, "{checked} fields are marked: some marks were lost");
     }
 
     #[test]
@@ -105,7 +150,8 @@ mod tests {
         let secret = wire::Secret { spec: Some(spec), ..Default::default() };
         let item = wire::assignment::Item::Secret(secret);
         let assignment = wire::Assignment { item: Some(item) };
-        check(&wire::AssignmentChange { assignment: Some(assignment), action: 0 });
+        let change = wire::AssignmentChange { assignment: Some(assignment), action: 0 };
+        assert_hidden("AssignmentChange", &format!("{change:?} {change:#?}"));
     }
 
     #[test]

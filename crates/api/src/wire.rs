@@ -15,4 +15,6 @@ mod generated {
 
 pub use generated::docker::swarmkit::v1::*;
 pub use generated::raftpb;
+#[cfg(test)]
+pub(crate) use generated::redact::PRINTERS;
 pub use generated::swarmkit;

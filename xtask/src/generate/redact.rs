@@ -56,6 +56,19 @@ pub(super) fn generate(messages: &[MessageDescriptor]) -> String {
         }
         let _ = writeln!(text, "            .finish()\n    }}\n}}");
     }
+    text.push_str(&table(messages));
+    text
+}
+
+/// A table for the test that no secret byte shows: how to decode and print each of the messages.
+fn table(messages: &[MessageDescriptor]) -> String {
+    let mut text = String::from("\n#[cfg(test)]\n");
+    text.push_str("pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::DecodeError>)] = &[\n");
+    for message in messages {
+        let (name, path) = (message.full_name(), rust_path(message));
+        let _ = writeln!(text, "    (\"{name}\", crate::redact::tests::print::<{path}>),");
+    }
+    text.push_str("];\n");
     text
 }
 

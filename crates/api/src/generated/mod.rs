@@ -16,6 +16,6 @@ pub mod swarmkit {
         }
     }
 }
-mod redact {
+pub(crate) mod redact {
     include!("redact.rs");
 }

@@ -3,36 +3,48 @@
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Entry {
+    /// What it holds.
     #[prost(enumeration = "EntryType", optional, tag = "1")]
     pub r#type: ::core::option::Option<i32>,
+    /// Term in which a leader proposed it.
     #[prost(uint64, optional, tag = "2")]
     pub term: ::core::option::Option<u64>,
+    /// Its position.
     #[prost(uint64, optional, tag = "3")]
     pub index: ::core::option::Option<u64>,
+    /// The content. It may hold objects with secrets.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub data: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// The members at one point of the log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfState {
+    /// Those that vote.
     #[prost(uint64, repeated, packed = "false", tag = "1")]
     pub voters: ::prost::alloc::vec::Vec<u64>,
+    /// Those that only follow.
     #[prost(uint64, repeated, packed = "false", tag = "2")]
     pub learners: ::prost::alloc::vec::Vec<u64>,
+    /// Those that voted before a change which is under way and still vote beside the others.
     #[prost(uint64, repeated, packed = "false", tag = "3")]
     pub voters_outgoing: ::prost::alloc::vec::Vec<u64>,
+    /// Those that will only follow once that change is complete.
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     pub learners_next: ::prost::alloc::vec::Vec<u64>,
+    /// Complete the change without being asked.
     #[prost(bool, optional, tag = "5")]
     pub auto_leave: ::core::option::Option<bool>,
 }
 /// Where in the log a snapshot was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotMetadata {
+    /// The members at that point.
     #[prost(message, optional, tag = "1")]
     pub conf_state: ::core::option::Option<ConfState>,
+    /// Position of the last entry that the snapshot covers.
     #[prost(uint64, optional, tag = "2")]
     pub index: ::core::option::Option<u64>,
+    /// Term of that entry.
     #[prost(uint64, optional, tag = "3")]
     pub term: ::core::option::Option<u64>,
 }
@@ -40,40 +52,56 @@ pub struct SnapshotMetadata {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Snapshot {
+    /// The state. It holds objects with secrets.
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub data: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The point.
     #[prost(message, optional, tag = "2")]
     pub metadata: ::core::option::Option<SnapshotMetadata>,
 }
-/// One message between two members.
+/// One message between two members. Which fields mean something depends on its kind.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Message {
+    /// Kind.
     #[prost(enumeration = "MessageType", optional, tag = "1")]
     pub r#type: ::core::option::Option<i32>,
+    /// Number of the receiver.
     #[prost(uint64, optional, tag = "2")]
     pub to: ::core::option::Option<u64>,
+    /// Number of the sender.
     #[prost(uint64, optional, tag = "3")]
     pub from: ::core::option::Option<u64>,
+    /// Term of the sender; 0 in messages that never leave a member.
     #[prost(uint64, optional, tag = "4")]
     pub term: ::core::option::Option<u64>,
+    /// Term of the entry at `index`.
     #[prost(uint64, optional, tag = "5")]
     pub log_term: ::core::option::Option<u64>,
+    /// A position in the log, such as that before the first of `entries`.
     #[prost(uint64, optional, tag = "6")]
     pub index: ::core::option::Option<u64>,
+    /// Entries to append.
     #[prost(message, repeated, tag = "7")]
     pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// Position up to which entries are committed.
     #[prost(uint64, optional, tag = "8")]
     pub commit: ::core::option::Option<u64>,
+    /// The snapshot to take.
     #[prost(message, optional, tag = "9")]
     pub snapshot: ::core::option::Option<Snapshot>,
+    /// The answer is no.
     #[prost(bool, optional, tag = "10")]
     pub reject: ::core::option::Option<bool>,
+    /// Where the sender of a refusal suggests to go on.
     #[prost(uint64, optional, tag = "11")]
     pub reject_hint: ::core::option::Option<u64>,
+    /// Given back in the answer as it is.
     #[prost(bytes = "bytes", optional, tag = "12")]
     pub context: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Whom the sender has voted for; in messages to the own disk.
     #[prost(uint64, optional, tag = "13")]
     pub vote: ::core::option::Option<u64>,
+    /// What to send once the own disk has done its work.
     #[prost(message, repeated, tag = "14")]
     pub responses: ::prost::alloc::vec::Vec<Message>,
 }
@@ -81,11 +109,11 @@ pub struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum EntryType {
-    /// Application data.
+    /// Data of the application, or nothing at the start of a term.
     EntryNormal = 0,
-    /// One membership change.
+    /// One change of membership.
     EntryConfChange = 1,
-    /// Several membership changes at once.
+    /// Several changes of membership that take effect together.
     EntryConfChangeV2 = 2,
 }
 impl EntryType {
@@ -110,33 +138,57 @@ impl EntryType {
         }
     }
 }
-/// The kinds of message.
+/// The kinds of message. Some never leave a member: they go between its raft and its own disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum MessageType {
+    /// To oneself: stand for election.
     MsgHup = 0,
+    /// To oneself: send heartbeats.
     MsgBeat = 1,
+    /// Append these entries, if you lead.
     MsgProp = 2,
+    /// Append these entries.
     MsgApp = 3,
+    /// Answer to MsgApp.
     MsgAppResp = 4,
+    /// Vote for me.
     MsgVote = 5,
+    /// Answer to MsgVote.
     MsgVoteResp = 6,
+    /// Take this snapshot.
     MsgSnap = 7,
+    /// I lead.
     MsgHeartbeat = 8,
+    /// Answer to MsgHeartbeat.
     MsgHeartbeatResp = 9,
+    /// To oneself: a member could not be reached.
     MsgUnreachable = 10,
+    /// To oneself: how sending a snapshot went.
     MsgSnapStatus = 11,
+    /// To oneself: see whether a quorum still answers.
     MsgCheckQuorum = 12,
+    /// Hand leadership to another member.
     MsgTransferLeader = 13,
+    /// Stand for election at once.
     MsgTimeoutNow = 14,
+    /// Up to where may I read?
     MsgReadIndex = 15,
+    /// Answer to MsgReadIndex.
     MsgReadIndexResp = 16,
+    /// Would you vote for me?
     MsgPreVote = 17,
+    /// Answer to MsgPreVote.
     MsgPreVoteResp = 18,
+    /// To the own disk: write these entries.
     MsgStorageAppend = 19,
+    /// Answer to MsgStorageAppend.
     MsgStorageAppendResp = 20,
+    /// To the own store: apply these entries.
     MsgStorageApply = 21,
+    /// Answer to MsgStorageApply.
     MsgStorageApplyResp = 22,
+    /// Forget who leads.
     MsgForgetLeader = 23,
 }
 impl MessageType {

@@ -116,6 +116,24 @@ impl fmt::Debug for super::docker::swarmkit::v1::SecretSpec {
     }
 }
 
+impl fmt::Debug for super::docker::swarmkit::v1::volume_access_mode::MountVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountVolume")
+            .field("fs_type", &self.fs_type)
+            .field("mount_flags", &length(&self.mount_flags))
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::docker::swarmkit::v1::volume_capability::MountVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountVolume")
+            .field("fs_type", &self.fs_type)
+            .field("mount_flags", &length(&self.mount_flags))
+            .finish()
+    }
+}
+
 impl fmt::Debug for super::raftpb::Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -152,3 +170,24 @@ impl fmt::Debug for super::swarmkit::raft::v1::SnapshotChunk {
             .finish()
     }
 }
+
+#[cfg(test)]
+pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::DecodeError>)] = &[
+    ("docker.swarmkit.v1.AcceptancePolicy.RoleAdmissionPolicy.Secret", crate::redact::tests::print::<super::docker::swarmkit::v1::acceptance_policy::role_admission_policy::Secret>),
+    ("docker.swarmkit.v1.CAConfig", crate::redact::tests::print::<super::docker::swarmkit::v1::CaConfig>),
+    ("docker.swarmkit.v1.ContainerSpec.PullOptions", crate::redact::tests::print::<super::docker::swarmkit::v1::container_spec::PullOptions>),
+    ("docker.swarmkit.v1.EncryptionKey", crate::redact::tests::print::<super::docker::swarmkit::v1::EncryptionKey>),
+    ("docker.swarmkit.v1.GetUnlockKeyResponse", crate::redact::tests::print::<super::docker::swarmkit::v1::GetUnlockKeyResponse>),
+    ("docker.swarmkit.v1.IssueNodeCertificateRequest", crate::redact::tests::print::<super::docker::swarmkit::v1::IssueNodeCertificateRequest>),
+    ("docker.swarmkit.v1.JoinTokens", crate::redact::tests::print::<super::docker::swarmkit::v1::JoinTokens>),
+    ("docker.swarmkit.v1.MaybeEncryptedRecord", crate::redact::tests::print::<super::docker::swarmkit::v1::MaybeEncryptedRecord>),
+    ("docker.swarmkit.v1.RootCA", crate::redact::tests::print::<super::docker::swarmkit::v1::RootCa>),
+    ("docker.swarmkit.v1.RootRotation", crate::redact::tests::print::<super::docker::swarmkit::v1::RootRotation>),
+    ("docker.swarmkit.v1.SecretSpec", crate::redact::tests::print::<super::docker::swarmkit::v1::SecretSpec>),
+    ("docker.swarmkit.v1.VolumeAccessMode.MountVolume", crate::redact::tests::print::<super::docker::swarmkit::v1::volume_access_mode::MountVolume>),
+    ("docker.swarmkit.v1.VolumeCapability.MountVolume", crate::redact::tests::print::<super::docker::swarmkit::v1::volume_capability::MountVolume>),
+    ("raftpb.Entry", crate::redact::tests::print::<super::raftpb::Entry>),
+    ("raftpb.Snapshot", crate::redact::tests::print::<super::raftpb::Snapshot>),
+    ("swarmkit.raft.v1.Command", crate::redact::tests::print::<super::swarmkit::raft::v1::Command>),
+    ("swarmkit.raft.v1.SnapshotChunk", crate::redact::tests::print::<super::swarmkit::raft::v1::SnapshotChunk>),
+];

@@ -1,0 +1,2 @@
+//! Integration tests of `swarmkit-api`.
+mod wire;
