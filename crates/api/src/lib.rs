@@ -32,6 +32,7 @@ pub mod constraint;
 mod ids;
 pub mod objects;
 mod redact;
+pub mod resources;
 mod version;
 pub mod wire;
 
