@@ -13,7 +13,7 @@
 //! # Ok::<(), constraint::ConstraintError>(())
 //! ```
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -56,10 +56,18 @@ enum Subject {
     Role,
     Os,
     Architecture,
-    NodeLabel(String),
-    EngineLabel(String),
+    Label(Label),
     /// A key that names nothing: no node satisfies it, whatever the operator.
     Unknown(String),
+}
+
+/// A label of a node, or of its engine, as constraints and placement preferences name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Given to the node by the operator: `node.labels.<label>`.
+    Node(String),
+    /// Reported by the node's engine: `engine.labels.<label>`.
+    Engine(String),
 }
 
 /// Reads a list of expressions.
@@ -112,13 +120,7 @@ impl Constraint {
             Subject::Role => self.compare(node.role.as_str_name()),
             Subject::Os => self.compare(platform.map_or("", |platform| &platform.os)),
             Subject::Architecture => self.compare(platform.map_or("", |platform| &platform.architecture)),
-            Subject::NodeLabel(label) => {
-                self.compare(value_of(node.spec.annotations.as_ref().map(|annotations| &annotations.labels), label))
-            }
-            Subject::EngineLabel(label) => {
-                let engine = description.and_then(|description| description.engine.as_ref());
-                self.compare(value_of(engine.map(|engine| &engine.labels), label))
-            }
+            Subject::Label(label) => self.compare(label.of(node)),
             Subject::Unknown(_) => false,
         }
     }
@@ -148,8 +150,8 @@ impl fmt::Display for Constraint {
             Subject::Role => ("node.role", ""),
             Subject::Os => ("node.platform.os", ""),
             Subject::Architecture => ("node.platform.arch", ""),
-            Subject::NodeLabel(label) => (NODE_LABEL, label.as_str()),
-            Subject::EngineLabel(label) => (ENGINE_LABEL, label.as_str()),
+            Subject::Label(Label::Node(label)) => (NODE_LABEL, label.as_str()),
+            Subject::Label(Label::Engine(label)) => (ENGINE_LABEL, label.as_str()),
             Subject::Unknown(key) => (key.as_str(), ""),
         };
         write!(f, "{key}{label} {} {}", if self.equal { "==" } else { "!=" }, self.value)
@@ -167,23 +169,36 @@ impl Subject {
             "node.role" => Self::Role,
             "node.platform.os" => Self::Os,
             "node.platform.arch" => Self::Architecture,
-            _ => match (label(key, NODE_LABEL), label(key, ENGINE_LABEL)) {
-                (Some(label), _) => Self::NodeLabel(label.to_owned()),
-                (None, Some(label)) => Self::EngineLabel(label.to_owned()),
-                (None, None) => Self::Unknown(key.to_owned()),
-            },
+            _ => Label::parse(key).map_or_else(|| Self::Unknown(key.to_owned()), Self::Label),
         }
     }
 }
 
-/// The label that a key names: the prefix is read without case, the label itself with.
-fn label<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
-    let (head, label) = key.split_at_checked(prefix.len())?;
-    (head.eq_ignore_ascii_case(prefix) && !label.is_empty()).then_some(label)
-}
+// === impl Label ===
 
-fn value_of<'l>(labels: Option<&'l BTreeMap<String, String>>, label: &str) -> &'l str {
-    labels.and_then(|labels| labels.get(label)).map_or("", String::as_str)
+impl Label {
+    /// Reads a key that names a label: the prefix without case, the label itself with. `None` for any other key.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        let after = |prefix: &str| {
+            let (head, label) = key.split_at_checked(prefix.len())?;
+            (head.eq_ignore_ascii_case(prefix) && !label.is_empty()).then(|| label.to_owned())
+        };
+        after(NODE_LABEL).map(Self::Node).or_else(|| after(ENGINE_LABEL).map(Self::Engine))
+    }
+
+    /// Its value on a node, empty when the node lacks it.
+    #[must_use]
+    pub fn of<'n>(&self, node: &'n Node) -> &'n str {
+        let value = match self {
+            Self::Node(label) => node.spec.annotations.as_ref().and_then(|annotations| annotations.labels.get(label)),
+            Self::Engine(label) => {
+                let engine = node.description.as_ref().and_then(|description| description.engine.as_ref());
+                engine.and_then(|engine| engine.labels.get(label))
+            }
+        };
+        value.map_or("", String::as_str)
+    }
 }
 
 fn is_key(key: &str) -> bool {
@@ -201,7 +216,7 @@ fn is_value(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
     use crate::{NodeId, NodeRole, wire};
