@@ -1,1 +1,3 @@
 //! The binaries: swarmd and swarmctl.
+pub mod compose;
+pub mod units;
