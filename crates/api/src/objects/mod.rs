@@ -10,7 +10,7 @@ mod service;
 mod small;
 mod task;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use bytes::{Buf, BufMut};
 
@@ -125,7 +125,16 @@ mod sealed {
 /// One of the ten kinds of object that a store keeps. Sealed: the snapshot format lists them all.
 pub trait Object: sealed::Sealed + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// What identifies an object of this kind.
-    type Id: Clone + Ord + fmt::Debug + fmt::Display + AsRef<str> + for<'a> From<&'a str> + Send + Sync + 'static;
+    type Id: Clone
+        + Ord
+        + fmt::Debug
+        + fmt::Display
+        + AsRef<str>
+        + Borrow<str>
+        + for<'a> From<&'a str>
+        + Send
+        + Sync
+        + 'static;
     /// The wire's message of this kind.
     type Wire: prost::Message + Default;
 
