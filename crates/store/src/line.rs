@@ -1,0 +1,258 @@
+//! The line of commits: what is committed, what is under way, and who is told.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use swarmkit_api::Version;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    Applied, ApplyError, Change, Delta, Interest, ProposalId, ProposeError, ResumeError, State, View, Watch,
+    codec::{self, Written},
+    intern::Specs,
+    transaction::ChangeSet,
+    watch::{History, Mailbox, Router, WatchId},
+};
+
+/// How a proposal ended.
+pub(crate) type Outcome = Result<Version, ProposeError>;
+
+/// Everything of a store but the slot for writers.
+pub(crate) struct Line {
+    committed: ArcSwap<State>,
+    /// One apply, restore or abandonment at a time, so that the slow part of applying needs no other lock.
+    applying: Mutex<()>,
+    inner: Mutex<Inner>,
+    pub(crate) specs: Arc<Specs>,
+}
+
+struct Inner {
+    /// Proposed and neither committed nor failed, oldest first. Each was built on the one before it.
+    in_flight: VecDeque<InFlight>,
+    router: Router,
+    history: History,
+    closed: bool,
+}
+
+/// A change set under way.
+struct InFlight {
+    id: ProposalId,
+    state: Arc<State>,
+    changes: Arc<[Change]>,
+    waiting: Vec<oneshot::Sender<Outcome>>,
+    /// Held for its effect: a place among those under way.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Line {
+    pub(crate) fn new() -> Arc<Self> {
+        let state = State::empty();
+        let inner = Inner {
+            in_flight: VecDeque::new(),
+            router: Router::default(),
+            history: History::starting_at(state.version),
+            closed: false,
+        };
+        Arc::new(Self {
+            committed: ArcSwap::from_pointee(state),
+            applying: Mutex::new(()),
+            inner: Mutex::new(inner),
+            specs: Arc::default(),
+        })
+    }
+
+    /// The committed state.
+    pub(crate) fn view(&self) -> View {
+        View(self.committed.load_full())
+    }
+
+    /// The newest state, changes under way included.
+    pub(crate) fn head(&self) -> Arc<State> {
+        self.head_of(&self.inner.lock())
+    }
+
+    fn head_of(&self, inner: &Inner) -> Arc<State> {
+        inner.in_flight.back().map_or_else(|| self.committed.load_full(), |last| last.state.clone())
+    }
+
+    /// Puts a change set at the end of the line, if the state that it was built on is still the newest.
+    pub(crate) fn push(
+        &self,
+        head: &Arc<State>,
+        set: ChangeSet,
+        place: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
+        let (done, outcome) = oneshot::channel();
+        let ChangeSet { id, state, changes, .. } = set;
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(ProposeError::Stopped);
+        }
+        if !Arc::ptr_eq(head, &self.head_of(&inner)) {
+            return Err(ProposeError::Superseded);
+        }
+        inner.in_flight.push_back(InFlight { id, state, changes, waiting: vec![done], _place: place });
+        Ok(outcome)
+    }
+
+    /// Waits for a state that somebody read, without having changed it. `None` when it is committed already.
+    pub(crate) fn follow(&self, head: &Arc<State>) -> Result<Option<oneshot::Receiver<Outcome>>, ProposeError> {
+        let mut inner = self.inner.lock();
+        if let Some(last) = inner.in_flight.iter_mut().rfind(|set| Arc::ptr_eq(&set.state, head)) {
+            let (done, outcome) = oneshot::channel();
+            last.waiting.push(done);
+            return Ok(Some(outcome));
+        }
+        let committed = self.committed.load();
+        let holds = head.version < committed.version || Arc::ptr_eq(head, &committed);
+        if holds { Ok(None) } else { Err(ProposeError::Superseded) }
+    }
+
+    /// Takes over a committed change set, in the order of the log.
+    pub(crate) fn apply(&self, payload: &[u8]) -> Result<Applied, ApplyError> {
+        let _one = self.applying.lock();
+        let header = codec::decode_header(payload)?;
+        let committed = self.committed.load_full();
+        if header.id.version != committed.version.next() || header.lineage != committed.lineage {
+            self.reject(header.id, ProposeError::Superseded);
+            return Ok(Applied::Superseded);
+        }
+        let mut inner = self.inner.lock();
+        let own = inner.in_flight.pop_front_if(|first| first.id == header.id);
+        if let Some(own) = own {
+            self.publish(&mut inner, own.state, own.changes);
+            drop(inner);
+            resolve(own.waiting, Ok(header.id.version));
+        } else {
+            drop(inner);
+            let (state, changes) = self.replay(&committed, header.id, payload)?;
+            let mut inner = self.inner.lock();
+            // Whatever is under way was built on a state that this one has replaced.
+            let lost = std::mem::take(&mut inner.in_flight);
+            self.publish(&mut inner, Arc::new(state), changes.into());
+            drop(inner);
+            fail(lost, &ProposeError::Superseded);
+        }
+        Ok(Applied::Committed(header.id.version))
+    }
+
+    /// Builds the state that a change set of another process leads to.
+    fn replay(&self, on: &State, id: ProposalId, payload: &[u8]) -> Result<(State, Vec<Change>), ApplyError> {
+        let mut state = State { version: id.version, lineage: id.nonce, tables: on.tables.clone() };
+        let mut changes = Vec::new();
+        for written in codec::decode_actions(payload) {
+            match written? {
+                Written::Put(object) => changes.push(state.tables.put_any(self.specs.intern_any(object))),
+                // Removing what is not there is nothing, on every replica alike.
+                Written::Removed(kind, id) => changes.extend(state.tables.remove_any(kind, &id)),
+            }
+        }
+        Ok((state, changes))
+    }
+
+    /// Makes a state the committed one and tells the watchers. The state is visible first: see [`Mailbox::push`].
+    fn publish(&self, inner: &mut Inner, state: Arc<State>, changes: Arc<[Change]>) {
+        self.committed.store(state.clone());
+        inner.history.push(state.version, changes.clone());
+        if !changes.is_empty() {
+            inner.router.publish(&Delta { version: state.version, changes, view: View(state) });
+        }
+    }
+
+    /// Replaces the committed state by one from a snapshot. Watchers are told the difference.
+    pub(crate) fn install(&self, state: State) {
+        let _one = self.applying.lock();
+        let before = self.committed.load_full();
+        let changes: Arc<[Change]> = before.tables.difference(&state.tables).into();
+        let state = Arc::new(state);
+        let mut inner = self.inner.lock();
+        let lost = std::mem::take(&mut inner.in_flight);
+        let forward = state.version > before.version;
+        self.publish(&mut inner, state.clone(), changes);
+        inner.history = History::starting_at(state.version);
+        if !forward {
+            inner.router.resync();
+        }
+        drop(inner);
+        fail(lost, &ProposeError::Unknown);
+    }
+
+    /// Fails a proposal and all after it. Does nothing if it is not under way.
+    pub(crate) fn reject(&self, id: ProposalId, error: ProposeError) {
+        let mut inner = self.inner.lock();
+        let Some(position) = inner.in_flight.iter().position(|set| set.id == id) else { return };
+        let mut lost = inner.in_flight.split_off(position);
+        drop(inner);
+        if let Some(first) = lost.pop_front() {
+            let rest = match error {
+                ProposeError::TooLarge { .. } => ProposeError::Superseded,
+                ref same => same.clone(),
+            };
+            resolve(first.waiting, Err(error));
+            fail(lost, &rest);
+        }
+    }
+
+    /// Fails everything under way.
+    pub(crate) fn abandon(&self, error: &ProposeError) {
+        let _one = self.applying.lock();
+        let lost = std::mem::take(&mut self.inner.lock().in_flight);
+        fail(lost, error);
+    }
+
+    /// Ends everything: nothing can be written any more, and watches end.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.router.end();
+        let lost = std::mem::take(&mut inner.in_flight);
+        drop(inner);
+        fail(lost, &ProposeError::Unknown);
+    }
+
+    pub(crate) fn subscribe(self: &Arc<Self>, interest: Interest) -> Watch {
+        let mut inner = self.inner.lock();
+        let mailbox = Arc::new(Mailbox::fresh());
+        self.enter(&mut inner, interest, mailbox)
+    }
+
+    pub(crate) fn resume(self: &Arc<Self>, from: Version, interest: Interest) -> Result<Watch, ResumeError> {
+        let mut inner = self.inner.lock();
+        let view = self.view();
+        if from > view.version() {
+            return Err(ResumeError::OutOfBounds);
+        }
+        let replay = inner.history.since(from)?.filter_map(|(version, changes)| {
+            let changes: Arc<[Change]> = changes.iter().filter(|change| interest.selects(change)).cloned().collect();
+            (!changes.is_empty()).then(|| Delta { version: *version, changes, view: view.clone() })
+        });
+        let mailbox = Arc::new(Mailbox::resumed(replay.collect(), view.version()));
+        Ok(self.enter(&mut inner, interest, mailbox))
+    }
+
+    fn enter(self: &Arc<Self>, inner: &mut Inner, interest: Interest, mailbox: Arc<Mailbox>) -> Watch {
+        if inner.closed {
+            mailbox.end();
+        }
+        let id = inner.router.add(interest, mailbox.clone());
+        Watch::new(self.clone(), mailbox, id)
+    }
+
+    pub(crate) fn unsubscribe(&self, id: WatchId) {
+        self.inner.lock().router.remove(id);
+    }
+}
+
+fn fail(lost: VecDeque<InFlight>, error: &ProposeError) {
+    for set in lost {
+        resolve(set.waiting, Err(error.clone()));
+    }
+}
+
+/// Tells everyone who waits. Some have given up; that is their business.
+fn resolve(waiting: Vec<oneshot::Sender<Outcome>>, outcome: Outcome) {
+    for waiter in waiting {
+        waiter.send(outcome.clone()).ok();
+    }
+}

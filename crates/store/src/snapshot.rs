@@ -1,0 +1,171 @@
+//! The whole state as bytes: written in pieces while the store goes on, read in pieces beside it.
+//!
+//! The pieces, joined, are the wire's `StoreSnapshot`, with two fields of our own that others skip: the version, and the
+//! nonce of the last change set.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use swarmkit_api::{AnyObject, Kind, Version};
+
+use crate::{
+    ApplyError, State, View,
+    codec::{Fields, LINEAGE, Value},
+    intern::Specs,
+    state::Tables,
+};
+
+/// The size that a piece of a snapshot has at least, but for the last: small enough to send over a busy connection, large
+/// enough to be worth a system call. A piece exceeds it by less than one object.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Ours: the version of the state. Comes first.
+const VERSION: u32 = 1000;
+
+/// The longest key and length before a field's bytes.
+const MAX_FIELD_HEAD: usize = 20;
+
+/// The field of `StoreSnapshot` that lists the objects of a kind.
+fn field_of(kind: Kind) -> u32 {
+    match kind {
+        Kind::Node => 1,
+        Kind::Service => 2,
+        Kind::Network => 3,
+        Kind::Task => 4,
+        Kind::Cluster => 5,
+        Kind::Secret => 6,
+        Kind::Resource => 7,
+        Kind::Extension => 8,
+        Kind::Config => 9,
+        Kind::Volume => 10,
+    }
+}
+
+/// A state that is to be written out. It costs nothing until it is.
+#[derive(Clone, Debug)]
+pub struct Snapshot(View);
+
+impl Snapshot {
+    pub(crate) fn of(view: View) -> Self {
+        Self(view)
+    }
+
+    /// The version that is written out.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.0.version()
+    }
+
+    /// The state that is written out.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.0
+    }
+
+    /// The pieces, one after the other, each made when it is asked for. The first one alone tells the version.
+    pub fn chunks(&self) -> impl Iterator<Item = Bytes> + Send + '_ {
+        let mut objects = self.0.tables.every();
+        let mut head = Some(self.header());
+        std::iter::from_fn(move || {
+            let mut out = head.take().unwrap_or_default();
+            while out.len() < SNAPSHOT_CHUNK_BYTES
+                && let Some(object) = objects.next()
+            {
+                encode_object(&object, &mut out);
+            }
+            (!out.is_empty()).then(|| out.into())
+        })
+    }
+
+    /// All pieces in one.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = self.header();
+        self.0.tables.every().for_each(|object| encode_object(&object, &mut out));
+        out.into()
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        prost::encoding::uint64::encode(VERSION, &self.0.version.0, &mut out);
+        prost::encoding::fixed64::encode(LINEAGE, &self.0.lineage, &mut out);
+        out
+    }
+}
+
+fn encode_object(object: &AnyObject, out: &mut Vec<u8>) {
+    let length = object.encoded_len();
+    out.reserve(length + MAX_FIELD_HEAD);
+    encode_key(field_of(object.kind()), WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+    object.encode(out);
+}
+
+/// A state in the making, read from the pieces of a snapshot.
+pub struct Restore {
+    version: Option<Version>,
+    lineage: u64,
+    tables: Tables,
+    specs: Arc<Specs>,
+    /// The beginning of an object whose end was not read yet.
+    rest: Vec<u8>,
+}
+
+impl Restore {
+    pub(crate) fn new(specs: Arc<Specs>) -> Self {
+        Self { version: None, lineage: 0, tables: Tables::default(), specs, rest: Vec::new() }
+    }
+
+    /// Reads on. Pieces may be cut anywhere.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no snapshot, or an object in them cannot be read.
+    pub fn chunk(&mut self, piece: &[u8]) -> Result<(), ApplyError> {
+        if self.rest.is_empty() {
+            let read = self.read(piece)?;
+            self.rest.extend_from_slice(&piece[read..]);
+            return Ok(());
+        }
+        let mut joined = std::mem::take(&mut self.rest);
+        joined.extend_from_slice(piece);
+        let read = self.read(&joined)?;
+        joined.drain(..read);
+        self.rest = joined;
+        Ok(())
+    }
+
+    /// Reads all complete fields, and tells how many bytes those are.
+    fn read(&mut self, bytes: &[u8]) -> Result<usize, ApplyError> {
+        let mut read = 0;
+        while let Some(length) = Fields::complete(&bytes[read..])? {
+            let field = Fields(&bytes[read..read + length]).next().ok_or(ApplyError::Malformed)??;
+            self.field(field)?;
+            read += length;
+        }
+        Ok(read)
+    }
+
+    fn field(&mut self, (field, value): (u32, Value<'_>)) -> Result<(), ApplyError> {
+        match (field, value) {
+            (VERSION, Value::Number(version)) => self.version = Some(Version(version)),
+            (LINEAGE, Value::Number(lineage)) => self.lineage = lineage,
+            (field, Value::Bytes(object)) => {
+                if let Some(kind) = Kind::ALL.into_iter().find(|&kind| field_of(kind) == field) {
+                    let object = AnyObject::decode(kind, object)?;
+                    self.tables.put_any(self.specs.intern_any(object));
+                }
+            }
+            (_, Value::Number(_)) => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<State, ApplyError> {
+        match self.version {
+            Some(version) if self.rest.is_empty() => Ok(State { version, lineage: self.lineage, tables: self.tables }),
+            _ => Err(ApplyError::Truncated),
+        }
+    }
+}

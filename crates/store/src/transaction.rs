@@ -1,0 +1,169 @@
+//! A change in the making.
+
+use std::{ops::Deref, sync::Arc};
+
+use bytes::Bytes;
+use prost_types::Timestamp;
+use swarmkit_api::Meta;
+
+use crate::{
+    Action, Change, Edit, ProposalId, State, StoreError, Stored,
+    codec::{self, Header},
+    intern::Specs,
+};
+
+/// A private state that one writer changes.
+///
+/// It shows the newest state, changes under way and its own writes included; nobody else sees them until they are
+/// committed. Reads are those of [`State`]. An error of the closure that was given it leaves no trace.
+pub struct Transaction {
+    state: State,
+    now: Timestamp,
+    nonce: u64,
+    changes: Vec<Change>,
+    /// The change set as the log will hold it; empty until the first write.
+    payload: Vec<u8>,
+    specs: Arc<Specs>,
+}
+
+/// What a transaction came to.
+pub(crate) struct ChangeSet {
+    pub(crate) id: ProposalId,
+    pub(crate) state: Arc<State>,
+    pub(crate) changes: Arc<[Change]>,
+    pub(crate) payload: Bytes,
+}
+
+impl Deref for Transaction {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl Transaction {
+    /// A transaction on top of `head`. All its writes carry the time `now`, and its change set the given nonce.
+    pub(crate) fn on(head: State, now: Timestamp, nonce: u64, specs: Arc<Specs>) -> Self {
+        Self { state: head, now, nonce, changes: Vec::new(), payload: Vec::new(), specs }
+    }
+
+    /// When this transaction takes place, by the clock of its writer: what it stamps its objects with.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Adds an object, and gives it as it is stored: with its version and its times set.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NameConflict`] and the other rules of its kind first, then [`StoreError::Exists`].
+    pub fn create<O: Stored>(&mut self, mut object: O) -> Result<Arc<O>, StoreError> {
+        if object.id().as_ref().is_empty() {
+            return Err(StoreError::NoId);
+        }
+        O::admit(&self.state.tables, &object)?;
+        if self.get::<O>(object.id()).is_some() {
+            return Err(StoreError::Exists);
+        }
+        *object.meta_mut() =
+            Meta { version: self.state.version, created_at: Some(self.now), updated_at: Some(self.now) };
+        Ok(self.put(Action::Create, object))
+    }
+
+    /// Replaces an object, if it is still the one that `object` was made from, and gives it as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NameConflict`] and the other rules of its kind first, then [`StoreError::NotFound`], then
+    /// [`StoreError::OutOfSequence`] if it was written since.
+    pub fn update<O: Stored>(&mut self, mut object: O) -> Result<Arc<O>, StoreError> {
+        O::amend(&self.state.tables, &object)?;
+        let stored = *self.get::<O>(object.id()).ok_or(StoreError::NotFound)?.meta();
+        if stored.version != object.meta().version {
+            return Err(StoreError::OutOfSequence);
+        }
+        *object.meta_mut() =
+            Meta { version: self.state.version, created_at: stored.created_at, updated_at: Some(self.now) };
+        Ok(self.put(Action::Update, object))
+    }
+
+    /// Changes the object with that id in place, whatever its version, and gives it as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`], and the rules of [`Transaction::update`].
+    pub fn edit<O: Stored>(&mut self, id: &O::Id, edit: impl FnOnce(&mut O)) -> Result<Arc<O>, StoreError> {
+        let mut object = O::clone(self.get::<O>(id).ok_or(StoreError::NotFound)?);
+        edit(&mut object);
+        self.update(object)
+    }
+
+    /// Removes an object, and gives what it was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`], then the rules of its kind.
+    pub fn delete<O: Stored>(&mut self, id: &O::Id) -> Result<Arc<O>, StoreError> {
+        let object = self.get::<O>(id).ok_or(StoreError::NotFound)?.clone();
+        O::dismiss(&self.state.tables, &object)?;
+        O::table_mut(&mut self.state.tables).remove(id);
+        self.record(Action::Remove, Edit::<O> { before: Some(object.clone()), after: None });
+        Ok(object)
+    }
+
+    /// Does a part that succeeds or fails by itself: on an error, its writes are taken back and the rest stays.
+    ///
+    /// # Errors
+    ///
+    /// The error of `part`.
+    pub fn attempt<T, E>(&mut self, part: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let (changes, bytes) = (self.changes.len(), self.payload.len());
+        part(self).inspect_err(|_| {
+            for change in self.changes.drain(changes..).rev() {
+                self.state.tables.undo(&change);
+            }
+            self.payload.truncate(bytes);
+        })
+    }
+
+    /// How many writes there were so far.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// How many bytes the change set takes in the log so far.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// The finished change set. `None` when there was no write.
+    pub(crate) fn finish(self) -> Option<ChangeSet> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        let id = ProposalId { version: self.state.version.next(), nonce: self.nonce };
+        let state = State { version: id.version, lineage: id.nonce, tables: self.state.tables };
+        Some(ChangeSet { id, state: Arc::new(state), changes: self.changes.into(), payload: self.payload.into() })
+    }
+
+    fn put<O: Stored>(&mut self, action: Action, mut object: O) -> Arc<O> {
+        object.intern(&self.specs);
+        let object = Arc::new(object);
+        let before = O::table_mut(&mut self.state.tables).put(object.clone());
+        self.record(action, Edit { before, after: Some(object.clone()) });
+        object
+    }
+
+    fn record<O: Stored>(&mut self, action: Action, edit: Edit<O>) {
+        if self.payload.is_empty() {
+            let id = ProposalId { version: self.state.version.next(), nonce: self.nonce };
+            codec::encode_header(Header { id, lineage: self.state.lineage }, &mut self.payload);
+        }
+        codec::encode_action(action, edit.object().as_ref(), &mut self.payload);
+        self.changes.push(O::into_change(edit));
+    }
+}
