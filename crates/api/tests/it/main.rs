@@ -1,2 +1,3 @@
 //! Integration tests of `swarmkit-api`.
+mod round_trip;
 mod wire;

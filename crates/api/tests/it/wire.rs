@@ -22,7 +22,7 @@ const UNPACKED: [&str; 6] = [
     "LogSubscriptionOptions.streams",
 ];
 
-fn proto() -> DescriptorPool {
+pub(crate) fn proto() -> DescriptorPool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     let mut files = Vec::new();
     for entry in std::fs::read_dir(root.join("docker/swarmkit/v1")).expect("the folder of the wire") {
