@@ -1,0 +1,213 @@
+//! A small text that becomes a store.
+
+use futures_util::FutureExt as _;
+use swarmkit_api::{
+    Service, ServiceId, TaskState,
+    wire::{node_status::State, restart_policy::RestartCondition},
+};
+use swarmkit_store::{Store, StoreError, Transaction, View};
+
+use crate::{
+    NodeBuilder, ServiceBuilder, TaskBuilder, cluster, config, env, network, node, secret, service, task,
+    units::{bytes, duration, nano_cpus, number},
+};
+
+/// The state that a text describes. See [`store`].
+#[must_use]
+pub fn world(text: &str) -> View {
+    store(text).view()
+}
+
+/// A local store in the state that a text describes: statements, separated by `;` or by lines, in this order of words.
+///
+/// - `node NAME`, then any of `ready` (as by default) `down` `unknown` `disconnected`, `active` (as by default) `pause`
+///   `drain`, `manager`, `cpus=2` `cpus=500m` `memory=1GiB`, `label:KEY=VALUE`, `engine:KEY=VALUE`, `os=linux`,
+///   `generic:KIND=UNITS`.
+/// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
+///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
+///   `delay=5s` `attempts=N`, `parallelism=N`, `version=N` (of its specification), `network=NAME` `secret=NAME`
+///   `config=NAME`, `label:KEY=VALUE`.
+/// - `task ID` as in [`task`], then any of `on NODE`, a state as `swarmctl` writes it (`running`; without one, a task on
+///   a node runs and another is new), `wants STATE` (`running` by default), `version=N`. It runs what its service asks
+///   for, if that was described before.
+/// - `network NAME`, `secret NAME=DATA`, `config NAME=DATA`, `cluster`.
+///
+/// # Panics
+///
+/// When the text is none of these, or the store refuses it.
+#[must_use]
+pub fn store(text: &str) -> Store {
+    let store = Store::local(env());
+    amend(&store, text);
+    store
+}
+
+/// Adds what a text describes to a local store, in one transaction.
+///
+/// # Panics
+///
+/// As [`store`] does; also when the store is replicated, since that would have to wait.
+pub fn amend(store: &Store, text: &str) {
+    let statements = text.split([';', '\n']).map(str::trim).filter(|statement| !statement.is_empty());
+    let written = store.update(|tx| statements.into_iter().try_for_each(|statement| add(tx, statement)));
+    written.now_or_never().expect("a local store commits at once").expect("the store takes the world");
+}
+
+fn add(tx: &mut Transaction, statement: &str) -> Result<(), StoreError> {
+    let mut words = statement.split_whitespace();
+    let (kind, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    assert!(!name.is_empty() || kind == "cluster", "`{statement}` names nothing");
+    let (key, data) = name.split_once('=').unwrap_or((name, ""));
+    let none_left = |mut words: std::str::SplitWhitespace<'_>| {
+        assert_eq!(words.next(), None, "too many words in `{statement}`");
+    };
+    match kind {
+        "node" => tx.create(words.fold(node(name).ready(), node_word).build()).map(drop),
+        "service" => tx.create(words.fold(service(name), service_word).build()).map(drop),
+        "task" => {
+            let service = name.split('.').next().unwrap_or_default();
+            let service = tx.get::<Service>(&ServiceId::from(service)).cloned();
+            tx.create(task_words(name, service.as_deref(), words).build()).map(drop)
+        }
+        "network" => tx.create(network(name)).map(|_| none_left(words)),
+        "secret" => tx.create(secret(key, data)).map(|_| none_left(words)),
+        "config" => tx.create(config(key, data)).map(|_| none_left(words)),
+        "cluster" => tx.create(cluster()).map(drop),
+        _ => panic!("`{statement}` describes no object"),
+    }
+}
+
+fn node_word(node: NodeBuilder, word: &str) -> NodeBuilder {
+    let (key, value) = word.split_once('=').unwrap_or((word, ""));
+    match (key, key.split_once(':')) {
+        ("ready", _) => node.ready(),
+        ("down", _) => node.down(),
+        ("unknown", _) => node.state(State::Unknown),
+        ("disconnected", _) => node.state(State::Disconnected),
+        ("active", _) => node,
+        ("pause", _) => node.pause(),
+        ("drain", _) => node.drain(),
+        ("manager", _) => node.manager(),
+        ("cpus", _) => node.nano_cpus(nano_cpus(value)),
+        ("memory", _) => node.memory(bytes(value)),
+        ("os", _) => node.platform(value, "x86_64"),
+        (_, Some(("label", key))) => node.label(key, value),
+        (_, Some(("engine", key))) => node.engine_label(key, value),
+        (_, Some(("generic", kind))) => node.generic(kind, bytes(value)),
+        _ => panic!("a node is not `{word}`"),
+    }
+}
+
+fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
+    let (key, value) = word.split_once('=').unwrap_or((word, ""));
+    match (key, key.split_once(':')) {
+        ("replicas", _) => service.replicas(number(value)),
+        ("global", _) => service.global(),
+        ("job", _) => service.job(number(value), number(value)),
+        ("global-job", _) => service.global_job(),
+        ("concurrent", _) => service.concurrent(number(value)),
+        ("iteration", _) => service.iteration(number(value)),
+        ("image", _) => service.image(value),
+        ("cpus", _) => service.reserve_nano_cpus(nano_cpus(value)),
+        ("memory", _) => service.reserve_memory(bytes(value)),
+        ("constraint", _) => service.constraint(value),
+        ("restart", _) => service.restart(restart_condition(value)),
+        ("delay", _) => service.restart_delay(duration(value)),
+        ("attempts", _) => service.restart_attempts(number(value)),
+        ("parallelism", _) => service.parallelism(number(value)),
+        ("version", _) => service.spec_version(number(value)),
+        ("network", _) => service.network(value),
+        ("secret", _) => service.secret(value),
+        ("config", _) => service.config(value),
+        (_, Some(("label", key))) => service.label(key, value),
+        _ => panic!("a service is not `{word}`"),
+    }
+}
+
+fn restart_condition(text: &str) -> RestartCondition {
+    match text {
+        "none" => RestartCondition::None,
+        "on-failure" => RestartCondition::OnFailure,
+        "any" => RestartCondition::Any,
+        _ => panic!("`{text}` is no restart condition"),
+    }
+}
+
+fn task_words<'t>(id: &str, service: Option<&Service>, mut words: impl Iterator<Item = &'t str>) -> TaskBuilder {
+    let mut task = task(id);
+    if let Some(service) = service {
+        task = task.of(service);
+    }
+    let mut observed = None;
+    while let Some(word) = words.next() {
+        task = match word.split_once('=') {
+            Some(("version", version)) => task.spec_version(number(version)),
+            _ if word == "on" => task.on(words.next().unwrap_or_else(|| panic!("{id} is on no node"))),
+            _ if word == "wants" => task.desired(state(words.next().unwrap_or_default())),
+            _ => {
+                observed = Some(state(word));
+                task
+            }
+        };
+    }
+    let placed = task.clone().build().node_id.is_some();
+    let default = if placed { TaskState::Running } else { TaskState::New };
+    task.state(observed.unwrap_or(default))
+}
+
+fn state(word: &str) -> TaskState {
+    TaskState::from_str_name(&word.to_ascii_uppercase()).unwrap_or_else(|| panic!("`{word}` is no task state"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use swarmkit_api::{Node, NodeId, Task, TaskId};
+
+    use super::*;
+    use crate::describe;
+
+    #[test]
+    fn what_is_described_reads_back_as_the_same_world() {
+        let view = world(
+            "node a drain manager; node b down; node c pause; service every global
+             service nightly job=5 concurrent=2; service web replicas=2; network front
+             task every.a wants shutdown; task web.1 on b failed; task web.2",
+        );
+        let told = describe::<Node>(&view) + &describe::<Service>(&view) + &describe::<Task>(&view);
+        let again = world(&told);
+        assert_eq!(told, describe::<Node>(&again) + &describe::<Service>(&again) + &describe::<Task>(&again));
+        assert_eq!(
+            told,
+            "node a drain manager\nnode b down\nnode c pause\n\
+             service every global\nservice nightly job=5 concurrent=2\nservice web replicas=2\n\
+             task every.a on a running wants shutdown\ntask web.1 on b failed\ntask web.2 new\n"
+        );
+    }
+
+    #[test]
+    fn tasks_run_what_their_service_asks_for_and_share_it() {
+        let view = world("service web image=nginx memory=64MiB version=7; task web.1; task web.2");
+        let service = view.service_by_name("WEB").unwrap();
+        let [one, two] = ["web.1", "web.2"].map(|id| view.get::<Task>(&TaskId::from(id)).unwrap());
+        assert_eq!(Some(&*one.spec), service.spec.task.as_ref());
+        assert_eq!(one.spec_version, service.spec_version);
+        assert!(Arc::ptr_eq(&one.spec, &two.spec));
+    }
+
+    #[test]
+    fn resources_are_read_with_their_units() {
+        let view = world("node a cpus=500m memory=2GiB generic:gpu=2 label:disk=ssd");
+        let node = view.get::<Node>(&NodeId::from("a")).unwrap();
+        let resources = node.description.as_ref().unwrap().resources.as_ref().unwrap();
+        assert_eq!((resources.nano_cpus, resources.memory_bytes, resources.generic.len()), (500_000_000, 2 << 30, 1));
+        assert_eq!(node.spec.annotations.as_ref().unwrap().labels["disk"], "ssd");
+    }
+
+    #[test]
+    fn a_misspelt_word_is_refused_by_name() {
+        let refused = std::panic::catch_unwind(|| world("node a drian")).unwrap_err();
+        assert_eq!(refused.downcast_ref::<String>().unwrap(), "a node is not `drian`");
+    }
+}
