@@ -39,6 +39,15 @@ pub enum StoreError {
     Propose(#[from] ProposeError),
 }
 
+impl StoreError {
+    /// Whether the same write may work in a moment: nothing is wrong with it, and this manager may still lead. A control
+    /// loop reads on and decides again; after any other error of a proposal it ends.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::OutOfSequence | Self::Propose(ProposeError::Failed(_) | ProposeError::Superseded))
+    }
+}
+
 /// Why a change set was not replicated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
