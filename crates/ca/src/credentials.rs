@@ -22,6 +22,7 @@ pub struct Trust {
     issuer: IssuerInfo,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    generation: u64,
 }
 
 /// A node's certificate, key and trust roots, as they are now. Clones share them.
@@ -37,10 +38,10 @@ pub struct Credentials {
 // === impl Trust ===
 
 impl Trust {
-    fn new(root: RootCa, node: NodeCertificate, expiry: Expiry, env: &Env) -> Result<Self, Error> {
+    fn new(root: RootCa, node: NodeCertificate, expiry: Expiry, generation: u64, env: &Env) -> Result<Self, Error> {
         let issuer = node.verify(&root, expiry, env.now())?;
         let (client, server) = (tls::client(&root, &node, env)?, tls::server(&root, &node, env)?);
-        Ok(Self { root, node, issuer, client, server })
+        Ok(Self { root, node, issuer, client, server, generation })
     }
 
     /// Who this node is.
@@ -65,6 +66,12 @@ impl Trust {
     #[must_use]
     pub fn issuer(&self) -> &IssuerInfo {
         &self.issuer
+    }
+
+    /// How many changes came before it: what was made under another generation is out of date.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// TLS settings for calling managers: verify the name [`MANAGER`](crate::MANAGER) with them.
@@ -104,7 +111,7 @@ impl Credentials {
     ///
     /// As [`verify_chain`](crate::verify_chain).
     pub fn with_expiry(root: RootCa, node: NodeCertificate, expiry: Expiry, env: &Env) -> Result<Self, Error> {
-        let trust = Trust::new(root, node, expiry, env)?;
+        let trust = Trust::new(root, node, expiry, 0, env)?;
         Ok(Self { trust: watch::Sender::new(Arc::new(trust)), env: env.clone() })
     }
 
@@ -138,7 +145,7 @@ impl Credentials {
     ///
     /// As [`verify_chain`](crate::verify_chain), and then nothing has changed.
     pub fn replace_certificate(&self, node: NodeCertificate) -> Result<(), Error> {
-        self.replace(|trust| Trust::new(trust.root.clone(), node, Expiry::Enforced, &self.env))
+        self.replace(|trust| Trust::new(trust.root.clone(), node, Expiry::Enforced, trust.generation + 1, &self.env))
     }
 
     /// Trusts other roots from now on.
@@ -149,9 +156,11 @@ impl Credentials {
     /// changed.
     pub fn replace_root(&self, root: RootCa) -> Result<(), Error> {
         self.replace(|trust| {
-            Trust::new(root, trust.node.clone(), Expiry::Enforced, &self.env).map_err(|error| match error {
-                Error::UnknownAuthority | Error::BrokenChain => Error::RootMismatch,
-                other => other,
+            Trust::new(root, trust.node.clone(), Expiry::Enforced, trust.generation + 1, &self.env).map_err(|error| {
+                match error {
+                    Error::UnknownAuthority | Error::BrokenChain => Error::RootMismatch,
+                    other => other,
+                }
             })
         })
     }

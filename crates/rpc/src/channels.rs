@@ -1,0 +1,102 @@
+//! Channels by address: one open connection to each server, made when it is needed.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use swarmkit_runtime::Spawner;
+
+use crate::{
+    channel::{Channel, ChannelOptions},
+    connect_error::ConnectError,
+    transport::{ServerRole, Transport},
+};
+
+/// A cluster has few managers; addresses beyond this many are those of managers long gone.
+const ADDRESSES_MAX: usize = 64;
+
+/// The open channels of a node. Clones share them.
+///
+/// A channel is made anew when the last one broke, or when this node's certificate or trust has changed since: calls on
+/// the old one may finish, new calls go under the new identity.
+#[derive(Clone)]
+pub struct Channels(Arc<Shared>);
+
+struct Shared {
+    transport: Arc<dyn Transport>,
+    options: ChannelOptions,
+    spawner: Spawner,
+    places: Mutex<BTreeMap<(String, ServerRole), Place>>,
+}
+
+/// One address. Whoever dials holds the lock, so that a crowd makes one connection.
+type Place = Arc<tokio::sync::Mutex<Option<Open>>>;
+
+struct Open {
+    channel: Channel,
+    generation: u64,
+}
+
+// === impl Channels ===
+
+impl Channels {
+    /// No channels yet. Connections are the spawner's crew's.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>, options: ChannelOptions, spawner: Spawner) -> Self {
+        Self(Arc::new(Shared { transport, options, spawner, places: Mutex::default() }))
+    }
+
+    /// The channel to the manager at an address (`host:port`).
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way. Nothing is remembered of a failure: how often to try is the caller's to decide.
+    pub async fn manager(&self, address: &str) -> Result<Channel, ConnectError> {
+        self.get(address, ServerRole::Manager).await
+    }
+
+    /// The channel to a server in the role that a caller without a certificate, or one of another root, can verify.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channels::manager`].
+    pub async fn authority(&self, address: &str) -> Result<Channel, ConnectError> {
+        self.get(address, ServerRole::Authority).await
+    }
+
+    async fn get(&self, address: &str, role: ServerRole) -> Result<Channel, ConnectError> {
+        let shared = &self.0;
+        let place = self.place(address, role);
+        let mut place = place.lock().await;
+        let generation = shared.transport.generation();
+        if let Some(open) = place.as_ref().filter(|open| open.generation == generation && open.channel.is_open()) {
+            return Ok(open.channel.clone());
+        }
+        *place = None;
+        let channel = Channel::connect(&*shared.transport, address, role, &shared.options, &shared.spawner).await?;
+        *place = Some(Open { channel: channel.clone(), generation });
+        Ok(channel)
+    }
+
+    fn place(&self, address: &str, role: ServerRole) -> Place {
+        let mut places = self.0.places.lock();
+        let key = (address.to_owned(), role);
+        if places.len() >= ADDRESSES_MAX && !places.contains_key(&key) {
+            // Nobody dials an unlocked place that holds no open channel.
+            places.retain(|_, place| {
+                place.try_lock().map_or(true, |open| open.as_ref().is_some_and(|open| open.channel.is_open()))
+            });
+        }
+        places.entry(key).or_default().clone()
+    }
+
+    /// Forgets the channel to an address, so that the next call there connects anew.
+    pub fn forget(&self, address: &str) {
+        self.0.places.lock().retain(|(known, _), _| known != address);
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channels").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}

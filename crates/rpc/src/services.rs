@@ -1,0 +1,139 @@
+//! The services of one server, each behind its row of the access table.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+
+use http::{Request, Response};
+use swarmkit_api::access;
+use tokio::time::Instant;
+use tonic::{Status, body::Body, server::NamedService};
+use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
+
+use crate::{
+    authorize::Authority,
+    deadline,
+    forward::{Forward, Forwarded},
+    metadata,
+    peer::Origin,
+};
+
+/// A service, whatever it is made of.
+pub(crate) type AnyService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// A service cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MountError {
+    /// Nothing says who may call it.
+    #[error("service {service} has no row in the access table, so nobody may call it")]
+    NoAccess {
+        /// Its full name.
+        service: &'static str,
+    },
+    /// It is there already.
+    #[error("service {service} is mounted twice")]
+    Twice {
+        /// Its full name.
+        service: &'static str,
+    },
+}
+
+/// Services with one authority in front of them. Clones share them.
+///
+/// Every request is checked against the access table before a service sees it, and carries a
+/// [`Peer`](crate::Peer) afterwards. Deadlines that callers set are kept here too.
+#[derive(Clone)]
+pub struct Services {
+    authority: Authority,
+    mounted: Arc<BTreeMap<&'static str, AnyService>>,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// No services yet.
+    #[must_use]
+    pub fn new(authority: Authority) -> Self {
+        Self { authority, mounted: Arc::default() }
+    }
+
+    /// Adds a generated service, answered by this node.
+    ///
+    /// Messages it reads are limited to 4 MiB each unless the service says otherwise
+    /// (`max_decoding_message_size`).
+    ///
+    /// # Errors
+    ///
+    /// When the access table does not know it, or it is there already.
+    pub fn with<S>(self, service: S) -> Result<Self, MountError>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.mount(S::NAME, BoxCloneSyncService::new(service))
+    }
+
+    /// Adds a generated service that the leader answers: this node when it leads, else calls are passed on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Services::with`].
+    pub fn with_forwarded<S>(self, service: S, forward: &Forward) -> Result<Self, MountError>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let service = Forwarded::new(BoxCloneSyncService::new(service), forward.clone());
+        self.mount(S::NAME, BoxCloneSyncService::new(service))
+    }
+
+    fn mount(mut self, service: &'static str, serve: AnyService) -> Result<Self, MountError> {
+        if access::methods_of(service).is_empty() {
+            return Err(MountError::NoAccess { service });
+        }
+        if Arc::make_mut(&mut self.mounted).insert(service, serve).is_some() {
+            return Err(MountError::Twice { service });
+        }
+        Ok(self)
+    }
+
+    /// Who decides here.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Answers one request from `origin`.
+    pub(crate) async fn call(&self, origin: &Origin, mut request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path();
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
+        let (Some(serve), Some(method)) = (self.mounted.get(service), access::method(path)) else {
+            return Status::unimplemented(format!("unknown method {path}")).into_http();
+        };
+        let vouched = metadata::vouched(request.headers());
+        let peer = match self.authority.decide(method, origin, vouched.as_ref()) {
+            Ok(peer) => peer,
+            Err(denied) => {
+                tracing::info!(method = method.path, ?origin, %denied, "call refused");
+                return Status::permission_denied(denied.to_string()).into_http();
+            }
+        };
+        request.extensions_mut().insert(peer);
+        within(deadline::timeout(request.headers()).map(|timeout| Instant::now() + timeout), serve, request).await
+    }
+}
+
+/// Ends a call when its caller no longer waits.
+async fn within(until: Option<Instant>, serve: &AnyService, request: Request<Body>) -> Response<Body> {
+    let answer = async {
+        let Ok(answer) = serve.clone().oneshot(request).await;
+        answer
+    };
+    let Some(until) = until else {
+        return answer.await;
+    };
+    match tokio::time::timeout_at(until, answer).await {
+        Ok(answer) => answer.map(|body| deadline::limit(body, until)),
+        Err(_) => deadline::exceeded().into_http(),
+    }
+}
