@@ -37,6 +37,7 @@
 mod applier;
 mod change;
 mod codec;
+pub mod conformance;
 mod error;
 mod index;
 mod intern;

@@ -21,7 +21,7 @@ pub(crate) type Outcome = Result<Version, ProposeError>;
 /// Everything of a store but the slot for writers.
 pub(crate) struct Line {
     committed: ArcSwap<State>,
-    /// One apply, restore or abandonment at a time, so that the slow part of applying needs no other lock.
+    /// One apply or restore at a time, so that the slow part of applying needs no other lock.
     applying: Mutex<()>,
     inner: Mutex<Inner>,
     pub(crate) specs: Arc<Specs>,
@@ -30,9 +30,19 @@ pub(crate) struct Line {
 struct Inner {
     /// Proposed and neither committed nor failed, oldest first. Each was built on the one before it.
     in_flight: VecDeque<InFlight>,
+    /// Counts how often the newest state was replaced by one that was not built on it.
+    turn: u64,
     router: Router,
     history: History,
     closed: bool,
+}
+
+/// The newest state, as a writer found it.
+pub(crate) struct Head {
+    pub(crate) state: Arc<State>,
+    turn: u64,
+    /// Nothing was under way: the state was the committed one.
+    committed: bool,
 }
 
 /// A change set under way.
@@ -50,6 +60,7 @@ impl Line {
         let state = State::empty();
         let inner = Inner {
             in_flight: VecDeque::new(),
+            turn: 0,
             router: Router::default(),
             history: History::starting_at(state.version),
             closed: false,
@@ -68,18 +79,20 @@ impl Line {
     }
 
     /// The newest state, changes under way included.
-    pub(crate) fn head(&self) -> Arc<State> {
-        self.head_of(&self.inner.lock())
+    pub(crate) fn head(&self) -> Head {
+        let inner = self.inner.lock();
+        let (state, committed) = match inner.in_flight.back() {
+            Some(last) => (last.state.clone(), false),
+            None => (self.committed.load_full(), true),
+        };
+        Head { state, turn: inner.turn, committed }
     }
 
-    fn head_of(&self, inner: &Inner) -> Arc<State> {
-        inner.in_flight.back().map_or_else(|| self.committed.load_full(), |last| last.state.clone())
-    }
-
-    /// Puts a change set at the end of the line, if the state that it was built on is still the newest.
+    /// Puts a change set at the end of the line, if the state that it was built on is still the newest. The caller has the
+    /// writers' slot, so it is unless the line took another turn.
     pub(crate) fn push(
         &self,
-        head: &Arc<State>,
+        head: &Head,
         set: ChangeSet,
         place: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
@@ -89,7 +102,7 @@ impl Line {
         if inner.closed {
             return Err(ProposeError::Stopped);
         }
-        if !Arc::ptr_eq(head, &self.head_of(&inner)) {
+        if head.turn != inner.turn {
             return Err(ProposeError::Superseded);
         }
         inner.in_flight.push_back(InFlight { id, state, changes, waiting: vec![done], _place: place });
@@ -97,16 +110,19 @@ impl Line {
     }
 
     /// Waits for a state that somebody read, without having changed it. `None` when it is committed already.
-    pub(crate) fn follow(&self, head: &Arc<State>) -> Result<Option<oneshot::Receiver<Outcome>>, ProposeError> {
+    pub(crate) fn follow(&self, head: &Head) -> Result<Option<oneshot::Receiver<Outcome>>, ProposeError> {
+        if head.committed {
+            return Ok(None);
+        }
         let mut inner = self.inner.lock();
-        if let Some(last) = inner.in_flight.iter_mut().rfind(|set| Arc::ptr_eq(&set.state, head)) {
+        if head.turn != inner.turn {
+            return Err(ProposeError::Superseded);
+        }
+        Ok(inner.in_flight.back_mut().map(|last| {
             let (done, outcome) = oneshot::channel();
             last.waiting.push(done);
-            return Ok(Some(outcome));
-        }
-        let committed = self.committed.load();
-        let holds = head.version < committed.version || Arc::ptr_eq(head, &committed);
-        if holds { Ok(None) } else { Err(ProposeError::Superseded) }
+            outcome
+        }))
     }
 
     /// Takes over a committed change set, in the order of the log.
@@ -129,7 +145,7 @@ impl Line {
             let (state, changes) = self.replay(&committed, header.id, payload)?;
             let mut inner = self.inner.lock();
             // Whatever is under way was built on a state that this one has replaced.
-            let lost = std::mem::take(&mut inner.in_flight);
+            let lost = inner.take_turn();
             self.publish(&mut inner, Arc::new(state), changes.into());
             drop(inner);
             fail(lost, &ProposeError::Superseded);
@@ -167,11 +183,12 @@ impl Line {
         let changes: Arc<[Change]> = before.tables.difference(&state.tables).into();
         let state = Arc::new(state);
         let mut inner = self.inner.lock();
-        let lost = std::mem::take(&mut inner.in_flight);
-        let forward = state.version > before.version;
+        let lost = inner.take_turn();
+        let backward = state.version < before.version || (state.version == before.version && !changes.is_empty());
         self.publish(&mut inner, state.clone(), changes);
         inner.history = History::starting_at(state.version);
-        if !forward {
+        if backward {
+            // A delta of a version that watchers have seen would be taken for an old one.
             inner.router.resync();
         }
         drop(inner);
@@ -183,6 +200,7 @@ impl Line {
         let mut inner = self.inner.lock();
         let Some(position) = inner.in_flight.iter().position(|set| set.id == id) else { return };
         let mut lost = inner.in_flight.split_off(position);
+        inner.turn += 1;
         drop(inner);
         if let Some(first) = lost.pop_front() {
             let rest = match error {
@@ -196,8 +214,7 @@ impl Line {
 
     /// Fails everything under way.
     pub(crate) fn abandon(&self, error: &ProposeError) {
-        let _one = self.applying.lock();
-        let lost = std::mem::take(&mut self.inner.lock().in_flight);
+        let lost = self.inner.lock().take_turn();
         fail(lost, error);
     }
 
@@ -206,7 +223,7 @@ impl Line {
         let mut inner = self.inner.lock();
         inner.closed = true;
         inner.router.end();
-        let lost = std::mem::take(&mut inner.in_flight);
+        let lost = inner.take_turn();
         drop(inner);
         fail(lost, &ProposeError::Unknown);
     }
@@ -241,6 +258,14 @@ impl Line {
 
     pub(crate) fn unsubscribe(&self, id: WatchId) {
         self.inner.lock().router.remove(id);
+    }
+}
+
+impl Inner {
+    /// Takes out everything under way; the newest state is the committed one again, or what will replace it.
+    fn take_turn(&mut self) -> VecDeque<InFlight> {
+        self.turn += 1;
+        std::mem::take(&mut self.in_flight)
     }
 }
 

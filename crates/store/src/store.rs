@@ -224,11 +224,12 @@ impl Store {
         let mut slot = self.writers.slot.lock();
         let head = self.line.head();
         let now = self.writers.env.now().into();
-        let mut transaction = Transaction::on(head.as_ref().clone(), now, slot.next_u64(), self.line.specs.clone());
+        let mut transaction =
+            Transaction::on(head.state.as_ref().clone(), now, slot.next_u64(), self.line.specs.clone());
         let value = edit(&mut transaction)?;
         let Some(mut set) = transaction.finish() else {
             let outcome = self.line.follow(&head).map_err(StoreError::from)?;
-            let version = head.version();
+            let version = head.state.version();
             return Ok((value, Pending(outcome.map_or(Wait::Done(version), |outcome| Wait::Under(version, outcome)))));
         };
         if set.payload.len() > MAX_PROPOSAL_BYTES {
