@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use prost_reflect::prost_types::FileDescriptorSet;
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
-use crate::workspace::root;
+use crate::workspace::{files, root};
 
 /// Where the generated code lies.
 const GENERATED: &str = "crates/api/src/generated";
@@ -34,25 +34,31 @@ pub(crate) struct Flags {
 
 /// Renews the generated code, or with `--check` only tells whether it is fresh.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
+    if flags.check {
+        return check();
+    }
     let fresh = generate(&root().join("proto"))?;
     let dir = root().join(GENERATED);
-    let stored = read_dir(&dir)?;
-    let stale = stale(&stored, &fresh);
-    if flags.check {
-        if !stale.is_empty() {
-            bail!("stale, run `cargo xtask generate`: {}", stale.join(", "));
-        }
-        return Ok(());
-    }
     std::fs::create_dir_all(&dir)?;
-    for name in &stale {
+    for name in stale(&read_dir(&dir)?, &fresh) {
         let path = dir.join(name);
-        match fresh.get(*name) {
+        match fresh.get(name) {
             Some(text) => std::fs::write(&path, text),
             None => std::fs::remove_file(&path),
         }
         .with_context(|| format!("writing {}", path.display()))?;
         println!("{GENERATED}/{name}");
+    }
+    Ok(())
+}
+
+/// Fails if the generated code is not what `proto/` says. Writes nothing.
+pub(crate) fn check() -> Result<()> {
+    let fresh = generate(&root().join("proto"))?;
+    let stored = read_dir(&root().join(GENERATED))?;
+    let stale = stale(&stored, &fresh);
+    if !stale.is_empty() {
+        bail!("stale, run `cargo xtask generate`: {}", stale.join(", "));
     }
     Ok(())
 }
@@ -111,26 +117,12 @@ fn generate(proto: &Path) -> Result<BTreeMap<String, String>> {
 
 /// Compiles every file below `proto`: the set to generate from, and the pool in which options of ours can be read.
 fn compile(proto: &Path) -> Result<(FileDescriptorSet, DescriptorPool)> {
-    let mut files = Vec::new();
-    find_protos(proto, &mut files)?;
-    files.sort();
+    let files = files(proto, &[".proto"])?;
     let mut compiler = protox::Compiler::new([proto])?;
     compiler.include_source_info(true).include_imports(true).open_files(&files).context("compiling proto/")?;
     let mut set = compiler.file_descriptor_set();
     set.file.retain(|file| file.package() != OPTIONS_PACKAGE);
     Ok((set, compiler.descriptor_pool()))
-}
-
-fn find_protos(dir: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            find_protos(&path, into)?;
-        } else if path.extension().is_some_and(|extension| extension == "proto") {
-            into.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// A folder of our own below the target folder, empty.

@@ -1,6 +1,13 @@
 //! The chores of this workspace: `cargo xtask <chore>`.
+mod bench;
+mod ci;
 mod generate;
+mod setup;
+mod test;
+mod tidy;
 mod workspace;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -14,12 +21,37 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Tells what this machine lacks to build, test and run the project, and how to get it.
+    Setup,
     /// Writes the Rust code of `proto/` into `crates/api/src/generated`.
     Generate(generate::Flags),
+    /// Checks the rules of the house that neither compiler nor clippy can see.
+    Tidy,
+    /// Does what continuous integration does. It never writes to the tree.
+    Ci(ci::Flags),
+    /// Runs the tests, all or some.
+    Test(test::Flags),
+    /// Measures the figures that the project claims, on a release build.
+    Bench(bench::Flags),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Flags::parse().chore {
+fn main() -> ExitCode {
+    match run(Flags::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
+    match chore {
+        Chore::Setup => setup::run(),
         Chore::Generate(flags) => generate::run(&flags),
+        Chore::Tidy => tidy::run(),
+        Chore::Ci(flags) => ci::run(&flags),
+        Chore::Test(flags) => test::run(&flags),
+        Chore::Bench(flags) => bench::run(&flags),
     }
 }

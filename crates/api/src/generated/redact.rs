@@ -157,7 +157,6 @@ impl fmt::Debug for super::raftpb::Snapshot {
 impl fmt::Debug for super::swarmkit::raft::v1::Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
-            .field("version", &self.version)
             .field("payload", &length(&self.payload))
             .finish()
     }

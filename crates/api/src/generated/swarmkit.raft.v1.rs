@@ -2,14 +2,17 @@
 /// Identifies one entry: no two entries of different terms share an index for good.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogId {
+    /// Term in which a leader made it.
     #[prost(uint64, tag = "1")]
     pub term: u64,
+    /// Its position, from 1.
     #[prost(uint64, tag = "2")]
     pub index: u64,
 }
 /// A vote: for whom, in which term, and whether a quorum has granted it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Vote {
+    /// Term that the vote is for.
     #[prost(uint64, tag = "1")]
     pub term: u64,
     /// Raft id of the member that is voted for.
@@ -19,42 +22,48 @@ pub struct Vote {
     #[prost(bool, tag = "3")]
     pub granted: bool,
 }
+/// One entry of the log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
+    /// Its position and term.
     #[prost(message, optional, tag = "1")]
     pub id: ::core::option::Option<LogId>,
+    /// What it holds.
     #[prost(message, optional, tag = "2")]
     pub payload: ::core::option::Option<Payload>,
 }
 /// The content of an entry.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Payload {
+    /// One of these is always set.
     #[prost(oneof = "payload::Content", tags = "1, 2, 3")]
     pub content: ::core::option::Option<payload::Content>,
 }
 /// Nested message and enum types in `Payload`.
 pub mod payload {
+    /// One of these is always set.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Content {
         /// Nothing: the mark of a new leader.
         #[prost(message, tag = "1")]
         Blank(super::Blank),
+        /// A change set of the store.
         #[prost(message, tag = "2")]
         Command(super::Command),
+        /// Who takes part from here on.
         #[prost(message, tag = "3")]
         Membership(super::Membership),
     }
 }
+/// Holds nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Blank {}
 /// A change set of the store, opaque to the log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Command {
-    /// The version that the store gets by it, as its proposer expects.
-    #[prost(uint64, tag = "1")]
-    pub version: u64,
-    #[prost(bytes = "bytes", tag = "2")]
+    /// The change set. It may hold objects with secrets.
+    #[prost(bytes = "bytes", tag = "1")]
     pub payload: ::prost::bytes::Bytes,
 }
 /// Who takes part.
@@ -68,11 +77,14 @@ pub struct Membership {
     #[prost(btree_map = "uint64, message", tag = "2")]
     pub members: ::prost::alloc::collections::BTreeMap<u64, Member>,
 }
+/// Members of which a majority has to agree.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VoterSet {
+    /// Their raft ids.
     #[prost(uint64, repeated, tag = "1")]
     pub raft_ids: ::prost::alloc::vec::Vec<u64>,
 }
+/// Where a member is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Member {
     /// The node that runs the member: the common name of its certificate.
@@ -91,6 +103,7 @@ pub struct SnapshotMeta {
     /// The entry that brought `membership`; absent for the initial one.
     #[prost(message, optional, tag = "2")]
     pub membership_id: ::core::option::Option<LogId>,
+    /// Who takes part at that point.
     #[prost(message, optional, tag = "3")]
     pub membership: ::core::option::Option<Membership>,
 }
@@ -105,8 +118,10 @@ pub struct Route {
     #[prost(uint64, tag = "2")]
     pub to: u64,
 }
+/// Offers entries.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendRequest {
+    /// Between whom.
     #[prost(message, optional, tag = "1")]
     pub route: ::core::option::Option<Route>,
     /// The vote by which the sender leads.
@@ -115,19 +130,23 @@ pub struct AppendRequest {
     /// The entry that comes directly before `entries`; absent before the first.
     #[prost(message, optional, tag = "3")]
     pub previous: ::core::option::Option<LogId>,
+    /// The entries, in order. None in a heartbeat.
     #[prost(message, repeated, tag = "4")]
     pub entries: ::prost::alloc::vec::Vec<Entry>,
     /// The newest entry that the sender knows to be committed.
     #[prost(message, optional, tag = "5")]
     pub committed: ::core::option::Option<LogId>,
 }
+/// What became of an offer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendResponse {
+    /// One of these is always set.
     #[prost(oneof = "append_response::Outcome", tags = "1, 2, 3, 4")]
     pub outcome: ::core::option::Option<append_response::Outcome>,
 }
 /// Nested message and enum types in `AppendResponse`.
 pub mod append_response {
+    /// One of these is always set.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Outcome {
         /// Everything of the request is durable.
@@ -144,22 +163,27 @@ pub mod append_response {
         HigherVote(super::Vote),
     }
 }
+/// The receiver has the entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Accepted {
     /// The newest entry that is known to match; absent if there is none.
     #[prost(message, optional, tag = "1")]
     pub matching: ::core::option::Option<LogId>,
 }
+/// The receiver has other entries there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Conflict {
     /// The entry of the request that did not match. Set in streams only.
     #[prost(message, optional, tag = "1")]
     pub expected: ::core::option::Option<LogId>,
 }
+/// Asks for a vote.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VoteRequest {
+    /// Between whom.
     #[prost(message, optional, tag = "1")]
     pub route: ::core::option::Option<Route>,
+    /// The vote that is asked for.
     #[prost(message, optional, tag = "2")]
     pub vote: ::core::option::Option<Vote>,
     /// The newest entry of the candidate; absent if its log is empty.
@@ -170,19 +194,23 @@ pub struct VoteRequest {
     #[prost(bool, tag = "4")]
     pub leadership_transfer: bool,
 }
+/// Answers a request for a vote.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VoteResponse {
     /// The greatest vote that the voter has seen.
     #[prost(message, optional, tag = "1")]
     pub vote: ::core::option::Option<Vote>,
+    /// The vote is granted, or would be.
     #[prost(bool, tag = "2")]
     pub granted: bool,
     /// The newest entry of the voter; absent if its log is empty.
     #[prost(message, optional, tag = "3")]
     pub last: ::core::option::Option<LogId>,
 }
+/// Announces a change of leader.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransferLeaderRequest {
+    /// Between whom.
     #[prost(message, optional, tag = "1")]
     pub route: ::core::option::Option<Route>,
     /// The vote by which the sender leads.
@@ -195,13 +223,16 @@ pub struct TransferLeaderRequest {
     #[prost(message, optional, tag = "4")]
     pub last: ::core::option::Option<LogId>,
 }
+/// Answers the announcement.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransferLeaderResponse {
+    /// Why the receiver cannot act on it. Absent: it does.
     #[prost(oneof = "transfer_leader_response::Refusal", tags = "1, 2")]
     pub refusal: ::core::option::Option<transfer_leader_response::Refusal>,
 }
 /// Nested message and enum types in `TransferLeaderResponse`.
 pub mod transfer_leader_response {
+    /// Why the receiver cannot act on it. Absent: it does.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Refusal {
         /// The receiver has moved on to another vote, which is this.
@@ -212,35 +243,46 @@ pub mod transfer_leader_response {
         LogNotFlushed(super::LogNotFlushed),
     }
 }
+/// The receiver lacks entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogNotFlushed {
+    /// The newest entry of the leader; absent if its log is empty.
     #[prost(message, optional, tag = "1")]
     pub expected: ::core::option::Option<LogId>,
+    /// The newest durable entry of the receiver; absent if its log is empty.
     #[prost(message, optional, tag = "2")]
     pub actual: ::core::option::Option<LogId>,
 }
+/// A part of a snapshot.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InstallSnapshotRequest {
+    /// One of these is always set.
     #[prost(oneof = "install_snapshot_request::Part", tags = "1, 2")]
     pub part: ::core::option::Option<install_snapshot_request::Part>,
 }
 /// Nested message and enum types in `InstallSnapshotRequest`.
 pub mod install_snapshot_request {
+    /// One of these is always set.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Part {
+        /// The header, first and once.
         #[prost(message, tag = "1")]
         Offer(super::SnapshotOffer),
+        /// The next bytes.
         #[prost(message, tag = "2")]
         Chunk(super::SnapshotChunk),
     }
 }
+/// The header of a snapshot.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SnapshotOffer {
+    /// Between whom.
     #[prost(message, optional, tag = "1")]
     pub route: ::core::option::Option<Route>,
     /// The vote by which the sender leads.
     #[prost(message, optional, tag = "2")]
     pub vote: ::core::option::Option<Vote>,
+    /// What the snapshot stands for.
     #[prost(message, optional, tag = "3")]
     pub meta: ::core::option::Option<SnapshotMeta>,
     /// How many bytes follow in chunks.
@@ -254,9 +296,11 @@ pub struct SnapshotOffer {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct SnapshotChunk {
+    /// The bytes. They hold objects with secrets.
     #[prost(bytes = "bytes", tag = "1")]
     pub data: ::prost::bytes::Bytes,
 }
+/// Answers a whole snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InstallSnapshotResponse {
     /// The receiver's vote; greater than that of the offer if it was refused.
@@ -274,6 +318,7 @@ pub mod raft_transport_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    /// What a manager calls at another.
     #[derive(Debug, Clone)]
     pub struct RaftTransportClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -557,6 +602,7 @@ pub mod raft_transport_server {
             tonic::Status,
         >;
     }
+    /// What a manager calls at another.
     #[derive(Debug)]
     pub struct RaftTransportServer<T> {
         inner: Arc<T>,
