@@ -1,0 +1,229 @@
+//! Drives one task.
+
+mod starting;
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use swarmkit_api::{Task, wire};
+use swarmkit_executor::{
+    Assignment, Controller, Dependencies, ExecError, LogOptions, LogStream, RuntimeStatus, container_spec, stop_grace,
+};
+use swarmkit_runtime::Spawner;
+
+use crate::{
+    alive::Alive,
+    cgroups::Limits,
+    executor::{Shared, Warned},
+    logs::{self, DirWatch},
+    order::Order,
+    plan::{Offer, Plan, Stop},
+    removal::{self, Patience, Stage},
+    supervisor::Answer,
+    task_dir::{Ended, TaskDir},
+    users::Users,
+};
+use starting::Starting;
+
+/// The exit code in the status of a task whose exit code nobody knows.
+const UNKNOWN_CODE: i32 = -1;
+
+/// Drives one task, which is a process with a supervisor. Holds nothing that the task needs to run.
+pub struct ProcessController {
+    shared: Arc<Shared>,
+    task: Mutex<Arc<Task>>,
+    dependencies: Arc<dyn Dependencies>,
+    dir: TaskDir,
+    /// A supervisor that was started and has not yet answered.
+    starting: tokio::sync::Mutex<Option<Starting>>,
+    closed: AtomicBool,
+}
+
+impl ProcessController {
+    pub(crate) fn new(shared: Arc<Shared>, assignment: Assignment, dir: TaskDir) -> Self {
+        Self {
+            shared,
+            task: Mutex::new(assignment.task),
+            dependencies: assignment.dependencies,
+            dir,
+            starting: tokio::sync::Mutex::new(None),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The task, unless the controller was closed.
+    fn open(&self) -> Result<Arc<Task>, ExecError> {
+        if self.closed.load(Ordering::Acquire) { Err(ExecError::Closed) } else { Ok(Arc::clone(&self.task.lock())) }
+    }
+
+    fn stage(&self) -> Result<Stage, ExecError> {
+        Stage::of(&self.dir).map_err(ExecError::temporary)
+    }
+
+    /// Waits for the answer of a supervisor that an earlier call has started. What comes next is on record then.
+    async fn settle(starting: &mut Option<Starting>) -> Option<Answer> {
+        let answer = starting.as_mut()?.answer().await;
+        *starting = None;
+        Some(answer)
+    }
+
+    async fn stop(&self, order: Order) -> Result<(), ExecError> {
+        let mut starting = self.starting.lock().await;
+        Self::settle(&mut starting).await;
+        removal::stop(&self.dir, order).await
+    }
+}
+
+impl fmt::Debug for ProcessController {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessController").field("task", &self.task.lock().id).finish_non_exhaustive()
+    }
+}
+
+impl Controller for ProcessController {
+    async fn update(&self, task: Arc<Task>) -> Result<(), ExecError> {
+        self.open()?;
+        *self.task.lock() = task;
+        Ok(())
+    }
+
+    async fn prepare(&self) -> Result<(), ExecError> {
+        let task = self.open()?;
+        if matches!(self.stage()?, Stage::Started(_) | Stage::Ended(_)) {
+            return Ok(());
+        }
+        let (shared, dir, dependencies) = (self.shared.clone(), self.dir.clone(), self.dependencies.clone());
+        let prepared = Spawner::blocking(move || prepare(&shared, &dir, &task, &*dependencies)).await;
+        prepared.map_err(ExecError::temporary)?
+    }
+
+    async fn start(&self) -> Result<(), ExecError> {
+        self.open()?;
+        let mut starting = self.starting.lock().await;
+        let mut patience = Patience::new();
+        loop {
+            if let Some(Answer::Trouble(trouble)) = Self::settle(&mut starting).await {
+                return Err(ExecError::temporary(trouble));
+            }
+            match self.stage()? {
+                Stage::Started(_) | Stage::Ended(Ended::Exited { .. } | Ended::Lost { .. }) => return Ok(()),
+                Stage::Ended(Ended::NotStarted { reason }) => return Err(ExecError::failed(reason)),
+                Stage::Absent => return Err(ExecError::failed("the task is not prepared")),
+                // Somebody has it: a supervisor that an earlier program has started, and that is not yet that far.
+                Stage::Prepared if self.dir.claim().map_err(ExecError::temporary)?.is_none() => patience.wait().await?,
+                Stage::Prepared => *starting = Some(Starting::new(&self.shared, &self.dir)?),
+            }
+        }
+    }
+
+    async fn wait(&self) -> Result<(), ExecError> {
+        self.open()?;
+        loop {
+            match self.stage()? {
+                Stage::Absent | Stage::Prepared => return Err(ExecError::failed("the task does not run")),
+                Stage::Ended(Ended::Exited { code: 0, .. }) => return Ok(()),
+                Stage::Ended(Ended::Exited { code, reason }) => return Err(ExecError::Exited { code, reason }),
+                Stage::Ended(Ended::NotStarted { reason } | Ended::Lost { reason }) => {
+                    return Err(ExecError::failed(reason));
+                }
+                Stage::Started(started) => match Alive::watch(&self.dir.alive()).map_err(ExecError::temporary)? {
+                    Some(alive) => alive.gone().await,
+                    None => removal::bury_lost(&self.dir, &started).await.map_err(ExecError::temporary)?,
+                },
+            }
+        }
+    }
+
+    async fn shutdown(&self) -> Result<(), ExecError> {
+        let task = self.open()?;
+        // A specification that cannot be read was not started from either, so any signal will do.
+        let stop = Stop::of(&task)
+            .unwrap_or_else(|_| Stop { signal: rustix::process::Signal::TERM, grace: stop_grace(&task.spec) });
+        self.stop(Order::Stop(stop)).await
+    }
+
+    async fn terminate(&self) -> Result<(), ExecError> {
+        self.open()?;
+        self.stop(Order::Kill).await
+    }
+
+    async fn remove(&self) -> Result<(), ExecError> {
+        self.open()?;
+        let mut starting = self.starting.lock().await;
+        Self::settle(&mut starting).await;
+        removal::remove(&self.shared, &self.dir).await
+    }
+
+    async fn close(&self) -> Result<(), ExecError> {
+        if self.closed.swap(true, Ordering::AcqRel) { Err(ExecError::Closed) } else { Ok(()) }
+    }
+
+    async fn status(&self) -> Result<RuntimeStatus, ExecError> {
+        let task = self.open()?;
+        let (pid, exit_code) = match self.stage()? {
+            Stage::Absent | Stage::Prepared | Stage::Ended(Ended::NotStarted { .. }) => {
+                return Ok(RuntimeStatus::default());
+            }
+            Stage::Started(started) => (started.pid, 0),
+            Stage::Ended(Ended::Exited { code, .. }) => (0, code),
+            Stage::Ended(Ended::Lost { .. }) => (0, UNKNOWN_CODE),
+        };
+        let container = wire::ContainerStatus { container_id: task.id.to_string(), pid, exit_code };
+        let ports = (pid != 0).then(|| wire::PortStatus { ports: host_ports(&task) });
+        Ok(RuntimeStatus { container: Some(container), ports })
+    }
+
+    async fn logs(&self, options: LogOptions) -> Result<LogStream, ExecError> {
+        self.open()?;
+        if self.stage()? == Stage::Absent {
+            return Err(ExecError::failed("the task is not prepared"));
+        }
+        let watch = DirWatch::new(&[self.dir.path()]).map_err(ExecError::temporary)?;
+        while self.stage()? == Stage::Prepared {
+            watch.changed().await.map_err(ExecError::temporary)?;
+        }
+        let alive = if options.follow { Alive::watch(&self.dir.alive()).map_err(ExecError::temporary)? } else { None };
+        logs::read(self.dir.logs(), options, alive).await
+    }
+}
+
+/// Puts everything in place for a start. What is there from an earlier attempt is put anew.
+fn prepare(shared: &Shared, dir: &TaskDir, task: &Task, dependencies: &dyn Dependencies) -> Result<(), ExecError> {
+    let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
+    let files = shared.shelf.task(task.id.as_str());
+    let mut plan = {
+        let users = Users::read().map_err(ExecError::temporary)?;
+        let (secrets_dir, configs_dir) = (&files.secrets(), &files.configs());
+        Plan::new(task, &Offer { own: &shared.own, users: &users, secrets_dir, configs_dir, logs: shared.logs })?
+    };
+    let limits = Limits::of(task);
+    let beyond = shared.cgroups.beyond(&limits);
+    if !beyond.is_empty() && Warned::first(&shared.warned.cgroups) {
+        tracing::warn!(limits = ?beyond, "this machine lets us set no such cgroup limits: tasks run without them");
+    }
+    if !spec.secrets.is_empty() && !shared.shelf.is_in_memory() && Warned::first(&shared.warned.secrets) {
+        tracing::warn!("this machine offers no place in memory: secrets are in files on a disk while their tasks run");
+    }
+    dir.create().map_err(ExecError::temporary)?;
+    // Somebody has it already: then it is prepared.
+    let Some(_claim) = dir.claim().map_err(ExecError::temporary)? else { return Ok(()) };
+    files.put(spec, dependencies, plan.identity.as_ref())?;
+    plan.cgroups = shared
+        .cgroups
+        .create(task.id.as_str(), &limits)
+        .map_err(|error: io::Error| ExecError::temporary(format!("setting the limits of the task: {error}")))?;
+    dir.put_plan(&plan).map_err(ExecError::temporary)
+}
+
+/// The ports of the machine that the task listens on: as it was told to.
+fn host_ports(task: &Task) -> Vec<wire::PortConfig> {
+    let ports = task.endpoint.as_ref().map(|endpoint| endpoint.ports.as_slice()).unwrap_or_default();
+    let host = ports.iter().filter(|port| port.publish_mode() == wire::port_config::PublishMode::Host);
+    host.map(|port| wire::PortConfig { published_port: port.target_port, ..port.clone() }).collect()
+}

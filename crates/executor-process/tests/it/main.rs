@@ -1,0 +1,3 @@
+//! Real processes, started and stopped.
+
+mod suite;
