@@ -1,0 +1,227 @@
+//! Which nodes can run a task at all, and how to say that none can.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use swarmkit_api::{
+    Node, ServiceId, Task,
+    constraint::{self, Constraint},
+    wire::{NodeDescription, Platform, Resources, TaskSpec, mount, task_spec::Runtime},
+};
+use swarmkit_executor::{EXECUTOR_PLUGIN, Workload};
+
+use crate::books::{Books, HostPort, NodeBook, host_ports, wanted};
+
+/// Why a node cannot run a task, in the order in which it is looked at: the first reason is the one that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// It is not READY, or not ACTIVE.
+    Unavailable,
+    /// It has too little left of what the task reserves.
+    Resources,
+    /// It lacks a plugin that the task needs.
+    Plugin,
+    /// It does not run tasks of that kind.
+    Executor,
+    /// It does not satisfy the placement constraints.
+    Constraint,
+    /// It is of another platform than those listed.
+    Platform,
+    /// Another task has a port of it.
+    HostPort,
+    /// It has as many tasks of the service as it may have.
+    MaxReplicas,
+    /// It cannot mount the cluster volumes that are asked for.
+    Volume,
+}
+
+/// What a task needs of a node, worked out once for all tasks of one service and version.
+pub(crate) struct Needs {
+    service: Option<ServiceId>,
+    resources: Option<Resources>,
+    plugins: Vec<(&'static str, String)>,
+    kind: Option<String>,
+    /// `None` when they cannot be parsed: then no node will do.
+    constraints: Option<Vec<Constraint>>,
+    platforms: Vec<Platform>,
+    ports: Vec<HostPort>,
+    max_replicas: u64,
+    cluster_volumes: bool,
+}
+
+/// How many nodes cannot run a task, reason by reason.
+pub(crate) struct Explanation {
+    counts: BTreeMap<Reason, usize>,
+    nodes: usize,
+    kind: Option<String>,
+}
+
+// === impl Needs ===
+
+impl Needs {
+    pub(crate) fn of(task: &Task) -> Self {
+        let placement = task.spec.placement.clone().unwrap_or_default();
+        Self {
+            service: task.service_id.clone(),
+            resources: wanted(task).cloned(),
+            plugins: plugins(task),
+            kind: kind(&task.spec),
+            constraints: constraint::parse_all(&placement.constraints).ok(),
+            platforms: placement.platforms,
+            ports: host_ports(task).collect(),
+            max_replicas: placement.max_replicas,
+            cluster_volumes: mounts(&task.spec).any(|mount| mount.r#type() == mount::Type::Cluster),
+        }
+    }
+
+    /// The first reason why a node cannot run the task, in the order of [`Reason`].
+    pub(crate) fn refusal(&self, books: &Books, book: &NodeBook) -> Option<Reason> {
+        let Some(node) = book.node.as_deref().filter(|_| book.is_available()) else {
+            return Some(Reason::Unavailable);
+        };
+        let refusals = [
+            (Reason::Resources, self.resources.as_ref().is_some_and(|wanted| !book.fits(wanted))),
+            (Reason::Plugin, !self.plugins.iter().all(|(class, name)| has_plugin(node, class, name))),
+            (Reason::Executor, self.kind.as_deref().is_some_and(|kind| !runs(node, kind))),
+            (Reason::Constraint, !self.constraints.as_ref().is_some_and(|all| constraint::all_match(all, node))),
+            (Reason::Platform, !self.platforms.is_empty() && !self.platforms.iter().any(|wanted| is_on(wanted, node))),
+            (Reason::HostPort, self.ports.iter().any(|port| book.has_port(*port))),
+            (
+                Reason::MaxReplicas,
+                self.max_replicas > 0
+                    && u64::from(books.active_of(self.service.as_ref(), &node.id)) >= self.max_replicas,
+            ),
+            (Reason::Volume, self.cluster_volumes),
+        ];
+        refusals.into_iter().find_map(|(reason, refused)| refused.then_some(reason))
+    }
+
+    /// Why no node can run the task, as the books stand.
+    pub(crate) fn explain(&self, books: &Books) -> Explanation {
+        let mut explanation = Explanation { counts: BTreeMap::new(), nodes: 0, kind: self.kind.clone() };
+        for (_, book) in books.nodes() {
+            explanation.nodes += 1;
+            if let Some(reason) = self.refusal(books, book) {
+                *explanation.counts.entry(reason).or_default() += 1;
+            }
+        }
+        explanation
+    }
+
+    /// Why one node cannot run the task.
+    pub(crate) fn explain_one(&self, reason: Reason) -> String {
+        let counts = BTreeMap::from([(reason, 1)]);
+        Explanation { counts, nodes: usize::MAX, kind: self.kind.clone() }.text()
+    }
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    /// The reasons, the most frequent first. Clients match on these texts. Empty when there is no node at all.
+    pub(crate) fn text(&self) -> String {
+        let mut reasons: Vec<_> = self.counts.iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let mut text = String::new();
+        for (reason, &count) in reasons {
+            if !text.is_empty() {
+                text.push_str("; ");
+            }
+            self.tell(&mut text, *reason, count);
+        }
+        text
+    }
+
+    fn tell(&self, text: &mut String, reason: Reason, count: usize) {
+        let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
+        let kind = self.kind.as_deref().unwrap_or_default();
+        let written = match reason {
+            Reason::Unavailable => write!(text, "{nodes} not available for new tasks"),
+            Reason::Resources => write!(text, "insufficient resources on {nodes}"),
+            Reason::Plugin => write!(text, "missing plugin on {nodes}"),
+            Reason::Executor if count == self.nodes => write!(text, "no node runs {kind} tasks"),
+            Reason::Executor if count == 1 => write!(text, "1 node does not run {kind} tasks"),
+            Reason::Executor => write!(text, "{nodes} do not run {kind} tasks"),
+            Reason::Constraint => write!(text, "scheduling constraints not satisfied on {nodes}"),
+            Reason::Platform => write!(text, "unsupported platform on {nodes}"),
+            Reason::HostPort => write!(text, "host-mode port already in use on {nodes}"),
+            Reason::MaxReplicas => write!(text, "max replicas per node limit exceed"),
+            Reason::Volume => write!(text, "cannot fulfill requested CSI volume mounts on {nodes}"),
+        };
+        written.expect("invariant: writing to a string does not fail");
+    }
+}
+
+/// The text of a task's status when no node can run it.
+pub(crate) fn no_suitable_node(explanation: &str) -> Arc<str> {
+    match explanation {
+        "" => "no suitable node".into(),
+        reasons => format!("no suitable node ({reasons})").into(),
+    }
+}
+
+fn mounts(spec: &TaskSpec) -> impl Iterator<Item = &swarmkit_api::wire::Mount> {
+    swarmkit_executor::container_spec(spec).into_iter().flat_map(|container| &container.mounts)
+}
+
+/// The plugins that a task needs: for its volumes, its networks and its logs.
+fn plugins(task: &Task) -> Vec<(&'static str, String)> {
+    let volumes = mounts(&task.spec).filter(|mount| mount.r#type() == mount::Type::Volume);
+    let volumes = volumes.filter_map(|mount| mount.volume_options.as_ref()?.driver_config.as_ref());
+    let volumes =
+        volumes.filter(|driver| !driver.name.is_empty() && driver.name != "local").map(|driver| ("Volume", driver));
+    let networks = task.networks.iter().filter_map(|attachment| attachment.network.as_ref()?.driver_state.as_ref());
+    let networks = networks.filter(|driver| !driver.name.is_empty()).map(|driver| ("Network", driver));
+    let logs = task.spec.log_driver.iter().filter(|driver| !driver.name.is_empty() && driver.name != "none");
+    let logs = logs.map(|driver| ("Log", driver));
+    volumes.chain(networks).chain(logs).map(|(class, driver)| (class, driver.name.clone())).collect()
+}
+
+/// A node whose engine told nothing may have anything. One that lists no log plugin at all is of a version that did not
+/// list them.
+fn has_plugin(node: &Node, class: &str, name: &str) -> bool {
+    let description = node.description.as_deref();
+    let Some(engine) = description.and_then(|description| description.engine.as_ref()) else { return true };
+    let mut of_class = engine.plugins.iter().filter(|plugin| plugin.r#type == class).peekable();
+    if class == "Log" && of_class.peek().is_none() {
+        return true;
+    }
+    of_class.any(|plugin| plugin.name == name || plugin.name.strip_suffix(":latest") == Some(name))
+}
+
+/// What has to run the task, in the words that nodes use. `None` when every node can.
+fn kind(spec: &TaskSpec) -> Option<String> {
+    match spec.runtime.as_ref()? {
+        Runtime::Container(_) => Workload::of(spec).map(|workload| workload.name().to_owned()),
+        Runtime::Generic(generic) => Some(generic.kind.clone()),
+        Runtime::Attachment(_) => None,
+    }
+}
+
+fn runs(node: &Node, kind: &str) -> bool {
+    let nothing = NodeDescription::default();
+    let description = node.description.as_deref().unwrap_or(&nothing);
+    let engine = description.engine.iter();
+    let mut kinds =
+        engine.flat_map(|engine| &engine.plugins).filter(|plugin| plugin.r#type == EXECUTOR_PLUGIN).peekable();
+    match kinds.peek() {
+        None => kind == Workload::Container.name(),
+        Some(_) => kinds.any(|plugin| plugin.name == kind),
+    }
+}
+
+/// Whether a node is of a listed platform. What the listed one leaves out matches anything.
+fn is_on(wanted: &Platform, node: &Node) -> bool {
+    let description = node.description.as_deref();
+    let Some(actual) = description.and_then(|description| description.platform.as_ref()) else { return false };
+    (wanted.os.is_empty() || wanted.os == actual.os)
+        && (wanted.architecture.is_empty() || common(&wanted.architecture) == common(&actual.architecture))
+}
+
+/// Kernels and engines have different words for the same architecture.
+fn common(architecture: &str) -> &str {
+    match architecture {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

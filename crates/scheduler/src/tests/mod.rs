@@ -1,0 +1,88 @@
+//! Stories: a world in, decisions out.
+
+mod filters;
+mod loops;
+mod placement;
+mod preassigned;
+mod properties;
+mod waiting;
+
+use std::fmt::Write as _;
+
+use swarmkit_api::{Service, ServiceId, wire};
+use swarmkit_runtime::Env;
+use swarmkit_store::{Store, StoreError, Update, View};
+use swarmkit_testing as testing;
+
+use crate::{
+    plan::{Decision, Plan},
+    world::World,
+};
+
+/// What is decided in a world, in its words (see [`testing::store`]), a line for each decision.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(decisions(&testing::world(text)), expected);
+}
+
+/// What is decided when everything that there is was just learned.
+fn decisions(view: &View) -> Vec<String> {
+    let (world, plan) = learned(view);
+    assert_eq!(told(&plan), told(&world.plan(&world.due, testing::env().now())), "the same world, the same plan");
+    told(&plan)
+}
+
+fn learned(view: &View) -> (World, Plan) {
+    let now = testing::env().now();
+    let mut world = World::default();
+    world.absorb(&Update::Snapshot(view.clone()), now);
+    let plan = world.plan(&world.due, now);
+    (world, plan)
+}
+
+fn told(plan: &Plan) -> Vec<String> {
+    plan.decisions.iter().map(tell).collect()
+}
+
+fn tell(decision: &Decision) -> String {
+    let mut line = decision.task().id.to_string();
+    match decision {
+        Decision::Assign { node, given, .. } => {
+            write!(line, " goes to {}", node.id).unwrap();
+            for unit in given.iter().filter_map(|given| given.resource.as_ref()) {
+                match unit {
+                    wire::generic_resource::Resource::NamedResourceSpec(unit) => {
+                        write!(line, " with {}={}", unit.kind, unit.value).unwrap();
+                    }
+                    wire::generic_resource::Resource::DiscreteResourceSpec(unit) => {
+                        write!(line, " with {} {}", unit.value, unit.kind).unwrap();
+                    }
+                }
+            }
+        }
+        Decision::Explain { err, .. } => write!(line, " waits: {err}").unwrap(),
+        Decision::Stop { .. } => line.push_str(" is stopped"),
+    }
+    line
+}
+
+/// The world of a text, with one service changed in a way that the text has no words for. Tasks come after.
+fn with_service(text: &str, name: &str, change: impl FnOnce(&mut wire::ServiceSpec), tasks: &str) -> Store {
+    let store = testing::store(text);
+    write(&store, |tx| {
+        tx.edit::<Service>(&ServiceId::from(name), |service| change(std::sync::Arc::make_mut(&mut service.spec)))?;
+        Ok(())
+    });
+    testing::amend(&store, tasks);
+    store
+}
+
+/// Writes to a local store, which commits at once.
+fn write(store: &Store, edit: impl FnOnce(&mut swarmkit_store::Transaction) -> Result<(), StoreError>) {
+    use futures_util::FutureExt as _;
+    store.update(edit).now_or_never().expect("a local store commits at once").expect("the store takes it");
+}
+
+fn env() -> Env {
+    testing::env()
+}

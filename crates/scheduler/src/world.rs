@@ -1,0 +1,318 @@
+//! What the scheduler knows, kept up change by change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, wire::service_spec::Mode};
+use swarmkit_store::{Change, Edit, State, Update};
+
+use crate::books::{Books, is_active};
+
+/// Tasks that need the same of a node: those of one service and version, or one task that has no version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupKey {
+    pub(crate) service: Option<ServiceId>,
+    version: Option<Version>,
+    single: Option<TaskId>,
+}
+
+/// Tasks of one kind that wait for a node, lower slots first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) tasks: BTreeMap<(u64, TaskId), Arc<Task>>,
+    /// Why none of them could be placed when they were last tried. A task that joins waits for the same reason.
+    pub(crate) blocked: Option<Arc<str>>,
+}
+
+/// What has to be looked at again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Due {
+    /// The nodes are different: everything that waits may go somewhere else, or wait for another reason.
+    pub(crate) everything: bool,
+    /// Groups that tasks have joined, or whose service is different.
+    pub(crate) groups: BTreeSet<GroupKey>,
+    /// Nodes where something became free.
+    pub(crate) freed: BTreeSet<NodeId>,
+    /// Nodes that tasks were made for, and that must still agree.
+    pub(crate) preassigned: BTreeSet<NodeId>,
+    /// Tasks that were asked to stop before they had a node.
+    pub(crate) stopped: BTreeSet<TaskId>,
+}
+
+/// Nodes, what is on them, and what waits for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) version: Version,
+    pub(crate) books: Books,
+    pub(crate) services: BTreeMap<ServiceId, Arc<Service>>,
+    pub(crate) groups: BTreeMap<GroupKey, Group>,
+    /// Tasks that were made for a node and wait to be confirmed there.
+    pub(crate) preassigned: BTreeMap<NodeId, BTreeMap<TaskId, Arc<Task>>>,
+    /// Tasks that were asked to stop before they were placed, so that nobody else will end them.
+    pub(crate) stopped: BTreeMap<TaskId, Arc<Task>>,
+    pub(crate) due: Due,
+}
+
+/// What a task is to the scheduler.
+enum Standing<'t> {
+    /// Not its business: not allocated yet, over, or told to be removed.
+    Ignored,
+    /// Waits for a node.
+    Waiting,
+    /// Waits for its node to be confirmed.
+    Preassigned(&'t NodeId),
+    /// On a node, and booked there.
+    Placed(&'t NodeId),
+    /// Asked to stop before it was placed.
+    Stopped,
+}
+
+// === impl GroupKey ===
+
+impl GroupKey {
+    pub(crate) fn of(task: &Task) -> Self {
+        let single = task.spec_version.is_none().then(|| task.id.clone());
+        Self { service: task.service_id.clone(), version: task.spec_version, single }
+    }
+}
+
+// === impl Due ===
+
+impl Due {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.everything
+            && self.groups.is_empty()
+            && self.freed.is_empty()
+            && self.preassigned.is_empty()
+            && self.stopped.is_empty()
+    }
+
+    /// Puts back what could not be dealt with.
+    pub(crate) fn put_back(&mut self, other: Self) {
+        self.everything |= other.everything;
+        self.groups.extend(other.groups);
+        self.freed.extend(other.freed);
+        self.preassigned.extend(other.preassigned);
+        self.stopped.extend(other.stopped);
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Takes over an update. A snapshot replaces everything that was known.
+    pub(crate) fn absorb(&mut self, update: &Update, now: SystemTime) {
+        match update {
+            Update::Snapshot(view) => *self = Self::from_state(view, now),
+            Update::Delta(delta) => {
+                for change in delta.changes.iter() {
+                    self.absorb_change(change, now);
+                }
+            }
+        }
+        self.version = update.view().version();
+    }
+
+    fn from_state(state: &State, now: SystemTime) -> Self {
+        let mut world = Self::default();
+        for service in state.all::<Service>() {
+            world.absorb_service(None, Some(service));
+        }
+        for node in state.all::<Node>() {
+            world.absorb_node(None, Some(node));
+        }
+        for task in state.all::<Task>() {
+            world.absorb_task(None, Some(task), now);
+        }
+        world.due.everything = true;
+        world
+    }
+
+    pub(crate) fn absorb_change(&mut self, change: &Change, now: SystemTime) {
+        match change {
+            Change::Node(Edit { before, after }) => self.absorb_node(before.as_ref(), after.as_ref()),
+            Change::Service(Edit { before, after }) => self.absorb_service(before.as_ref(), after.as_ref()),
+            Change::Task(Edit { before, after }) => self.absorb_task(before.as_ref(), after.as_ref(), now),
+            _ => {}
+        }
+    }
+
+    fn absorb_node(&mut self, before: Option<&Arc<Node>>, after: Option<&Arc<Node>>) {
+        let Some(id) = after.or(before).map(|node| node.id.clone()) else { return };
+        self.books.set_node(&id, after.cloned());
+        if !before.zip(after).is_some_and(|(before, after)| looks_the_same(before, after)) {
+            self.due.everything = true;
+            if self.preassigned.contains_key(&id) {
+                self.due.preassigned.insert(id);
+            }
+        }
+    }
+
+    fn absorb_service(&mut self, before: Option<&Arc<Service>>, after: Option<&Arc<Service>>) {
+        let Some(id) = after.or(before).map(|service| service.id.clone()) else { return };
+        match after {
+            Some(service) => self.services.insert(id.clone(), service.clone()),
+            None => self.services.remove(&id),
+        };
+        if before.map(|service| service.spec_version) != after.map(|service| service.spec_version) {
+            let first = GroupKey { service: Some(id.clone()), version: None, single: None };
+            let of_service = self.groups.range(first..).take_while(|(key, _)| key.service.as_ref() == Some(&id));
+            self.due.groups.extend(of_service.map(|(key, _)| key.clone()));
+        }
+    }
+
+    fn absorb_task(&mut self, before: Option<&Arc<Task>>, after: Option<&Arc<Task>>, now: SystemTime) {
+        if let Some(task) = before {
+            self.remove(task, after.map(AsRef::as_ref));
+        }
+        if let Some(task) = after {
+            let waited = before.is_some_and(|before| waits_alike(before, task));
+            self.add(task, waited);
+            if before.is_none_or(|before| before.status.state <= TaskState::Running) {
+                self.record_failure(task, now);
+            }
+        }
+    }
+
+    /// Remembers why groups wait.
+    pub(crate) fn note(&mut self, blocked: impl IntoIterator<Item = (GroupKey, Option<Arc<str>>)>) {
+        for (key, blocked) in blocked {
+            if let Some(group) = self.groups.get_mut(&key) {
+                group.blocked = blocked;
+            }
+        }
+    }
+
+    /// Looks again at a task about which a decision no longer applied when it was to be written.
+    pub(crate) fn retry(&mut self, task: &Task) {
+        match standing(task) {
+            Standing::Waiting => {
+                let key = GroupKey::of(task);
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.blocked = None;
+                    self.due.groups.insert(key);
+                }
+            }
+            Standing::Preassigned(node) => {
+                self.due.preassigned.insert(node.clone());
+            }
+            Standing::Stopped => {
+                self.due.stopped.insert(task.id.clone());
+            }
+            Standing::Placed(_) | Standing::Ignored => {}
+        }
+    }
+
+    /// Takes over a task. One that `waited` in the same place before is due no sooner for having been written.
+    fn add(&mut self, task: &Arc<Task>, waited: bool) {
+        match standing(task) {
+            Standing::Ignored => {}
+            Standing::Waiting => {
+                let key = GroupKey::of(task);
+                let group = self.groups.entry(key.clone()).or_default();
+                group.tasks.insert((task.slot, task.id.clone()), task.clone());
+                if !waited {
+                    self.due.groups.insert(key);
+                }
+            }
+            Standing::Preassigned(node) => {
+                self.preassigned.entry(node.clone()).or_default().insert(task.id.clone(), task.clone());
+                if !waited {
+                    self.due.preassigned.insert(node.clone());
+                }
+            }
+            Standing::Placed(_) => self.books.add(task),
+            Standing::Stopped => {
+                self.stopped.insert(task.id.clone(), task.clone());
+                self.due.stopped.insert(task.id.clone());
+            }
+        }
+    }
+
+    fn remove(&mut self, task: &Arc<Task>, after: Option<&Task>) {
+        match standing(task) {
+            Standing::Ignored => {}
+            Standing::Waiting => {
+                let key = GroupKey::of(task);
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.tasks.remove(&(task.slot, task.id.clone()));
+                    // An empty group is kept while its task is only being written anew, for it knows why it waits.
+                    if group.tasks.is_empty()
+                        && !after.is_some_and(|after| matches!(standing(after), Standing::Waiting))
+                    {
+                        self.groups.remove(&key);
+                    }
+                }
+            }
+            Standing::Preassigned(node) => {
+                if let Some(tasks) = self.preassigned.get_mut(node) {
+                    tasks.remove(&task.id);
+                    if tasks.is_empty() {
+                        self.preassigned.remove(node);
+                    }
+                }
+            }
+            Standing::Placed(node) => {
+                self.books.remove(task);
+                let stays = after.is_some_and(|after| {
+                    matches!(standing(after), Standing::Placed(_)) && is_active(after) == is_active(task)
+                });
+                if !stays {
+                    self.due.freed.insert(node.clone());
+                }
+            }
+            Standing::Stopped => {
+                self.stopped.remove(&task.id);
+            }
+        }
+    }
+
+    /// A failure is held against the node, unless the task was made for that node: it cannot go elsewhere.
+    fn record_failure(&mut self, task: &Task, now: SystemTime) {
+        if !matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
+            return;
+        }
+        let (Some(service), Some(node)) = (&task.service_id, &task.node_id) else { return };
+        let mode = self.services.get(service).and_then(|service| service.spec.mode.as_ref());
+        if matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_))) {
+            return;
+        }
+        let at = task.status.applied_at.or(task.status.timestamp).and_then(|at| SystemTime::try_from(at).ok());
+        self.books.record_failure((service.clone(), task.spec_version), node, at.unwrap_or(now), now);
+    }
+}
+
+/// What a task is to the scheduler. Looks at the task alone, so that it can be told from what it was before.
+fn standing(task: &Task) -> Standing<'_> {
+    let state = task.status.state;
+    match &task.node_id {
+        _ if state < TaskState::Pending || state > TaskState::Running => Standing::Ignored,
+        _ if state == TaskState::Pending && task.desired_state >= TaskState::Remove => Standing::Ignored,
+        _ if state == TaskState::Pending && !is_active(task) => Standing::Stopped,
+        Some(node) if state == TaskState::Pending => Standing::Preassigned(node),
+        Some(node) => Standing::Placed(node),
+        None if state == TaskState::Pending => Standing::Waiting,
+        None => Standing::Ignored,
+    }
+}
+
+/// Whether a task waits now for what it waited for before.
+fn waits_alike(before: &Task, after: &Task) -> bool {
+    match (standing(before), standing(after)) {
+        (Standing::Waiting, Standing::Waiting) => GroupKey::of(before) == GroupKey::of(after),
+        (Standing::Preassigned(before), Standing::Preassigned(after)) => before == after,
+        _ => false,
+    }
+}
+
+/// Whether two records of a node are the same to everything that decides about placement.
+pub(crate) fn looks_the_same(before: &Node, after: &Node) -> bool {
+    before.spec == after.spec
+        && before.description == after.description
+        && before.status.state == after.status.state
+        && before.status.addr == after.status.addr
+        && before.role == after.role
+}
