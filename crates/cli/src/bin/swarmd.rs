@@ -1,1 +1,3 @@
+//! Runs a node.
+
 fn main() {}

@@ -1,0 +1,39 @@
+//! What a command ends with when it does not succeed.
+
+use std::{io, path::PathBuf};
+
+use crate::client::ConnectError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CtlError {
+    /// It was called the wrong way; a usage line helps.
+    #[error("{0}")]
+    Usage(String),
+    /// The cluster is not as the command needs it: an object is missing, ambiguous, or already as wanted.
+    #[error("{0}")]
+    State(String),
+    /// A call was refused. Only the message is for people.
+    #[error("{}", .0.message())]
+    Refused(#[from] Box<tonic::Status>),
+    /// There is nobody to call.
+    #[error("{0}\nIs swarmd running? Name its socket with --socket or SWARM_SOCKET.")]
+    Connect(#[from] ConnectError),
+    /// A file with the content of a secret or config.
+    #[error("cannot read {}: {error}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Standard output.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl From<tonic::Status> for CtlError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}

@@ -1,0 +1,239 @@
+//! `swarmctl`: reads and changes a cluster through a node's control socket.
+
+mod cluster;
+mod config;
+mod error;
+mod lookup;
+mod node;
+mod secret;
+mod service;
+mod service_flags;
+mod task;
+mod usage;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+pub use error::CtlError;
+use serde::Serialize;
+use swarmkit_api::wire::{self, control_client::ControlClient};
+use swarmkit_runtime::{Env, Spawner};
+use tonic::transport::Channel;
+use usage::{Outcome, explain, usage_of};
+
+use crate::{
+    client::{Client, DEFAULT_SOCKET, SOCKET_VARIABLE},
+    output::{Names, json},
+};
+
+/// The exit code of every failure, as upstream.
+const EXIT_FAILURE: u8 = 255;
+
+/// How often a change is tried anew when the object has changed in the meantime. Managers write to services and nodes
+/// all the time, so this is no rare event; but whoever loses this often is up against another client.
+const UPDATE_ATTEMPTS_MAX: u32 = 5;
+
+/// Control a swarm cluster.
+#[derive(Debug, Parser)]
+#[command(name = "swarmctl", version, disable_help_subcommand = true)]
+struct Args {
+    /// Control socket of the node to talk to
+    #[arg(short, long, global = true, value_name = "PATH", env = SOCKET_VARIABLE, default_value = DEFAULT_SOCKET)]
+    #[arg(help_heading = "Global options", hide_env_values = true)]
+    socket: PathBuf,
+
+    /// Show ids where names would be shown
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    no_resolve: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the cluster and its join tokens
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Manage configs: files that tasks are given
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Manage nodes
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Manage secrets: files that tasks are given and that nobody else can read
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Manage services
+    #[command(subcommand, visible_alias = "svc")]
+    Service(service::Command),
+    /// Look at tasks, and remove them
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Print the version
+    Version,
+}
+
+/// How to show what was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+/// The flags of every `ls`.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+struct ListFlags {
+    /// Only show ids
+    #[arg(short, long, conflicts_with = "format")]
+    quiet: bool,
+
+    /// How to show the list
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What every command works with.
+struct Context<'a> {
+    control: ControlClient<Channel>,
+    out: &'a mut dyn Write,
+    now: SystemTime,
+    resolve: bool,
+}
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub async fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let matches = match Args::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return tell(&explain(&error, &mut Args::command())),
+    };
+    let args = match Args::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(error) => return tell(&explain(&error, &mut Args::command())),
+    };
+    match run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough.
+        Err(CtlError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error @ CtlError::Usage(_)) => {
+            let usage = usage_of(&mut Args::command(), &matches);
+            tell(&Outcome::Wrong(format!("Error: {error}\n\n{usage}\n")))
+        }
+        Err(error) => tell(&Outcome::Wrong(format!("Error: {error}"))),
+    }
+}
+
+fn tell(outcome: &Outcome) -> ExitCode {
+    // There is nobody left to tell when this fails.
+    match outcome {
+        Outcome::Asked(text) => {
+            let _ = write!(io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Outcome::Wrong(text) => {
+            let _ = writeln!(io::stderr(), "{text}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), CtlError> {
+    let mut out = io::stdout().lock();
+    if let Command::Version = args.command {
+        return Ok(writeln!(out, "swarmctl {}", env!("CARGO_PKG_VERSION"))?);
+    }
+    let client = Client::connect(&args.socket).await?;
+    let mut context =
+        Context { control: client.control(), out: &mut out, now: Env::real().now(), resolve: !args.no_resolve };
+    match args.command {
+        Command::Cluster(command) => cluster::run(&mut context, command).await?,
+        Command::Config(command) => config::run(&mut context, command).await?,
+        Command::Node(command) => node::run(&mut context, command).await?,
+        Command::Secret(command) => secret::run(&mut context, command).await?,
+        Command::Service(command) => service::run(&mut context, command).await?,
+        Command::Task(command) => task::run(&mut context, command).await?,
+        Command::Version => {}
+    }
+    Ok(context.out.flush()?)
+}
+
+impl Context<'_> {
+    /// The names of nodes, unless ids are wanted.
+    async fn names(&mut self) -> Result<Names, CtlError> {
+        if !self.resolve {
+            return Ok(Names::ids_only());
+        }
+        Ok(Names::of(&self.nodes().await?))
+    }
+
+    async fn nodes(&mut self) -> Result<Vec<wire::Node>, CtlError> {
+        Ok(self.control.list_nodes(wire::ListNodesRequest::default()).await?.into_inner().nodes)
+    }
+
+    async fn tasks(&mut self, filters: wire::list_tasks_request::Filters) -> Result<Vec<wire::Task>, CtlError> {
+        let request = wire::ListTasksRequest { filters: Some(filters) };
+        Ok(self.control.list_tasks(request).await?.into_inner().tasks)
+    }
+
+    /// Prints a list as its flags say.
+    fn list<J: Serialize>(
+        &mut self,
+        flags: ListFlags,
+        ids: impl IntoIterator<Item = String>,
+        json: impl IntoIterator<Item = J>,
+        table: impl FnOnce() -> String,
+    ) -> Result<(), CtlError> {
+        if flags.quiet {
+            for id in ids {
+                writeln!(self.out, "{id}")?;
+            }
+            return Ok(());
+        }
+        match flags.format {
+            Format::Table => write!(self.out, "{}", table())?,
+            Format::Json => {
+                for object in json {
+                    writeln!(self.out, "{}", json::line(&object))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints one object.
+    fn show(&mut self, format: Format, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CtlError> {
+        match format {
+            Format::Table => write!(self.out, "{}", text())?,
+            Format::Json => writeln!(self.out, "{}", json::line(json))?,
+        }
+        Ok(())
+    }
+}
+
+/// Whether the object has changed since it was read.
+fn is_out_of_sequence(status: &tonic::Status) -> bool {
+    status.message().contains("update out of sequence")
+}
+
+/// The content of a file, or of standard input.
+async fn read_content(file: Option<PathBuf>) -> Result<bytes::Bytes, CtlError> {
+    let name = file.clone().unwrap_or_else(|| "standard input".into());
+    let read = move || match file {
+        Some(file) => std::fs::read(file),
+        None => {
+            let mut content = Vec::new();
+            io::Read::read_to_end(&mut io::stdin().lock(), &mut content)?;
+            Ok(content)
+        }
+    };
+    let content = Spawner::blocking(read).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    content.map(Into::into).map_err(|error| CtlError::Read { file: name, error })
+}

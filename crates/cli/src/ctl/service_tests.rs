@@ -1,0 +1,274 @@
+//! What each flag does to the specification of a service.
+
+use clap::Parser as _;
+use swarmkit_api::wire::{
+    port_config::{Protocol, PublishMode},
+    restart_policy::RestartCondition,
+    update_config::{FailureAction, UpdateOrder},
+};
+
+use super::*;
+use crate::ctl::{Args, Command as Top};
+
+/// The specification that `swarmctl service create --name web FLAGS` asks for.
+fn created(flags: &[&str]) -> Result<wire::ServiceSpec, String> {
+    let line = ["swarmctl", "service", "create", "--name", "web"].iter().chain(flags);
+    match Args::try_parse_from(line).map_err(|error| error.to_string())?.command {
+        Top::Service(Command::Create { name, mode, flags, .. }) => {
+            new_spec(name, mode, &flags).map_err(|error| error.to_string())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What `swarmctl service update web FLAGS` makes of a specification.
+fn updated(spec: &wire::ServiceSpec, flags: &[&str]) -> wire::ServiceSpec {
+    let line = ["swarmctl", "service", "update", "web"].iter().chain(flags);
+    let Top::Service(Command::Update { flags, .. }) = Args::try_parse_from(line).unwrap().command else {
+        panic!("an update")
+    };
+    let mut spec = spec.clone();
+    flags.apply(&mut spec).unwrap();
+    spec
+}
+
+fn task(flags: &[&str]) -> wire::TaskSpec {
+    created(&[&["--image", "nginx"], flags].concat()).unwrap().task.unwrap()
+}
+
+fn made(flags: &[&str]) -> wire::ContainerSpec {
+    let mut spec = created(&[&["--image", "nginx"], flags].concat()).unwrap();
+    container(&mut spec).unwrap().clone()
+}
+
+fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration { seconds, nanos: 0 })
+}
+
+#[test]
+fn only_what_is_given_enters_the_specification() {
+    let expected = wire::ServiceSpec {
+        annotations: Some(wire::Annotations { name: "web".into(), ..Default::default() }),
+        mode: Some(wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas: 1 })),
+        task: Some(wire::TaskSpec {
+            runtime: Some(task_spec::Runtime::Container(wire::ContainerSpec {
+                image: "nginx".into(),
+                ..Default::default()
+            })),
+            restart: Some(wire::RestartPolicy { condition: RestartCondition::Any.into(), ..Default::default() }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert_eq!(created(&["--image", "nginx"]).unwrap(), expected);
+}
+
+#[test]
+fn flags_of_the_container_are_mapped() {
+    let container = made(&[
+        "--hostname",
+        "h",
+        "--command",
+        "/bin/sh,-c",
+        "--args",
+        "\"a, b\",c",
+        "--env",
+        "A=1,B=2",
+        "--env",
+        "C=3",
+        "--dir",
+        "/srv",
+        "--user",
+        "33:33",
+        "--stop-grace-period",
+        "1m30s",
+    ]);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let expected = wire::ContainerSpec {
+        image: "nginx".into(),
+        hostname: "h".into(),
+        command: words(&["/bin/sh", "-c"]),
+        args: words(&["a, b", "c"]),
+        env: words(&["A=1", "B=2", "C=3"]),
+        dir: "/srv".into(),
+        user: "33:33".into(),
+        stop_grace_period: seconds(90),
+        ..Default::default()
+    };
+    assert_eq!(container, expected);
+}
+
+#[test]
+fn a_command_line_after_two_dashes_is_taken_word_for_word() {
+    let mut spec = created(&["--", "sh", "-c", "echo a, b"]).unwrap();
+    let process = container(&mut spec).unwrap();
+    assert_eq!(process.image, swarmkit_executor::PROCESS_IMAGE);
+    assert!(process.command.is_empty());
+    assert_eq!(process.args, ["sh", "-c", "echo a, b"]);
+    assert_eq!(made(&["--", "nginx", "-g"]).args, ["nginx", "-g"]);
+}
+
+#[test]
+fn a_service_needs_an_image_or_a_command() {
+    assert_eq!(created(&[]).unwrap_err(), "--image is mandatory unless a command is given");
+    let mut spec = created(&["--command", "sleep", "--args", "60"]).unwrap();
+    assert_eq!(container(&mut spec).unwrap().image, swarmkit_executor::PROCESS_IMAGE);
+}
+
+#[test]
+fn flags_of_resources_and_placement_are_mapped() {
+    let task = task(&[
+        "--cpu-reservation",
+        "0.25",
+        "--cpu-limit",
+        "1.5",
+        "--memory-reservation",
+        "64m",
+        "--memory-limit",
+        "1g",
+        "--constraint",
+        "node.labels.zone==a,node.role!=manager",
+        "--replicas-max-per-node",
+        "2",
+    ]);
+    let resources = |nano_cpus, memory_bytes| Some(wire::Resources { nano_cpus, memory_bytes, ..Default::default() });
+    let expected = wire::ResourceRequirements {
+        reservations: resources(250_000_000, 67_108_864),
+        limits: resources(1_500_000_000, 1_073_741_824),
+        ..Default::default()
+    };
+    assert_eq!(task.resources, Some(expected));
+    let placement = task.placement.unwrap();
+    assert_eq!(placement.constraints, ["node.labels.zone==a", "node.role!=manager"]);
+    assert_eq!(placement.max_replicas, 2);
+}
+
+#[test]
+fn flags_of_restart_and_rollout_are_mapped() {
+    let spec = created(&[
+        "--image",
+        "nginx",
+        "--restart-condition",
+        "failure",
+        "--restart-delay",
+        "1s",
+        "--restart-max-attempts",
+        "3",
+        "--restart-window",
+        "1m",
+        "--update-parallelism",
+        "2",
+        "--update-delay",
+        "5s",
+        "--update-on-failure",
+        "rollback",
+        "--update-order",
+        "start-first",
+        "--rollback-parallelism",
+        "0",
+        "--rollback-on-failure",
+        "continue",
+    ])
+    .unwrap();
+    let restart = wire::RestartPolicy {
+        condition: RestartCondition::OnFailure.into(),
+        delay: seconds(1),
+        max_attempts: 3,
+        window: seconds(60),
+    };
+    assert_eq!(spec.task.unwrap().restart, Some(restart));
+    let update = wire::UpdateConfig {
+        parallelism: 2,
+        delay: seconds(5),
+        failure_action: FailureAction::Rollback.into(),
+        order: UpdateOrder::StartFirst.into(),
+        ..Default::default()
+    };
+    assert_eq!(spec.update, Some(update));
+    let rollback = wire::UpdateConfig { failure_action: FailureAction::Continue.into(), ..Default::default() };
+    assert_eq!(spec.rollback, Some(rollback));
+}
+
+#[test]
+fn labels_and_modes_are_mapped() {
+    let spec = created(&["--image", "x", "--label", "a=1,b=", "--mode", "global"]).unwrap();
+    let labels = spec.annotations.unwrap().labels;
+    assert_eq!(labels.into_iter().collect::<Vec<_>>(), [("a".into(), "1".into()), ("b".into(), String::new())]);
+    assert_eq!(spec.mode, Some(wire::service_spec::Mode::Global(wire::GlobalService {})));
+    let spec = created(&["--image", "x", "--mode", "replicated-job", "--replicas", "4"]).unwrap();
+    let job = wire::ReplicatedJob { max_concurrent: 4, total_completions: 4 };
+    assert_eq!(spec.mode, Some(wire::service_spec::Mode::ReplicatedJob(job)));
+}
+
+#[test]
+fn ports_are_published_on_the_node() {
+    let spec = created(&["--image", "x", "--ports", "http:80:8080,dns:53/udp:53/udp,any:9"]).unwrap();
+    let port = |name: &str, protocol: Protocol, target_port, published_port| wire::PortConfig {
+        name: name.into(),
+        protocol: protocol.into(),
+        target_port,
+        published_port,
+        publish_mode: PublishMode::Host.into(),
+    };
+    let expected =
+        [port("http", Protocol::Tcp, 80, 8080), port("dns", Protocol::Udp, 53, 53), port("any", Protocol::Tcp, 9, 0)];
+    assert_eq!(spec.endpoint.unwrap().ports, expected);
+}
+
+#[test]
+fn malformed_values_are_refused() {
+    for (flags, expected) in [
+        (["--ports", "http"], "malformed port \"http\": expected name:target"),
+        (["--ports", "a:1:2:3"], "malformed port \"a:1:2:3\": expected name:target:published"),
+        (["--ports", "a:x"], "malformed port \"a:x\": a port is a number up to 65535"),
+        (["--ports", "a:1/icmp"], "malformed port \"a:1/icmp\": the protocol must be tcp, udp or sctp"),
+        (["--ports", "a:1/udp:2"], "malformed port \"a:1/udp:2\": both protocols must be the same"),
+        (["--label", "a"], "malformed label \"a\": expected key=value"),
+        (["--replicas", "2"], "the number of tasks can be set for replicated services only"),
+    ] {
+        let flags = [&["--image", "x", "--mode", "global"], &flags[..]].concat();
+        assert_eq!(created(&flags).unwrap_err(), expected);
+    }
+    for flags in [["--cpu-limit", "0.0000000001"], ["--memory-limit", "lots"], ["--update-delay", "5"]] {
+        let error = created(&flags).unwrap_err();
+        assert!(error.contains("invalid value"), "{error}");
+    }
+}
+
+#[test]
+fn an_update_changes_only_what_is_given() {
+    let spec = created(&["--image", "nginx", "--env", "A=1", "--replicas", "3", "--label", "a=1"]).unwrap();
+    assert_eq!(updated(&spec, &[]), spec);
+    let changed = updated(&spec, &["--replicas", "5", "--env", "B=2"]);
+    let mut expected = spec.clone();
+    expected.mode = Some(wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas: 5 }));
+    container(&mut expected).unwrap().env = vec!["B=2".into()];
+    assert_eq!(changed, expected);
+}
+
+#[test]
+fn references_are_added_once_and_taken_away_by_name() {
+    let reference = |name: &str| wire::SecretReference {
+        secret_id: format!("id-{name}"),
+        secret_name: name.to_owned(),
+        target: Some(secret_reference::Target::File(parse_file_ref(name).unwrap().1)),
+    };
+    let mut container = wire::ContainerSpec::default();
+    let added = References { secrets: vec![reference("a"), reference("b")], configs: Vec::new() };
+    added.add_to(&mut container);
+    added.add_to(&mut container);
+    assert_eq!(container.secrets, [reference("a"), reference("b")]);
+    let name = |name: &str| vec![name.parse::<Csv>().unwrap()];
+    remove_references(&mut container, &name("a"), &[]).unwrap();
+    assert_eq!(container.secrets, [reference("b")]);
+    let error = remove_references(&mut container, &name("a"), &[]).unwrap_err();
+    assert_eq!(error.to_string(), "the service does not use a secret called a");
+    assert!(parse_file_ref("a:").is_err() && parse_file_ref(":b").is_err());
+}
+
+#[test]
+fn scales_are_read_as_service_and_number() {
+    assert_eq!(parse_scale("web=50"), Ok(("web".to_owned(), 50)));
+    assert_eq!(parse_scale("web"), Err("expected SERVICE=N".to_owned()));
+    assert_eq!(parse_scale("web=-1"), Err("expected a whole number after =".to_owned()));
+}

@@ -1,0 +1,72 @@
+//! `swarmctl task`.
+
+use clap::Subcommand;
+use swarmkit_api::wire;
+
+use super::{Context, CtlError, Format, ListFlags, lookup};
+use crate::output::{inspect_task, is_current, json, list_tasks};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show a task, and the tasks that had its slot before
+    Inspect {
+        /// Id
+        #[arg(value_name = "TASK")]
+        task: String,
+
+        /// How to show it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// List tasks
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Show all tasks, also those that are to be or have been stopped
+        #[arg(short, long)]
+        all: bool,
+
+        #[command(flatten)]
+        list: ListFlags,
+    },
+    /// Remove a task; its service replaces it
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Id
+        #[arg(value_name = "TASK")]
+        task: String,
+    },
+}
+
+pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(), CtlError> {
+    match command {
+        Command::Inspect { task, format } => inspect(context, &task, format).await,
+        Command::Ls { all, list } => {
+            let mut tasks = context.tasks(wire::list_tasks_request::Filters::default()).await?;
+            tasks.retain(|task| all || is_current(task));
+            let (names, now) = (context.names().await?, context.now);
+            tasks.sort_by_cached_key(|task| (names.service(task).to_owned(), task.slot, task.id.clone()));
+            let ids = tasks.iter().map(|task| task.id.clone());
+            let json = tasks.iter().map(|task| json::Task::new(task, &names));
+            context.list(list, ids, json, || list_tasks(&tasks, &names, now).to_string())
+        }
+        Command::Remove { task } => {
+            let task = lookup::task(&mut context.control, &task).await?;
+            context.control.remove_task(wire::RemoveTaskRequest { task_id: task.id.clone() }).await?;
+            Ok(writeln!(context.out, "{}", task.id)?)
+        }
+    }
+}
+
+async fn inspect(context: &mut Context<'_>, wanted: &str, format: Format) -> Result<(), CtlError> {
+    let task = lookup::task(&mut context.control, wanted).await?;
+    let filters =
+        wire::list_tasks_request::Filters { service_ids: vec![task.service_id.clone()], ..Default::default() };
+    let mut parents = context.tasks(filters).await?;
+    parents.retain(|parent| {
+        parent.service_id == task.service_id
+            && parent.slot == task.slot
+            && (task.slot != 0 || parent.node_id == task.node_id)
+    });
+    let (names, now) = (context.names().await?, context.now);
+    context.show(format, &json::Task::new(&task, &names), || inspect_task(&task, &parents, &names, now))
+}

@@ -1,0 +1,45 @@
+//! The cluster.
+
+use serde::Serialize;
+use swarmkit_api::wire;
+
+use super::{millis, time};
+
+/// The cluster. Join tokens are part of it: whoever may call the control socket may read them.
+#[derive(Clone, Serialize)]
+pub struct Cluster {
+    id: String,
+    name: String,
+    task_history_limit: i64,
+    heartbeat_period_ms: Option<u64>,
+    node_cert_expiry_ms: Option<u64>,
+    auto_lock: bool,
+    worker_join_token: String,
+    manager_join_token: String,
+    version: u64,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+}
+
+impl Cluster {
+    /// The JSON form of the cluster.
+    #[must_use]
+    pub fn new(cluster: &wire::Cluster) -> Self {
+        let spec = cluster.spec.clone().unwrap_or_default();
+        let tokens = cluster.root_ca.as_ref().and_then(|root| root.join_tokens.clone()).unwrap_or_default();
+        let meta = cluster.meta.unwrap_or_default();
+        Self {
+            id: cluster.id.clone(),
+            name: spec.annotations.unwrap_or_default().name,
+            task_history_limit: spec.orchestration.unwrap_or_default().task_history_retention_limit,
+            heartbeat_period_ms: millis(spec.dispatcher.unwrap_or_default().heartbeat_period.as_ref()),
+            node_cert_expiry_ms: millis(spec.ca_config.unwrap_or_default().node_cert_expiry.as_ref()),
+            auto_lock: spec.encryption_config.unwrap_or_default().auto_lock_managers,
+            worker_join_token: tokens.worker,
+            manager_join_token: tokens.manager,
+            version: meta.version.unwrap_or_default().index,
+            created_at: time(meta.created_at.as_ref()),
+            updated_at: time(meta.updated_at.as_ref()),
+        }
+    }
+}

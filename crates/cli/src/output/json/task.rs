@@ -1,0 +1,69 @@
+//! Tasks.
+
+use serde::Serialize;
+use swarmkit_api::wire;
+use swarmkit_executor::container_spec;
+
+use super::time;
+use crate::output::{Names, task::container_status};
+
+/// A task.
+#[derive(Clone, Debug, Serialize)]
+pub struct Task {
+    id: String,
+    service_id: String,
+    service: String,
+    /// 0 where tasks have no slots.
+    slot: u64,
+    /// Empty until it is assigned.
+    node_id: String,
+    node: String,
+    desired_state: &'static str,
+    state: &'static str,
+    state_since: Option<String>,
+    message: String,
+    error: String,
+    container_id: Option<String>,
+    pid: Option<i32>,
+    exit_code: Option<i32>,
+    image: String,
+    command: Vec<String>,
+    args: Vec<String>,
+    env: Vec<String>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+}
+
+impl Task {
+    /// The JSON form of a task.
+    #[must_use]
+    pub fn new(task: &wire::Task, names: &Names) -> Self {
+        let status = task.status.clone().unwrap_or_default();
+        let runtime = container_status(&status);
+        let ended = status.state() > swarmkit_api::TaskState::Running;
+        let container = task.spec.as_ref().and_then(container_spec).cloned().unwrap_or_default();
+        let meta = task.meta.unwrap_or_default();
+        Self {
+            id: task.id.clone(),
+            service_id: task.service_id.clone(),
+            service: names.service(task).to_owned(),
+            slot: task.slot,
+            node_id: task.node_id.clone(),
+            node: names.node(&task.node_id).to_owned(),
+            desired_state: task.desired_state().as_str_name(),
+            state: status.state().as_str_name(),
+            state_since: time(status.timestamp.as_ref()),
+            message: status.message.clone(),
+            error: status.err.clone(),
+            container_id: runtime.map(|container| container.container_id.clone()),
+            pid: runtime.map(|container| container.pid).filter(|pid| *pid != 0),
+            exit_code: runtime.filter(|_| ended).map(|container| container.exit_code),
+            image: container.image,
+            command: container.command,
+            args: container.args,
+            env: container.env,
+            created_at: time(meta.created_at.as_ref()),
+            updated_at: time(meta.updated_at.as_ref()),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! How objects are shown: tables, the layouts of `inspect`, and JSON.
+//!
+//! Everything here turns wire messages into text and decides nothing else. What is printed is an interface: scripts
+//! read it, so columns, labels and field names stay.
+
+mod blob;
+mod cluster;
+mod columns;
+pub mod json;
+mod names;
+mod node;
+mod service;
+mod spec;
+mod task;
+mod time;
+
+pub use blob::{inspect_config, inspect_secret, list_configs, list_secrets};
+pub use cluster::{inspect_cluster, list_clusters};
+pub use columns::Columns;
+pub use names::Names;
+pub use node::{inspect_node, list_nodes, manager_status};
+pub use service::{inspect_service, list_services, replicas, running_on_live_nodes};
+pub use task::{inspect_task, is_current, list_tasks, task_name, task_table};
+pub use time::{absolute, relative, since};
+
+#[cfg(test)]
+mod tests;

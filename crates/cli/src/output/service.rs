@@ -1,0 +1,149 @@
+//! Services.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use swarmkit_api::{TaskState, wire};
+use swarmkit_executor::container_spec;
+
+use super::{Columns, Names, relative, spec, task_table};
+
+/// How many tasks of each service run on nodes that are not down, and how many have completed.
+#[must_use]
+pub fn running_on_live_nodes(tasks: &[wire::Task], nodes: &[wire::Node]) -> BTreeMap<String, (u64, u64)> {
+    use wire::node_status::State;
+
+    let is_down = |node: &wire::Node| node.status.as_ref().is_some_and(|status| status.state() == State::Down);
+    let live: std::collections::BTreeSet<_> =
+        nodes.iter().filter(|node| !is_down(node)).map(|node| node.id.as_str()).collect();
+    let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for task in tasks {
+        let (running, completed) = counts.entry(task.service_id.clone()).or_default();
+        match task.status.as_ref().map(wire::TaskStatus::state) {
+            Some(TaskState::Running) if live.contains(task.node_id.as_str()) => *running += 1,
+            Some(TaskState::Complete) => *completed += 1,
+            _ => {}
+        }
+    }
+    counts
+}
+
+/// `running/wanted`, `global`, or for a job how much of it is done.
+#[must_use]
+pub fn replicas(spec: &wire::ServiceSpec, running: u64, completed: u64) -> String {
+    use wire::service_spec::Mode;
+
+    match &spec.mode {
+        Some(Mode::Replicated(replicated)) => format!("{running}/{}", replicated.replicas),
+        Some(Mode::Global(_)) => "global".to_owned(),
+        Some(Mode::ReplicatedJob(job)) => format!("{completed}/{} completed", job.total_completions),
+        Some(Mode::GlobalJob(_)) => format!("{completed} completed"),
+        None => String::new(),
+    }
+}
+
+/// The table of `service ls`, in the order given.
+#[must_use]
+pub fn list_services(services: &[wire::Service], counts: &BTreeMap<String, (u64, u64)>) -> Columns {
+    let mut columns = Columns::spaced(2).titled(&["ID", "Name", "Image", "Replicas"]);
+    for service in services {
+        let spec = service.spec.clone().unwrap_or_default();
+        let (running, completed) = counts.get(&service.id).copied().unwrap_or_default();
+        columns.row([
+            service.id.clone(),
+            name(&spec).to_owned(),
+            container(&spec).map(|container| container.image.clone()).unwrap_or_default(),
+            replicas(&spec, running, completed),
+        ]);
+    }
+    columns
+}
+
+/// The layout of `service inspect`; `tasks` are those to show below.
+#[must_use]
+pub fn inspect_service(
+    service: &wire::Service,
+    (running, completed): (u64, u64),
+    tasks: &[wire::Task],
+    names: &Names,
+    now: SystemTime,
+) -> String {
+    let spec = service.spec.clone().unwrap_or_default();
+    let mut columns = Columns::labelled();
+    columns.field("ID", &service.id);
+    columns.field("Name", name(&spec));
+    let labels = spec.annotations.as_ref().map(|annotations| annotations.labels.clone()).unwrap_or_default();
+    if !labels.is_empty() {
+        columns.section("Labels");
+        for (key, value) in &labels {
+            columns.field(&format!("  {key}"), value);
+        }
+    }
+    columns.field_if_any("Replicas", replicas(&spec, running, completed));
+    if let Some(status) = &service.update_status {
+        columns.section("Update Status");
+        columns.field(" State", status.state().as_str_name());
+        columns.field_if_any(" Started", relative(status.started_at.as_ref(), now));
+        columns.field_if_any(" Completed", relative(status.completed_at.as_ref(), now));
+        columns.field_if_any(" Message", &status.message);
+    }
+    columns.section("Template");
+    template(&mut columns, spec.task.as_ref().unwrap_or(&wire::TaskSpec::default()), service.endpoint.as_ref());
+    let mut text = columns.to_string();
+    if !tasks.is_empty() {
+        text += &format!("\n{}", task_table(tasks, names, now));
+    }
+    text
+}
+
+fn template(columns: &mut Columns, task: &wire::TaskSpec, endpoint: Option<&wire::Endpoint>) {
+    columns.section(" Container");
+    let container = container_spec(task);
+    if let Some(container) = container {
+        spec::container_fields(columns, "  ", container);
+    }
+    let constraints = task.placement.as_ref().map(|placement| spec::bracketed(&placement.constraints));
+    columns.field_if_any("  Constraints", constraints.unwrap_or_default());
+    if let Some(requirements) = &task.resources {
+        spec::resources(columns, requirements);
+    }
+    if !task.networks.is_empty() {
+        let networks: Vec<_> = task.networks.iter().map(|network| network.target.as_str()).collect();
+        columns.field("  Networks", networks.join(" "));
+    }
+    if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.ports.is_empty()) {
+        columns.line("");
+        columns.line("Ports:");
+        for port in &endpoint.ports {
+            columns.field("    - Name", &port.name);
+            columns.field("      Protocol", port.protocol().as_str_name());
+            columns.field("      Port", port.target_port);
+            columns.field("      SwarmPort", port.published_port);
+        }
+    }
+    if let Some(container) = container {
+        if !container.mounts.is_empty() {
+            columns.line("  Mounts:");
+        }
+        for mount in &container.mounts {
+            columns.field("    - target", &mount.target);
+            columns.field_if_any("      source", &mount.source);
+            columns.field("      readonly", mount.readonly);
+            columns.field("      type", mount.r#type().as_str_name().to_lowercase());
+        }
+        spec::file_refs(columns, "  ", container, true);
+    }
+    if let Some(driver) = &task.log_driver {
+        columns.field("  LogDriver", &driver.name);
+        for (key, value) in &driver.options {
+            columns.field(&format!("    {key}"), value);
+        }
+    }
+}
+
+fn name(spec: &wire::ServiceSpec) -> &str {
+    spec.annotations.as_ref().map(|annotations| annotations.name.as_str()).unwrap_or_default()
+}
+
+fn container(spec: &wire::ServiceSpec) -> Option<&wire::ContainerSpec> {
+    spec.task.as_ref().and_then(container_spec)
+}

@@ -1,0 +1,475 @@
+//! What is printed, character by character. Scripts read this: a change here is a change for them.
+
+use std::time::{Duration, SystemTime};
+
+use insta::assert_snapshot;
+use prost_types::Timestamp;
+use swarmkit_api::{TaskState, wire};
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
+}
+
+fn ago(seconds: i64) -> Option<Timestamp> {
+    Some(Timestamp { seconds: NOW - seconds, nanos: 0 })
+}
+
+fn meta(version: u64, seconds: i64) -> Option<wire::Meta> {
+    let version = Some(wire::Version { index: version });
+    Some(wire::Meta { version, created_at: ago(seconds), updated_at: ago(seconds / 2) })
+}
+
+fn named(name: &str, labels: &[(&str, &str)]) -> Option<wire::Annotations> {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Some(wire::Annotations { name: name.to_owned(), labels, ..Default::default() })
+}
+
+fn node(id: &str, hostname: &str, state: wire::node_status::State) -> wire::Node {
+    wire::Node {
+        id: id.to_owned(),
+        meta: meta(3, 7200),
+        spec: Some(wire::NodeSpec { membership: wire::node_spec::Membership::Accepted.into(), ..Default::default() }),
+        description: Some(wire::NodeDescription { hostname: hostname.to_owned(), ..Default::default() }),
+        status: Some(wire::NodeStatus { state: state.into(), addr: "10.0.0.7".to_owned(), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+fn manager(id: &str, hostname: &str, leader: bool, reachable: bool) -> wire::Node {
+    use wire::raft_member_status::Reachability;
+
+    let mut node = node(id, hostname, wire::node_status::State::Ready);
+    node.role = wire::NodeRole::Manager.into();
+    node.spec.as_mut().unwrap().set_desired_role(wire::NodeRole::Manager);
+    let reachability = if reachable { Reachability::Reachable } else { Reachability::Unreachable };
+    node.manager_status = Some(wire::ManagerStatus {
+        raft_id: 1,
+        addr: "10.0.0.7:4242".to_owned(),
+        leader,
+        reachability: reachability.into(),
+    });
+    node
+}
+
+fn container() -> wire::ContainerSpec {
+    wire::ContainerSpec {
+        image: "nginx:1.27".to_owned(),
+        command: vec!["/bin/sh".to_owned(), "-c".to_owned()],
+        args: vec!["echo \"a\"".to_owned(), "b".to_owned()],
+        env: vec!["A=1".to_owned(), "B=2".to_owned()],
+        secrets: vec![wire::SecretReference {
+            secret_id: "s1".to_owned(),
+            secret_name: "token".to_owned(),
+            target: Some(wire::secret_reference::Target::File(file("api-token"))),
+        }],
+        configs: vec![wire::ConfigReference {
+            config_id: "c1".to_owned(),
+            config_name: "motd".to_owned(),
+            target: Some(wire::config_reference::Target::File(file("/etc/motd"))),
+        }],
+        mounts: vec![wire::Mount {
+            r#type: wire::mount::Type::Bind.into(),
+            source: "/srv".to_owned(),
+            target: "/data".to_owned(),
+            readonly: true,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn file(name: &str) -> wire::FileTarget {
+    wire::FileTarget { name: name.to_owned(), mode: 0o444, ..Default::default() }
+}
+
+fn service() -> wire::Service {
+    let resources = |nano_cpus, memory_bytes| Some(wire::Resources { nano_cpus, memory_bytes, ..Default::default() });
+    let task = wire::TaskSpec {
+        runtime: Some(wire::task_spec::Runtime::Container(container())),
+        resources: Some(wire::ResourceRequirements {
+            limits: resources(500_000_000, 536_870_912),
+            reservations: resources(0, 134_217_728),
+            ..Default::default()
+        }),
+        restart: Some(wire::RestartPolicy {
+            condition: wire::restart_policy::RestartCondition::Any.into(),
+            delay: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+            ..Default::default()
+        }),
+        placement: Some(wire::Placement {
+            constraints: vec!["node.labels.zone == a".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let port =
+        wire::PortConfig { name: "http".to_owned(), target_port: 80, published_port: 8080, ..Default::default() };
+    wire::Service {
+        id: "svc1".to_owned(),
+        meta: meta(42, 3600),
+        spec: Some(wire::ServiceSpec {
+            annotations: named("web", &[("tier", "front"), ("app", "shop")]),
+            task: Some(task),
+            mode: Some(wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas: 3 })),
+            update: Some(wire::UpdateConfig { parallelism: 2, ..Default::default() }),
+            ..Default::default()
+        }),
+        update_status: Some(wire::UpdateStatus {
+            state: wire::update_status::UpdateState::Updating.into(),
+            started_at: ago(90),
+            completed_at: None,
+            message: "update in progress".to_owned(),
+        }),
+        endpoint: Some(wire::Endpoint { ports: vec![port], ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+fn task(id: &str, slot: u64, state: TaskState, seconds: i64) -> wire::Task {
+    let desired = if state > TaskState::Running { TaskState::Shutdown } else { TaskState::Running };
+    let exit_code = if state == TaskState::Failed { 137 } else { 0 };
+    let container_status = wire::ContainerStatus { container_id: "swarm-1".to_owned(), pid: 4711, exit_code };
+    wire::Task {
+        id: id.to_owned(),
+        meta: meta(50, seconds),
+        spec: service().spec.unwrap().task,
+        service_id: "svc1".to_owned(),
+        service_annotations: named("web", &[]),
+        slot,
+        node_id: "n1".to_owned(),
+        desired_state: desired.into(),
+        status: Some(wire::TaskStatus {
+            timestamp: ago(seconds),
+            state: state.into(),
+            message: "started".to_owned(),
+            err: if exit_code == 0 { String::new() } else { "task: non-zero exit (137)".to_owned() },
+            runtime_status: Some(wire::task_status::RuntimeStatus::Container(container_status)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn names() -> Names {
+    Names::of(&[node("n1", "ada", wire::node_status::State::Ready)])
+}
+
+/// Trailing blanks are part of the layout; make them visible.
+fn visible(text: impl ToString) -> String {
+    text.to_string().lines().map(|line| format!("{line}|\n")).collect()
+}
+
+#[test]
+fn nodes_are_listed_with_their_part_in_the_management() {
+    let mut wanted = node("n4", "dan", wire::node_status::State::Unknown);
+    wanted.spec.as_mut().unwrap().set_desired_role(wire::NodeRole::Manager);
+    let mut worker = node("n3", "cleo", wire::node_status::State::Down);
+    worker.spec.as_mut().unwrap().set_availability(wire::node_spec::Availability::Drain);
+    worker.spec.as_mut().unwrap().annotations = named("spare", &[]);
+    let nodes = [manager("n1", "ada", true, true), manager("n2", "bob", false, false), worker, wanted];
+    assert_snapshot!(visible(list_nodes(&nodes)), @r"
+    ID  Name   Membership  Status   Availability  Manager Status|
+    --  ----   ----------  ------   ------------  --------------|
+    n1  ada    ACCEPTED    READY    ACTIVE        REACHABLE *|
+    n2  bob    ACCEPTED    READY    ACTIVE        UNREACHABLE|
+    n3  spare  ACCEPTED    DOWN     DRAIN         |
+    n4  dan    ACCEPTED    UNKNOWN  ACTIVE        UNKNOWN|
+    ");
+}
+
+#[test]
+fn a_node_is_inspected() {
+    let mut node = manager("n1", "ada", true, true);
+    node.spec.as_mut().unwrap().annotations = named("", &[("zone", "a"), ("disk", "ssd")]);
+    let description = node.description.as_mut().unwrap();
+    description.platform = Some(wire::Platform { architecture: "x86_64".to_owned(), os: "linux".to_owned() });
+    let gpu = |value: &str| wire::GenericResource {
+        resource: Some(wire::generic_resource::Resource::NamedResourceSpec(wire::NamedGenericResource {
+            kind: "gpu".to_owned(),
+            value: value.to_owned(),
+        })),
+    };
+    description.resources = Some(wire::Resources {
+        nano_cpus: 4_500_000_000,
+        memory_bytes: 8_375_186_227,
+        generic: vec![gpu("u1"), gpu("u2")],
+    });
+    description.engine = Some(wire::EngineDescription {
+        engine_version: "0.1.0".to_owned(),
+        labels: [("os".to_owned(), "debian".to_owned())].into(),
+        plugins: vec![swarmkit_executor::Workload::Process.plugin()],
+    });
+    assert_snapshot!(visible(inspect_node(&node, &[task("t1", 1, TaskState::Running, 60)], &names(), now())), @r"
+    ID                          : n1|
+    Hostname                    : ada|
+    Node Labels                 : disk=ssd zone=a|
+    Status:                     |
+      State                     : READY|
+      Availability              : ACTIVE|
+      Address                   : 10.0.0.7|
+    Manager status:             |
+      Address                   : 10.0.0.7:4242|
+      Raft status               : REACHABLE|
+      Leader                    : yes|
+    Platform:                   |
+      Operating System          : linux|
+      Architecture              : x86_64|
+    Resources:                  |
+      CPUs                      : 4|
+      Memory                    : 7.8 GiB|
+      Generic Resources:        |
+        gpu                     : u1, u2|
+    Plugins:                    |
+      Executor                  : [process]|
+    Engine Version              : 0.1.0|
+    Engine Labels               : os=debian|
+    |
+    Task ID    Service    Slot    Image         Desired State    Last State              Node|
+    -------    -------    ----    -----         -------------    ----------              ----|
+    t1         web        1       nginx:1.27    RUNNING          RUNNING 1 minute ago    ada|
+    ");
+    assert_snapshot!(json::line(&json::Node::new(&node)), @r#"{"id":"n1","hostname":"ada","name":"","labels":{"disk":"ssd","zone":"a"},"role":"MANAGER","desired_role":"MANAGER","membership":"ACCEPTED","availability":"ACTIVE","state":"READY","message":"","address":"10.0.0.7","manager":{"address":"10.0.0.7:4242","leader":true,"reachability":"REACHABLE"},"os":"linux","architecture":"x86_64","nano_cpus":4500000000,"memory_bytes":8375186227,"plugins":{"Executor":["process"]},"engine_labels":{"os":"debian"},"version":3,"created_at":"2027-01-15T06:00:00Z","updated_at":"2027-01-15T07:00:00Z"}"#);
+}
+
+#[test]
+fn services_are_listed_with_what_runs_on_live_nodes() {
+    let mode = |name: &str, mode| {
+        let mut service = service();
+        service.id = format!("id-{name}");
+        let spec = service.spec.as_mut().unwrap();
+        (spec.annotations, spec.mode) = (named(name, &[]), Some(mode));
+        service
+    };
+    use wire::service_spec::Mode;
+    let job = wire::ReplicatedJob { max_concurrent: 2, total_completions: 5 };
+    let services = [
+        service(),
+        mode("agent", Mode::Global(wire::GlobalService {})),
+        mode("once", Mode::ReplicatedJob(job)),
+        mode("each", Mode::GlobalJob(wire::GlobalJob {})),
+    ];
+    let on = |node: &str, service: &str, state| wire::Task {
+        node_id: node.to_owned(),
+        service_id: service.to_owned(),
+        ..task("t", 1, state, 1)
+    };
+    let tasks = [
+        on("n1", "svc1", TaskState::Running),
+        on("n1", "svc1", TaskState::Failed),
+        on("n2", "svc1", TaskState::Running),
+        on("n1", "id-once", TaskState::Complete),
+        on("n1", "id-once", TaskState::Running),
+    ];
+    let nodes = [node("n1", "ada", wire::node_status::State::Ready), node("n2", "bob", wire::node_status::State::Down)];
+    assert_snapshot!(visible(list_services(&services, &running_on_live_nodes(&tasks, &nodes))), @r"
+    ID        Name   Image       Replicas|
+    --        ----   -----       --------|
+    svc1      web    nginx:1.27  1/3|
+    id-agent  agent  nginx:1.27  global|
+    id-once   once   nginx:1.27  1/5 completed|
+    id-each   each   nginx:1.27  0 completed|
+    ");
+}
+
+#[test]
+fn a_service_is_inspected() {
+    let tasks = [
+        task("t1", 2, TaskState::Running, 60),
+        task("t0", 1, TaskState::Failed, 90),
+        task("t2", 1, TaskState::Starting, 1),
+    ];
+    assert_snapshot!(visible(inspect_service(&service(), (1, 0), &tasks, &names(), now())), @r#"
+    ID                       : svc1|
+    Name                     : web|
+    Labels                   |
+      app                    : shop|
+      tier                   : front|
+    Replicas                 : 1/3|
+    Update Status            |
+     State                   : UPDATING|
+     Started                 : 1 minute ago|
+     Message                 : update in progress|
+    Template                 |
+     Container               |
+      Image                  : nginx:1.27|
+      Command                : "/bin/sh" "-c"|
+      Args                   : [echo "a", b]|
+      Env                    : [A=1, B=2]|
+      Constraints            : [node.labels.zone == a]|
+      Resources              |
+        Reservations:        |
+          Memory             : 128 MiB|
+        Limits:              |
+          CPU                : 0.5|
+          Memory             : 512 MiB|
+    |
+    Ports:|
+        - Name             : http|
+          Protocol         : TCP|
+          Port             : 80|
+          SwarmPort        : 8080|
+      Mounts:|
+        - target          : /data|
+          source          : /srv|
+          readonly        : true|
+          type            : bind|
+      Secrets:|
+        [FILE] token@s1:api-token|
+      Configs:|
+        [FILE] motd@c1:/etc/motd|
+    |
+    Task ID    Service    Slot    Image         Desired State    Last State               Node|
+    -------    -------    ----    -----         -------------    ----------               ----|
+    t2         web        1       nginx:1.27    RUNNING          STARTING 1 second ago    ada|
+    t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
+    t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
+    "#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+}
+
+#[test]
+fn tasks_are_listed_by_name_or_by_id() {
+    let mut global = task("t2", 0, TaskState::Pending, 0);
+    global.node_id = String::new();
+    let tasks = [task("t1", 3, TaskState::Running, 3600), global];
+    assert_snapshot!(visible(list_tasks(&tasks, &names(), now())), @r"
+    ID  Service  Desired State  Last State          Node|
+    --  -------  -------------  ----------          ----|
+    t1  web.3    RUNNING        RUNNING 1 hour ago  ada|
+    t2  web      RUNNING        PENDING now         |
+    ");
+    assert_snapshot!(visible(list_tasks(&tasks, &Names::ids_only(), now())), @r"
+    ID  Service  Desired State  Last State          Node|
+    --  -------  -------------  ----------          ----|
+    t1  svc1.3   RUNNING        RUNNING 1 hour ago  n1|
+    t2  svc1     RUNNING        PENDING now         |
+    ");
+}
+
+#[test]
+fn a_task_is_inspected_with_its_parents() {
+    let failed = task("t0", 1, TaskState::Failed, 90);
+    let parents = [failed.clone(), task("t2", 1, TaskState::Running, 1)];
+    assert_snapshot!(visible(inspect_task(&failed, &parents, &names(), now())), @r#"
+    ID                     : t0|
+    Slot                   : 1|
+    Service                : web|
+    Status                 |
+      Desired State        : SHUTDOWN|
+      Last State           : FAILED|
+      Timestamp            : 2027-01-15T07:58:30Z|
+      Message              : started|
+      Error                : task: non-zero exit (137)|
+      ContainerID:         : swarm-1|
+      Pid                  : 4711|
+      ExitCode             : 137|
+    Node                   : ada|
+    Spec                   |
+      Image                : nginx:1.27|
+      Command              : "/bin/sh" "-c"|
+      Args                 : [echo "a", b]|
+      Env                  : [A=1, B=2]|
+      Secrets:|
+        [FILE] token:api-token|
+      Configs:|
+        [FILE] motd:/etc/motd|
+    |
+    ===> Task Parents|
+    Task ID    Service    Slot    Image         Desired State    Last State              Node|
+    -------    -------    ----    -----         -------------    ----------              ----|
+    t2         web        1       nginx:1.27    RUNNING          RUNNING 1 second ago    ada|
+    t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago     ada|
+    "#);
+    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
+}
+
+#[test]
+fn the_cluster_is_inspected_with_its_tokens() {
+    let cluster = wire::Cluster {
+        id: "c1".to_owned(),
+        meta: meta(9, 60),
+        spec: Some(wire::ClusterSpec {
+            annotations: named("default", &[]),
+            orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: 5 }),
+            dispatcher: Some(wire::DispatcherConfig {
+                heartbeat_period: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+            }),
+            ca_config: Some(wire::CaConfig {
+                node_cert_expiry: Some(prost_types::Duration { seconds: 7_776_000, nanos: 0 }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        root_ca: Some(wire::RootCa {
+            join_tokens: Some(wire::JoinTokens { worker: "SWMTKN-1-w".to_owned(), manager: "SWMTKN-1-m".to_owned() }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert_snapshot!(visible(inspect_cluster(&cluster)), @r"
+    ID          : c1|
+    Name        : default|
+    Orchestration settings:|
+      Task history entries: 5|
+    Dispatcher settings:|
+      Dispatcher heartbeat period: 5s|
+    Certificate Authority settings:|
+      Certificate Validity Duration: 2160h0m0s|
+      Join Tokens:|
+        Worker: SWMTKN-1-w|
+        Manager: SWMTKN-1-m|
+    ");
+    assert_snapshot!(visible(list_clusters(std::slice::from_ref(&cluster))), @r"
+    ID  Name|
+    --  ----|
+    c1  default|
+    ");
+    assert_snapshot!(json::line(&json::Cluster::new(&cluster)), @r#"{"id":"c1","name":"default","task_history_limit":5,"heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+}
+
+#[test]
+fn secrets_and_configs_are_shown_the_newest_first_and_secrets_without_content() {
+    let secret = |id: &str, seconds| wire::Secret {
+        id: id.to_owned(),
+        meta: meta(1, seconds),
+        spec: Some(wire::SecretSpec { annotations: named("token", &[("a", "b")]), ..Default::default() }),
+        internal: false,
+    };
+    let config = wire::Config {
+        id: "c1".to_owned(),
+        meta: meta(1, 60),
+        spec: Some(wire::ConfigSpec { annotations: named("motd", &[]), data: "hello".into(), ..Default::default() }),
+    };
+    assert_snapshot!(visible(list_secrets(&[secret("old", 7200), secret("new", 60)], now())), @r"
+    ID     Name     Driver    Created|
+    --     ----     ------    -------|
+    new    token              1 minute ago|
+    old    token              2 hours ago|
+    ");
+    assert_snapshot!(visible(inspect_secret(&secret("s1", 60))), @r"
+    ID             : s1|
+    Name           : token|
+    Labels         |
+      a            : b|
+    Created        : 2027-01-15T07:59:00Z|
+    ");
+    assert_snapshot!(visible(list_configs(std::slice::from_ref(&config), now())), @r"
+    ID    Name    Created|
+    --    ----    -------|
+    c1    motd    1 minute ago|
+    ");
+    assert_snapshot!(visible(String::from_utf8(inspect_config(&config)).unwrap()), @r"
+    ID             : c1|
+    Name           : motd|
+    Created        : 2027-01-15T07:59:00Z|
+    |
+    Payload:|
+    hello|
+    ");
+    assert_snapshot!(json::line(&json::Blob::of_secret(&secret("s1", 60))), @r#"{"id":"s1","name":"token","labels":{"a":"b"},"data":null,"version":1,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+    assert_snapshot!(json::line(&json::Blob::of_config(&config)), @r#"{"id":"c1","name":"motd","labels":{},"data":"hello","version":1,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+}
