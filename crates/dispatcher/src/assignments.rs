@@ -1,0 +1,381 @@
+//! What one node shall have: its tasks, and the secrets, configs and volumes that they use. Pure: state in, changes out.
+//!
+//! A set remembers what it has said, so it is given whole views as well as single changes and says only what is new.
+//! What it has to say waits inside, one entry an object, the last word winning; so a slow node costs memory for what it
+//! has to learn, not for how often that changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use swarmkit_api::{Config, NodeId, Object as _, Secret, Task, TaskId, TaskState, Volume, VolumeId, wire};
+use swarmkit_store::{Change, State, TaskBy, Update};
+use wire::{
+    ResourceType, assignment::Item, assignment_change::AssignmentAction, task_spec::Runtime,
+    volume_publish_status::State as PublishState,
+};
+
+use crate::config::CHANGES_PER_MESSAGE;
+
+/// See the module's purpose.
+pub(crate) struct AssignmentSet {
+    node: NodeId,
+    tasks: BTreeMap<TaskId, Arc<Task>>,
+    volumes: BTreeMap<VolumeId, PublishState>,
+    uses: BTreeMap<Dependency, Use>,
+    said: Said,
+}
+
+/// Something that tasks and volumes need on the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Dependency {
+    Secret(String),
+    Config(String),
+}
+
+/// Who needs it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum User {
+    Task(TaskId),
+    Volume(VolumeId),
+}
+
+/// Who needs a dependency, and whether the node was given it.
+#[derive(Default)]
+struct Use {
+    users: BTreeSet<User>,
+    given: bool,
+}
+
+/// What has to be said, in the order in which a node can use it: what tasks need, tasks, what nobody needs any more.
+#[derive(Default)]
+struct Said {
+    needed: BTreeMap<Dependency, Given>,
+    volumes: BTreeMap<VolumeId, (AssignmentAction, wire::VolumeAssignment)>,
+    tasks: BTreeMap<TaskId, Option<Arc<Task>>>,
+    unneeded: BTreeSet<Dependency>,
+}
+
+enum Given {
+    Secret(Arc<Secret>),
+    Config(Arc<Config>),
+}
+
+impl AssignmentSet {
+    pub(crate) fn new(node: NodeId) -> Self {
+        Self { node, tasks: BTreeMap::new(), volumes: BTreeMap::new(), uses: BTreeMap::new(), said: Said::default() }
+    }
+
+    /// Takes what the store has to tell.
+    pub(crate) fn absorb(&mut self, update: &Update) {
+        match update {
+            Update::Snapshot(view) => self.resync(view),
+            Update::Delta(delta) => {
+                for change in delta.changes.iter() {
+                    self.change(change, &delta.view);
+                }
+            }
+        }
+    }
+
+    /// Whether there is anything to say.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.said.is_empty()
+    }
+
+    /// All that there is to say.
+    pub(crate) fn take_all(&mut self) -> Vec<wire::AssignmentChange> {
+        self.said.take(usize::MAX)
+    }
+
+    /// As much as fits into one message.
+    pub(crate) fn take_some(&mut self) -> Vec<wire::AssignmentChange> {
+        self.said.take(CHANGES_PER_MESSAGE)
+    }
+
+    /// Compares with a whole state. The first time everything is new.
+    fn resync(&mut self, state: &State) {
+        let gone: Vec<_> = self.tasks.keys().filter(|task| !self.is_here(state.get::<Task>(task))).cloned().collect();
+        for task in gone {
+            self.task_gone(&task);
+        }
+        for task in state.find(TaskBy::Node(Some(&self.node.clone()))) {
+            self.task(task, state);
+        }
+        for volume in state.all::<Volume>() {
+            self.volume(volume, state);
+        }
+    }
+
+    fn is_here(&self, task: Option<&Arc<Task>>) -> bool {
+        task.is_some_and(|task| task.node_id.as_ref() == Some(&self.node))
+    }
+
+    fn change(&mut self, change: &Change, state: &State) {
+        match change {
+            Change::Task(edit) => match &edit.after {
+                Some(task) if self.is_here(Some(task)) => self.task(task, state),
+                Some(_) | None => self.task_gone(&edit.id().clone()),
+            },
+            Change::Volume(edit) => {
+                if let Some(volume) = &edit.after {
+                    self.volume(volume, state);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A task of this node is new or has changed.
+    fn task(&mut self, task: &Arc<Task>, state: &State) {
+        let observed = task.status.state;
+        if observed < TaskState::Assigned {
+            return;
+        }
+        let known = self.tasks.insert(task.id.clone(), Arc::clone(task));
+        let over = observed > TaskState::Running;
+        if known.is_none() && !over {
+            for dependency in dependencies_of(&task.spec) {
+                self.need(dependency, User::Task(task.id.clone()), state);
+            }
+        }
+        if known.is_some() && over {
+            self.release_task(task);
+        }
+        // The agent has told us of a status itself; only what managers want is news to it.
+        let is_echo = observed > TaskState::Assigned && known.is_some_and(|known| same_wish(&known, task));
+        if !is_echo {
+            self.said.tasks.insert(task.id.clone(), Some(Arc::clone(task)));
+        }
+    }
+
+    fn task_gone(&mut self, task: &TaskId) {
+        if let Some(known) = self.tasks.remove(task) {
+            self.release_task(&known);
+            self.said.tasks.insert(task.clone(), None);
+        }
+    }
+
+    /// A volume is new or has changed. Those without an entry for this node are none of its business.
+    fn volume(&mut self, volume: &Volume, state: &State) {
+        let Some(published) = volume.publish_status.iter().find(|entry| entry.node_id == self.node.as_str()) else {
+            return;
+        };
+        let publish_state = published.state();
+        if publish_state == PublishState::PendingPublish || self.volumes.get(&volume.id) == Some(&publish_state) {
+            return;
+        }
+        match publish_state {
+            PublishState::PendingPublish => {}
+            PublishState::Published => {
+                self.volumes.insert(volume.id.clone(), publish_state);
+                for secret in &volume.spec.secrets {
+                    self.need(Dependency::Secret(secret.secret.clone()), User::Volume(volume.id.clone()), state);
+                }
+                self.say_volume(AssignmentAction::Update, volume, published);
+            }
+            // Said also when the node was never told of it by this stream: it may have forgotten since.
+            PublishState::PendingNodeUnpublish => {
+                self.volumes.insert(volume.id.clone(), publish_state);
+                self.say_volume(AssignmentAction::Remove, volume, published);
+            }
+            PublishState::PendingUnpublish => {
+                if self.volumes.remove(&volume.id).is_some() {
+                    self.release_volume(volume);
+                }
+            }
+        }
+    }
+
+    fn say_volume(&mut self, action: AssignmentAction, volume: &Volume, published: &wire::VolumePublishStatus) {
+        let info = volume.volume_info.as_ref();
+        let assignment = wire::VolumeAssignment {
+            id: volume.id.to_string(),
+            volume_id: info.map(|info| info.volume_id.clone()).unwrap_or_default(),
+            driver: volume.spec.driver.clone(),
+            volume_context: info.map(|info| info.volume_context.clone()).unwrap_or_default(),
+            publish_context: published.publish_context.clone(),
+            access_mode: volume.spec.access_mode.clone(),
+            secrets: volume.spec.secrets.clone(),
+        };
+        self.said.volumes.insert(volume.id.clone(), (action, assignment));
+    }
+
+    /// Something is needed, and given unless the node has it. What does not exist is left out until somebody else needs
+    /// it too.
+    fn need(&mut self, dependency: Dependency, user: User, state: &State) {
+        let used = self.uses.entry(dependency.clone()).or_default();
+        used.users.insert(user);
+        if used.given {
+            return;
+        }
+        if let Some(object) = find(&dependency, state) {
+            used.given = true;
+            self.said.unneeded.remove(&dependency);
+            self.said.needed.insert(dependency, object);
+        }
+    }
+
+    fn release_task(&mut self, task: &Task) {
+        let user = User::Task(task.id.clone());
+        for dependency in dependencies_of(&task.spec) {
+            self.release(&dependency, &user);
+        }
+    }
+
+    /// The volume's secrets may have been others when it was published, so every dependency is asked.
+    fn release_volume(&mut self, volume: &Volume) {
+        let user = User::Volume(volume.id.clone());
+        let used: Vec<_> = self.uses.keys().cloned().collect();
+        for dependency in used {
+            self.release(&dependency, &user);
+        }
+    }
+
+    /// A user does not need a dependency any more. What nobody needs is taken from the node.
+    fn release(&mut self, dependency: &Dependency, user: &User) {
+        let Some(used) = self.uses.get_mut(dependency) else { return };
+        if !used.users.remove(user) || !used.users.is_empty() {
+            return;
+        }
+        if used.given {
+            self.said.needed.remove(dependency);
+            self.said.unneeded.insert(dependency.clone());
+        }
+        self.uses.remove(dependency);
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    fn is_empty(&self) -> bool {
+        self.needed.is_empty() && self.volumes.is_empty() && self.tasks.is_empty() && self.unneeded.is_empty()
+    }
+
+    fn take(&mut self, limit: usize) -> Vec<wire::AssignmentChange> {
+        let mut changes = Vec::new();
+        while changes.len() < limit {
+            let change = if let Some((_, given)) = self.needed.pop_first() {
+                update(given.item())
+            } else if let Some((_, (action, volume))) = self.volumes.pop_first() {
+                change(action, Item::Volume(volume))
+            } else if let Some((id, task)) = self.tasks.pop_first() {
+                match task {
+                    Some(task) => update(Item::Task(task.to_wire())),
+                    None => remove(Item::Task(wire::Task { id: id.into(), ..Default::default() })),
+                }
+            } else if let Some(dependency) = self.unneeded.pop_first() {
+                remove(dependency.bare_item())
+            } else {
+                break;
+            };
+            changes.push(change);
+        }
+        changes
+    }
+}
+
+impl Given {
+    fn item(&self) -> Item {
+        match self {
+            Self::Secret(secret) => Item::Secret(secret.to_wire()),
+            Self::Config(config) => Item::Config(config.to_wire()),
+        }
+    }
+}
+
+impl Dependency {
+    /// The item with nothing but an id, which is all that a removal says.
+    fn bare_item(self) -> Item {
+        match self {
+            Self::Secret(id) => Item::Secret(wire::Secret { id, ..Default::default() }),
+            Self::Config(id) => Item::Config(wire::Config { id, ..Default::default() }),
+        }
+    }
+}
+
+fn update(item: Item) -> wire::AssignmentChange {
+    change(AssignmentAction::Update, item)
+}
+
+fn remove(item: Item) -> wire::AssignmentChange {
+    change(AssignmentAction::Remove, item)
+}
+
+fn change(action: AssignmentAction, item: Item) -> wire::AssignmentChange {
+    wire::AssignmentChange { assignment: Some(wire::Assignment { item: Some(item) }), action: action.into() }
+}
+
+/// A secret whose value a driver has to provide is not here to be given.
+fn find(dependency: &Dependency, state: &State) -> Option<Given> {
+    match dependency {
+        Dependency::Secret(id) => {
+            let secret = state.get::<Secret>(&id.as_str().into())?;
+            if secret.spec.driver.is_some() {
+                tracing::debug!(secret = id, "no driver provides this secret, leaving it out");
+                return None;
+            }
+            Some(Given::Secret(Arc::clone(secret)))
+        }
+        Dependency::Config(id) => state.get::<Config>(&id.as_str().into()).cloned().map(Given::Config),
+    }
+}
+
+/// The secrets and configs that a task needs: those that its container refers to, and those listed for any runtime.
+fn dependencies_of(spec: &wire::TaskSpec) -> impl Iterator<Item = Dependency> {
+    let listed = spec.resource_references.iter().filter_map(|reference| match reference.resource_type() {
+        ResourceType::Secret => Some(Dependency::Secret(reference.resource_id.clone())),
+        ResourceType::Config => Some(Dependency::Config(reference.resource_id.clone())),
+        ResourceType::Task | ResourceType::Volume => None,
+    });
+    let container = match &spec.runtime {
+        Some(Runtime::Container(container)) => Some(container),
+        Some(Runtime::Attachment(_) | Runtime::Generic(_)) | None => None,
+    };
+    let secrets = container.into_iter().flat_map(|container| &container.secrets);
+    let configs = container.into_iter().flat_map(|container| &container.configs);
+    listed
+        .chain(secrets.map(|reference| Dependency::Secret(reference.secret_id.clone())))
+        .chain(configs.map(|reference| Dependency::Config(reference.config_id.clone())))
+}
+
+/// Whether managers want the same of both, whatever is reported of them and whenever they were written.
+pub(crate) fn same_wish(a: &Task, b: &Task) -> bool {
+    // Every field is named, so that a new one has to be thought of.
+    let Task {
+        id,
+        meta: _,
+        spec,
+        spec_version,
+        service_id,
+        slot,
+        node_id,
+        annotations,
+        service_annotations,
+        status: _,
+        desired_state,
+        networks,
+        endpoint,
+        log_driver,
+        assigned_generic_resources,
+        job_iteration,
+        volumes,
+    } = a;
+    (Arc::ptr_eq(spec, &b.spec) || *spec == b.spec)
+        && *desired_state == b.desired_state
+        && *id == b.id
+        && *spec_version == b.spec_version
+        && *service_id == b.service_id
+        && *slot == b.slot
+        && *node_id == b.node_id
+        && *annotations == b.annotations
+        && *service_annotations == b.service_annotations
+        && *networks == b.networks
+        && *endpoint == b.endpoint
+        && *log_driver == b.log_driver
+        && *assigned_generic_resources == b.assigned_generic_resources
+        && *job_iteration == b.job_iteration
+        && *volumes == b.volumes
+}
