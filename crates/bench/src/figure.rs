@@ -1,0 +1,81 @@
+//! A figure, and what its samples come to.
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::lab::Lab;
+
+/// One figure that the project claims, or gives for information.
+pub(crate) struct Figure {
+    /// `of.what`: it is looked up by this everywhere.
+    pub(crate) id: &'static str,
+    /// What is measured, from where to where.
+    pub(crate) meaning: &'static str,
+    /// Unit of the samples.
+    pub(crate) unit: Unit,
+    /// What the median should stay below.
+    pub(crate) limit: Option<f64>,
+    /// The same of upstream, with its conditions; see `docs/benchmarks.md`.
+    pub(crate) upstream: Option<&'static str>,
+    /// How often it is measured unless told otherwise.
+    pub(crate) repeats: u32,
+    /// Measured only if asked for by name.
+    pub(crate) for_information: bool,
+    /// Takes so many samples.
+    pub(crate) run: fn(&mut Lab, u32) -> Result<Vec<f64>>,
+}
+
+/// The units that figures come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Milliseconds,
+    Seconds,
+    Megabytes,
+    Percent,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Milliseconds => "ms",
+            Self::Seconds => "s",
+            Self::Megabytes => "MB",
+            Self::Percent => "%",
+        })
+    }
+}
+
+/// What samples come to.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) count: usize,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Summary {
+    /// None without samples.
+    pub(crate) fn of(mut samples: Vec<f64>) -> Option<Self> {
+        samples.sort_by(f64::total_cmp);
+        let (min, max) = (*samples.first()?, *samples.last()?);
+        let half = samples.len() / 2;
+        let median =
+            if samples.len() % 2 == 1 { samples[half] } else { f64::midpoint(samples[half - 1], samples[half]) };
+        Some(Self { count: samples.len(), median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_in_the_middle() {
+        let odd = Summary::of(vec![3.0, 1.0, 2.0]).expect("samples");
+        assert_eq!(odd, Summary { count: 3, median: 2.0, min: 1.0, max: 3.0 });
+        let even = Summary::of(vec![4.0, 1.0, 2.0, 3.0]).expect("samples");
+        assert_eq!(even, Summary { count: 4, median: 2.5, min: 1.0, max: 4.0 });
+        assert_eq!(Summary::of(Vec::new()), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! What all figures share: the daemon to measure, a runtime to call it with, and a clock.
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::runtime::Runtime;
+
+use crate::figures::idle::Idle;
+
+/// Where figures are measured.
+pub(crate) struct Lab {
+    swarmd: PathBuf,
+    runtime: Runtime,
+    /// Both idle figures come from one measurement, which takes minutes.
+    pub(crate) idle: Vec<Idle>,
+}
+
+impl Lab {
+    /// Measures this daemon, or the one beside the running program.
+    pub(crate) fn new(swarmd: Option<PathBuf>) -> Result<Self> {
+        let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("swarmd"));
+        let swarmd = match swarmd {
+            Some(path) => path,
+            None => beside().context("looking for the daemon")?,
+        };
+        // One thread leaves the other core to what is measured.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { swarmd, runtime, idle: Vec::new() })
+    }
+
+    /// The daemon; an error if it is not there.
+    pub(crate) fn swarmd(&self) -> Result<&Path> {
+        ensure!(self.swarmd.is_file(), "there is no daemon at {}", self.swarmd.display());
+        Ok(&self.swarmd)
+    }
+
+    /// Runs a measurement to its end.
+    pub(crate) fn block_on<T>(&self, measure: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(measure)
+    }
+}
+
+/// Real time since it was started.
+#[derive(Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark takes real time")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        self.elapsed().as_secs_f64()
+    }
+}
