@@ -1,0 +1,197 @@
+//! The one part that writes: it takes everything that waits, writes it once, syncs it once, and then answers in order.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    LogOptions, Shared, entry_place,
+    error::LogError,
+    index::Location,
+    record::{self, Place, Record},
+    segment::{self, Active, Identity, Said},
+};
+use crate::{
+    codec::encode_payload,
+    disk::Disk,
+    types::{Entry, LogId, Vote},
+};
+
+/// A batch takes no more operations once it has this many bytes.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Is told when something is durable, or that it never will be.
+pub(super) type Done = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
+/// What is to be written, in the order of the calls.
+pub(super) enum Op {
+    Append(Vec<Entry>, Done),
+    Vote(Vote, Done),
+    Truncate(Option<LogId>),
+    Purge(LogId),
+    Close(oneshot::Sender<Result<(), LogError>>),
+}
+
+/// Owns the files.
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    identity: Identity,
+    active: Active,
+    options: LogOptions,
+    queue: mpsc::Receiver<Op>,
+    said: Said,
+}
+
+/// What one write carries.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    /// Size of the payloads, in bytes.
+    bytes: usize,
+    done: Vec<Done>,
+    purge: bool,
+    close: Option<oneshot::Sender<Result<(), LogError>>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        shared: Arc<Shared>,
+        identity: Identity,
+        active: Active,
+        options: LogOptions,
+        queue: mpsc::Receiver<Op>,
+    ) -> Self {
+        let said = {
+            let index = shared.index.lock();
+            Said { vote: index.vote, committed: index.committed, purged: index.purged(), last: index.last() }
+        };
+        Self { disk, shared, identity, active, options, queue, said }
+    }
+
+    /// Writes until the log is closed. After a failure of the disk everything is refused with it.
+    ///
+    /// # Errors
+    ///
+    /// The failure, once the log is closed.
+    pub(crate) async fn run(mut self) -> Result<(), LogError> {
+        while let Some(op) = self.queue.recv().await {
+            let mut batch = Batch::default();
+            self.add(&mut batch, op);
+            while batch.bytes < BATCH_BYTES
+                && batch.close.is_none()
+                && let Ok(op) = self.queue.try_recv()
+            {
+                self.add(&mut batch, op);
+            }
+            let (done, close, purge) = (std::mem::take(&mut batch.done), batch.close.take(), batch.purge);
+            let failed = self.shared.failure.lock().clone();
+            let mut written = match failed {
+                Some(error) => Err(error),
+                None => self.write(batch.records, close.is_some()).await.map_err(|error| self.shared.fail(error)),
+            };
+            for done in done {
+                done(written.clone());
+            }
+            if purge && written.is_ok() {
+                written = self.remove_segments().await.map_err(|error| self.shared.fail(error));
+            }
+            if let Some(close) = close {
+                // Whoever closed the log may have gone away by now.
+                let _ = close.send(written.clone());
+                return written;
+            }
+        }
+        self.shared.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    fn add(&self, batch: &mut Batch, op: Op) {
+        match op {
+            Op::Append(entries, done) => {
+                for entry in &entries {
+                    let sealed = self.identity.sealer.seal(&entry_place(&entry.log_id), &encode_payload(entry));
+                    batch.bytes += sealed.len();
+                    batch.records.push(Record::Entry { id: entry.log_id, sealed: sealed.into() });
+                }
+                batch.done.push(done);
+            }
+            Op::Vote(vote, done) => {
+                batch.records.push(Record::Vote(vote));
+                batch.done.push(done);
+            }
+            Op::Truncate(last) => batch.records.push(Record::Truncate(last)),
+            Op::Purge(upto) => {
+                batch.records.push(Record::Purge(upto));
+                batch.purge = true;
+            }
+            Op::Close(done) => batch.close = Some(done),
+        }
+    }
+
+    /// Makes the records durable, and with them what is committed. That alone is never worth a write: to lose it costs
+    /// nothing but a few entries that are applied a little later.
+    async fn write(&mut self, mut records: Vec<Record>, closing: bool) -> Result<(), LogError> {
+        let committed = self.shared.index.lock().committed;
+        if committed != self.said.committed
+            && let Some(id) = committed
+            && (closing || !records.is_empty())
+        {
+            records.push(Record::Committed(id));
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        if self.active.len >= self.options.segment_bytes {
+            self.rotate().await?;
+        }
+        let (bytes, locations) = self.encode(&records);
+        self.active.write(bytes.freeze()).await?;
+        let mut index = self.shared.index.lock();
+        for (record, location) in records.iter().zip(locations) {
+            self.said.add(record);
+            if let Record::Entry { id, .. } = record {
+                index.written(id, location);
+            }
+        }
+        index.trim();
+        Ok(())
+    }
+
+    fn encode(&self, records: &[Record]) -> (BytesMut, Vec<Location>) {
+        let mut bytes = BytesMut::new();
+        let mut locations = Vec::with_capacity(records.len());
+        for (at, record) in records.iter().enumerate() {
+            let place = Place { segment: self.active.number, offset: self.active.len + bytes.len() as u64 };
+            let before = bytes.len();
+            record::put(&mut bytes, place, self.active.next_batch, record, at + 1 == records.len());
+            let len = u32::try_from(bytes.len() - before).expect("invariant: the length of a record has 32 bits");
+            locations.push(Location { segment: place.segment, offset: place.offset, len });
+        }
+        (bytes, locations)
+    }
+
+    /// Begins another segment. Everything in the one before is durable.
+    async fn rotate(&mut self) -> Result<(), LogError> {
+        let start = self.identity.start(&self.said);
+        self.active = Active::create(&*self.disk, self.active.number + 1, &start).await?;
+        self.shared.segments.lock().insert(self.active.number, self.active.file.clone());
+        Ok(())
+    }
+
+    /// Removes the segments that hold nothing but entries which are gone; the oldest first, so that no gap can appear.
+    async fn remove_segments(&mut self) -> Result<(), LogError> {
+        let oldest_needed = self.shared.index.lock().oldest_segment().unwrap_or(self.active.number);
+        let removable: Vec<u64> =
+            self.shared.segments.lock().range(..oldest_needed).map(|(&number, _)| number).collect();
+        for number in removable {
+            let name = segment::name(number);
+            self.disk.remove(&name).await.map_err(LogError::io("remove", &name))?;
+            self.disk.sync_names().await.map_err(LogError::io("sync the folder for", &name))?;
+            self.shared.segments.lock().remove(&number);
+            tracing::debug!(file = name, "removed a segment");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,339 @@
+//! The sending side as openraft sees it: its requests as messages, and the answers back.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Either, select},
+    stream::{BoxStream, Stream},
+};
+use openraft::{
+    RaftNetworkFactory, RaftNetworkV2,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::RPCOption,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+        TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
+    type_config::alias::SnapshotOf,
+};
+use swarmkit_api::{NodeId, wire::swarmkit::raft::v1 as wire};
+use tokio::sync::Notify;
+use wire::{append_response::Outcome as Appended, install_snapshot_request::Part, transfer_leader_response::Refusal};
+
+use crate::{
+    codec::{Malformed, entry_to_wire, id_from_wire, id_to_wire, meta_to_wire, vote_from_wire, vote_to_wire},
+    messenger::{Answers, Destination, Lane, Messenger, SendError},
+    snapshot::SnapshotFile,
+    types::{LogId, Peer, Types, Vote},
+};
+
+/// Makes a sender for each member and lane.
+pub(crate) struct Network {
+    pub(crate) me: u64,
+    pub(crate) messenger: Arc<dyn Messenger>,
+    /// How long an offer of entries may stay without an answer. Longer than a heartbeat, since the answer waits for the
+    /// disk of the other side.
+    pub(crate) patience: Duration,
+}
+
+/// Sends to one member, in one lane.
+pub(crate) struct Sender {
+    route: wire::Route,
+    to: Destination,
+    messenger: Arc<dyn Messenger>,
+    patience: Duration,
+}
+
+type Outcome<T> = Result<T, RPCError<Types>>;
+
+impl Network {
+    fn sender(&self, target: u64, peer: &Peer, lane: Lane) -> Sender {
+        let node_id = NodeId::from(peer.node_id.as_str());
+        Sender {
+            route: wire::Route { from: self.me, to: target },
+            to: Destination { raft_id: target, node_id, addr: peer.addr.clone(), lane },
+            messenger: self.messenger.clone(),
+            patience: self.patience,
+        }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Sender;
+
+    async fn new_client(&mut self, target: u64, peer: &Peer) -> Sender {
+        self.sender(target, peer, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, peer: &Peer) -> Sender {
+        self.sender(target, peer, Lane::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, peer: &Peer) -> Sender {
+        self.sender(target, peer, Lane::Snapshot)
+    }
+}
+
+impl RaftNetworkV2<Types> for Sender {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Outcome<AppendEntriesResponse<Types>> {
+        let request = append_to_wire(self.route, &request);
+        let answer = self.messenger.append(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        Ok(match answer.outcome.ok_or(Malformed("answer")).map_err(malformed)? {
+            Appended::Accepted(_) => AppendEntriesResponse::Success,
+            Appended::PartlyAccepted(part) => AppendEntriesResponse::PartialSuccess(maybe_id(part.matching)),
+            Appended::Conflict(_) => AppendEntriesResponse::Conflict,
+            Appended::HigherVote(vote) => AppendEntriesResponse::HigherVote(vote_from_wire(&vote)),
+        })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Outcome<BoxStream<'s, Outcome<StreamAppendResult<Types>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        let route = self.route;
+        async move {
+            if self.to.lane == Lane::Heartbeat {
+                return self.heartbeat(input, option).await;
+            }
+            let sent = Arc::new(Sent::default());
+            let requests = {
+                let sent = sent.clone();
+                input.inspect(move |_| sent.one_more()).map(move |request| append_to_wire(route, &request)).boxed()
+            };
+            let answers = self.messenger.append_stream(&self.to, requests).await.map_err(failed)?;
+            let answers = impatient(answers, sent, self.patience);
+            Ok(answers.map(|answer| stream_answer(answer.map_err(failed)?, None)).boxed())
+        }
+        .boxed()
+    }
+
+    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Outcome<VoteResponse<Types>> {
+        let request = vote_request_to_wire(self.route, &request);
+        let answer = self.messenger.vote(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        vote_answer(&answer)
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Outcome<VoteResponse<Types>> {
+        let request = vote_request_to_wire(self.route, &request);
+        let answer = self.messenger.pre_vote(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        vote_answer(&answer)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<Types, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let parts = snapshot_parts(self.route, &vote, &snapshot.snapshot);
+        let sending = self.messenger.install_snapshot(&self.to, parts, option.soft_ttl());
+        match select(Box::pin(cancel), sending).await {
+            Either::Left((closed, _)) => Err(closed.into()),
+            Either::Right((answer, _)) => {
+                let vote = answer.map_err(failed)?.vote.ok_or(Malformed("answer")).map_err(malformed)?;
+                Ok(SnapshotResponse::new(vote_from_wire(&vote)))
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Outcome<TransferLeaderResponse<Types>> {
+        let from = *request.from_leader();
+        let request = wire::TransferLeaderRequest {
+            route: Some(self.route),
+            vote: Some(vote_to_wire(&from)),
+            successor: *request.to_node_id(),
+            last: request.last_log_id().map(id_to_wire),
+        };
+        let answer = self.messenger.transfer_leader(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        Ok(match answer.refusal {
+            None => Ok(()),
+            Some(Refusal::VoteChanged(vote)) => {
+                Err(TransferLeaderError::VoteChanged { expected: from, actual: vote_from_wire(&vote) })
+            }
+            Some(Refusal::LogNotFlushed(ids)) => Err(TransferLeaderError::LogNotFlushed {
+                expected: maybe_id(ids.expected),
+                actual: maybe_id(ids.actual),
+            }),
+        })
+    }
+}
+
+impl Sender {
+    /// A heartbeat is a stream of one; it goes as a call, which costs less than opening a stream.
+    async fn heartbeat<'s, S>(
+        &mut self,
+        mut input: S,
+        option: RPCOption,
+    ) -> Outcome<BoxStream<'s, Outcome<StreamAppendResult<Types>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        let mut answers = VecDeque::new();
+        while let Some(request) = input.next().await {
+            let expected = request.prev_log_id;
+            let request = append_to_wire(self.route, &request);
+            let answer = self.messenger.append(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+            let answer = stream_answer(answer, expected);
+            let goes_on = matches!(answer, Ok(Ok(_)));
+            answers.push_back(answer);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(futures_util::stream::iter(answers).boxed())
+    }
+}
+
+/// How many requests of a stream were sent.
+#[derive(Default)]
+struct Sent {
+    count: AtomicU64,
+    more: Notify,
+}
+
+impl Sent {
+    fn one_more(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.more.notify_one();
+    }
+}
+
+/// Ends a stream of answers when one that is due does not come for too long. Without open requests it may be silent.
+fn impatient<T: Send + 'static>(answers: Answers<T>, sent: Arc<Sent>, patience: Duration) -> Answers<T> {
+    let state = (answers, 0, false);
+    futures_util::stream::unfold(state, move |(mut answers, answered, over)| {
+        let sent = sent.clone();
+        async move {
+            loop {
+                if over {
+                    return None;
+                }
+                if sent.count.load(Ordering::Relaxed) > answered {
+                    return match tokio::time::timeout(patience, answers.next()).await {
+                        Ok(answer) => answer.map(|answer| (answer, (answers, answered + 1, false))),
+                        Err(_) => {
+                            let late = SendError::Unreachable("no answer in time".to_owned());
+                            Some((Err(late), (answers, answered, true)))
+                        }
+                    };
+                }
+                tokio::select! { biased; // an answer, or the end, matters more than another request
+                    answer = answers.next() => return answer.map(|answer| (answer, (answers, answered + 1, false))),
+                    () = sent.more.notified() => {}
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+fn stream_answer(answer: wire::AppendResponse, offered: Option<LogId>) -> Outcome<StreamAppendResult<Types>> {
+    Ok(match answer.outcome.ok_or(Malformed("answer")).map_err(malformed)? {
+        Appended::Accepted(all) => Ok(maybe_id(all.matching).or(offered)),
+        Appended::PartlyAccepted(part) => Ok(maybe_id(part.matching)),
+        Appended::Conflict(conflict) => {
+            let expected = maybe_id(conflict.expected).or(offered).ok_or(Malformed("conflict")).map_err(malformed)?;
+            Err(StreamAppendError::Conflict(expected))
+        }
+        Appended::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote_from_wire(&vote))),
+    })
+}
+
+fn append_to_wire(route: wire::Route, request: &AppendEntriesRequest<Types>) -> wire::AppendRequest {
+    wire::AppendRequest {
+        route: Some(route),
+        vote: Some(vote_to_wire(&request.vote)),
+        previous: request.prev_log_id.as_ref().map(id_to_wire),
+        entries: request.entries.iter().map(entry_to_wire).collect(),
+        committed: request.leader_commit.as_ref().map(id_to_wire),
+    }
+}
+
+fn vote_request_to_wire(route: wire::Route, request: &VoteRequest<Types>) -> wire::VoteRequest {
+    wire::VoteRequest {
+        route: Some(route),
+        vote: Some(vote_to_wire(&request.vote)),
+        last: request.last_log_id.as_ref().map(id_to_wire),
+        leadership_transfer: request.leadership_transfer,
+    }
+}
+
+fn vote_answer(answer: &wire::VoteResponse) -> Outcome<VoteResponse<Types>> {
+    let vote = answer.vote.as_ref().ok_or(Malformed("answer")).map_err(malformed)?;
+    Ok(VoteResponse::new(vote_from_wire(vote), maybe_id(answer.last), answer.granted))
+}
+
+/// A snapshot as messages. A piece that cannot be read ends them early, which the receiver notices.
+fn snapshot_parts(
+    route: wire::Route,
+    vote: &Vote,
+    snapshot: &SnapshotFile,
+) -> BoxStream<'static, wire::InstallSnapshotRequest> {
+    let offer = wire::SnapshotOffer {
+        route: Some(route),
+        vote: Some(vote_to_wire(vote)),
+        meta: Some(meta_to_wire(&snapshot.meta)),
+        size: snapshot.size,
+        checksum: snapshot.checksum,
+    };
+    let offer =
+        futures_util::stream::once(async move { wire::InstallSnapshotRequest { part: Some(Part::Offer(offer)) } });
+    let pieces = futures_util::stream::unfold(snapshot.reader(), |mut reader| async move {
+        match reader.next().await {
+            Ok(piece) => piece.map(|piece| (piece, reader)),
+            Err(error) => {
+                tracing::error!(%error, "a snapshot cannot be sent");
+                None
+            }
+        }
+    });
+    let chunks = pieces.flat_map(|piece| {
+        let chunks: Vec<_> = piece.chunks(CHUNK_BYTES).map(|chunk| piece.slice_ref(chunk)).collect();
+        futures_util::stream::iter(chunks)
+    });
+    let chunks =
+        chunks.map(|data| wire::InstallSnapshotRequest { part: Some(Part::Chunk(wire::SnapshotChunk { data })) });
+    offer.chain(chunks).boxed()
+}
+
+/// The most data of one message of a snapshot, in bytes; messages may have 4 MiB.
+const CHUNK_BYTES: usize = 1 << 20;
+
+fn maybe_id(id: Option<wire::LogId>) -> Option<LogId> {
+    id.as_ref().map(id_from_wire)
+}
+
+fn failed(error: SendError) -> RPCError<Types> {
+    match error {
+        SendError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        SendError::Lost(_) => RPCError::Network(NetworkError::new(&error)),
+    }
+}
+
+fn malformed(error: Malformed) -> RPCError<Types> {
+    RPCError::Network(NetworkError::new(&error))
+}

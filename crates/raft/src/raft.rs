@@ -1,0 +1,266 @@
+//! Starting, using and stopping one member.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use openraft_rt::WatchReceiver as _;
+use rand::Rng as _;
+use swarmkit_api::NodeId;
+use swarmkit_runtime::{Crew, Env};
+use tokio::sync::{oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    chance,
+    disk::Disk,
+    error::RaftError,
+    log::{Log, LogOptions},
+    machine::Machine,
+    messenger::Messenger,
+    network::Network,
+    options::{RaftId, RaftOptions},
+    proposer::{self, RaftProposer},
+    receiver::Receiver,
+    role::{Announcer, Leadership, Member, Role, is_alone, to_member},
+    seal::LogKey,
+    snapshot::Shelf,
+    types::{Peer, Types},
+};
+
+/// How long a member that stops waits for what it has handed out.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a member is made of.
+pub struct RaftConfig {
+    /// Where its log and snapshots lie. Belongs to this member alone.
+    pub disk: Arc<dyn Disk>,
+    /// What encrypts them.
+    pub key: LogKey,
+    /// Time and chance.
+    pub env: Env,
+    /// Timing and compaction.
+    pub options: RaftOptions,
+    /// The node that runs it.
+    pub node_id: NodeId,
+    /// `host:port` where other managers reach it.
+    pub addr: String,
+    /// How it reaches them.
+    pub messenger: Arc<dyn Messenger>,
+    /// How it begins if the disk holds nothing.
+    pub begin: Begin,
+}
+
+/// How a member begins that has no state on its disk. One that has goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Found a group of one.
+    Bootstrap,
+    /// Wait for the leader of a group that has admitted us under this raft id.
+    Join {
+        /// What the leader has answered.
+        raft_id: u64,
+    },
+}
+
+/// A member that runs. Clones share it.
+#[derive(Clone)]
+pub struct Raft {
+    pub(crate) core: openraft::Raft<Types, Machine>,
+    raft_id: u64,
+    leadership: Leadership,
+    receiver: Receiver,
+}
+
+/// The parts of a member. Somebody must run them to their end; dropping them kills the member as a crash does.
+#[must_use = "a member lives as long as its parts are run"]
+pub struct RaftParts {
+    crew: Crew,
+    log: Log,
+}
+
+impl Raft {
+    /// Whether a disk holds the state of a member.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot be read.
+    pub async fn has_state(disk: &dyn Disk) -> Result<bool, RaftError> {
+        Ok(Log::exists(disk).await?)
+    }
+
+    /// Starts a member, on the state that its disk holds if there is any: the store has then what was known to be
+    /// committed, and gets the rest before this member leads.
+    ///
+    /// `proposer` must have been given to a store. Everything runs in a crew below `stop`, whose parts come back beside
+    /// the member.
+    ///
+    /// # Errors
+    ///
+    /// The disk, the key or the options are not right.
+    pub async fn start(
+        config: RaftConfig,
+        proposer: &RaftProposer,
+        stop: &CancellationToken,
+    ) -> Result<(Self, RaftParts), RaftError> {
+        let applier = proposer.applier().cloned().ok_or(RaftError::NoStore)?;
+        let core_config = Arc::new(config.options.to_openraft()?);
+        let identity = fresh_identity(&config);
+        let log_options = LogOptions { segment_bytes: config.options.segment_bytes };
+        let (log, writer) = Log::open(config.disk.clone(), &config.key, &config.env, &identity, log_options).await?;
+        if log.owner().node_id != config.node_id {
+            return Err(RaftError::OtherNode { expected: config.node_id, found: log.owner().node_id.clone() });
+        }
+        let raft_id = log.owner().raft_id;
+        let pristine = log.is_pristine();
+        let shelf = Shelf::open(config.disk.clone(), &config.key, config.env.clone()).await?;
+        let (machine, applied_term) = Machine::new(applier.clone(), shelf.clone());
+        let network =
+            Network { me: raft_id, messenger: config.messenger.clone(), patience: config.options.election_max };
+
+        let mut crew = Crew::under(stop);
+        crew.spawn("raft log", |_| writer.run());
+        let under_way = TaskTracker::new();
+        let (started, core) = oneshot::channel();
+        let seed = config.env.rng("raft").next_u64();
+        crew.spawn("raft core", {
+            let (log, under_way) = (log.clone(), under_way.clone());
+            move |stop| {
+                chance::seeded(seed, async move {
+                    let core = openraft::Raft::new(raft_id, core_config, network, log.clone(), machine).await;
+                    let core = core.map_err(|fatal| {
+                        log.failure().map_or_else(|| RaftError::Fatal(fatal.to_string()), RaftError::from)
+                    })?;
+                    let _ = started.send(core.clone());
+                    stop.cancelled().await;
+                    under_way.close();
+                    // Whatever is still open then has an unknown fate, and its writers are told so.
+                    let _ = tokio::time::timeout(DRAIN, under_way.wait()).await;
+                    let _ = core.shutdown().await;
+                    log.close().await.map_err(RaftError::from)
+                })
+            }
+        });
+        let Ok(core) = core.await else {
+            return Err(RaftParts { crew, log }.run().await.err().unwrap_or(RaftError::Stopped));
+        };
+
+        let (roles, role) = watch::channel(Role::Follower { leader: None });
+        let (queue, queued) = proposer::queue();
+        crew.spawn("proposals", {
+            let core = core.clone();
+            move |stop| async move {
+                proposer::run(core, applier, queued, under_way, stop).await;
+                Ok::<(), RaftError>(())
+            }
+        });
+        let announcer = Announcer {
+            me: raft_id,
+            raft: core.clone(),
+            applied_term,
+            proposer: proposer.clone(),
+            queue,
+            roles,
+            lease: config.options.election_max,
+        };
+        crew.spawn("role", move |stop| announcer.run(stop));
+
+        let receiver = Receiver::new(raft_id, core.clone(), shelf, crew.spawner());
+        let raft = Self { core, raft_id, leadership: Leadership::new(role), receiver };
+        raft.begin(&config, pristine).await?;
+        tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
+        Ok((raft, RaftParts { crew, log }))
+    }
+
+    /// Founds the group, or stands for election if nobody else could.
+    async fn begin(&self, config: &RaftConfig, pristine: bool) -> Result<(), RaftError> {
+        let stopped = |error: &dyn fmt::Display| RaftError::Fatal(error.to_string());
+        if pristine && config.begin == Begin::Bootstrap {
+            let peer = Peer { node_id: config.node_id.to_string(), addr: config.addr.clone() };
+            let founders = BTreeMap::from([(self.raft_id, peer)]);
+            return self.core.initialize(founders).await.map_err(|error| stopped(&error));
+        }
+        if self.is_only_voter() {
+            self.core.trigger().elect(false).await.map_err(|error| stopped(&error))?;
+        }
+        Ok(())
+    }
+
+    fn is_only_voter(&self) -> bool {
+        is_alone(self.raft_id, &self.core.server_metrics().borrow_watched().membership_config)
+    }
+
+    /// This member's raft id.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.raft_id
+    }
+
+    /// What this member may do, and every change of that.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        self.leadership.clone()
+    }
+
+    /// Takes the messages of other members.
+    #[must_use]
+    pub fn receiver(&self) -> Receiver {
+        self.receiver.clone()
+    }
+
+    /// All members, by raft id, as far as this one knows.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let metrics = self.core.server_metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        let is_voter = |id| membership.voter_ids().any(|voter| voter == id);
+        membership.nodes().map(|(&id, peer)| to_member(id, peer, is_voter(id))).collect()
+    }
+}
+
+impl fmt::Debug for Raft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raft({}, {:?})", RaftId(self.raft_id), self.leadership.current())
+    }
+}
+
+impl RaftParts {
+    /// Runs the member until it is told to stop, and stops it in order: no new change sets, the ones under way for a
+    /// moment, then openraft, then the log.
+    ///
+    /// # Errors
+    ///
+    /// Why the member could not go on. Nothing was acknowledged that is not durable.
+    pub async fn run(self) -> Result<(), RaftError> {
+        let ends = self.crew.join().await;
+        // The disk is the cause of whatever followed from it.
+        if let Some(error) = self.log.failure() {
+            return Err(error.into());
+        }
+        ends.into_iter().try_for_each(|end| end.result).map_err(|error| match error.downcast::<RaftError>() {
+            Ok(error) => *error,
+            Err(error) => RaftError::Fatal(error.to_string()),
+        })
+    }
+}
+
+impl fmt::Debug for RaftParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RaftParts")
+    }
+}
+
+/// Who a log belongs to that begins now.
+fn fresh_identity(config: &RaftConfig) -> crate::log::Owner {
+    let raft_id = match config.begin {
+        Begin::Join { raft_id } => raft_id,
+        Begin::Bootstrap => new_raft_id(&config.env),
+    };
+    crate::log::Owner { raft_id, node_id: config.node_id.clone() }
+}
+
+/// A random raft id: 63 bits, never 0.
+#[must_use]
+pub fn new_raft_id(env: &Env) -> u64 {
+    let mut bytes = [0; 8];
+    env.fill_random(&mut bytes);
+    (u64::from_le_bytes(bytes) >> 1) + 1
+}

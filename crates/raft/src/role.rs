@@ -1,0 +1,223 @@
+//! Whether this member leads, told only when it may act on it.
+//!
+//! openraft calls a member leader as soon as it has won a vote, and until it hears of another. That is too early at one
+//! end and too late at the other: a new leader does not know yet what was committed before it, and one that is cut off
+//! goes on believing. So a member is announced as leader once an entry of its own term is applied, hence all earlier ones
+//! too, and it counts as follower again as soon as no quorum has confirmed it for the length of a lease.
+
+use std::time::Duration;
+
+use openraft::{ServerState, metrics::RaftServerMetrics};
+use openraft_rt::{Instant as _, WatchReceiver as _};
+use swarmkit_api::NodeId;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::RaftError,
+    machine::Machine,
+    proposer::{Queued, RaftProposer},
+    types::{Peer, StoredMembership, Types},
+};
+
+/// A member of the group of managers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its raft id; never 0, never used again after a removal.
+    pub raft_id: u64,
+    /// The node that runs it.
+    pub node_id: NodeId,
+    /// `host:port` where other managers reach it.
+    pub addr: String,
+    /// It votes; otherwise it still learns.
+    pub voter: bool,
+}
+
+/// What this member may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It leads, has applied everything that was committed before, and its proposals are taken.
+    Leader {
+        /// The raft term. A member may lead twice in one term, with a pause as follower.
+        term: u64,
+    },
+    /// It does not.
+    Follower {
+        /// Who leads, as far as is known.
+        leader: Option<Member>,
+    },
+}
+
+/// Watches a member's [`Role`]. Each clone sees every change, but not what was overtaken before it looked.
+#[derive(Clone, Debug)]
+pub struct Leadership(watch::Receiver<Role>);
+
+impl Leadership {
+    pub(crate) fn new(roles: watch::Receiver<Role>) -> Self {
+        Self(roles)
+    }
+
+    /// The role at the moment.
+    #[must_use]
+    pub fn current(&self) -> Role {
+        self.0.borrow().clone()
+    }
+
+    /// The role at the moment, which counts as seen.
+    #[must_use]
+    pub fn latest(&mut self) -> Role {
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Waits until the role is another than the one that was seen last. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`RaftError::Stopped`] when raft has ended.
+    pub async fn changed(&mut self) -> Result<Role, RaftError> {
+        self.0.changed().await.map_err(|_| RaftError::Stopped)?;
+        Ok(self.latest())
+    }
+
+    /// Waits until this member leads, and gives the term.
+    ///
+    /// # Errors
+    ///
+    /// [`RaftError::Stopped`] when raft has ended.
+    pub async fn lead(&mut self) -> Result<u64, RaftError> {
+        let mut role = self.latest();
+        loop {
+            if let Role::Leader { term } = role {
+                return Ok(term);
+            }
+            role = self.changed().await?;
+        }
+    }
+}
+
+/// What a role follows from.
+struct Facts {
+    /// The term in which openraft believes to lead.
+    leads: Option<u64>,
+    /// Of the newest entry that was applied.
+    applied_term: u64,
+    alone: bool,
+    /// When a quorum last confirmed it.
+    confirmed: Option<Instant>,
+    leader: Option<Member>,
+}
+
+/// The role, and when to look again although nothing happens.
+fn judge(facts: Facts, now: Instant, lease: Duration) -> (Role, Option<Instant>) {
+    match facts.leads {
+        Some(term) if facts.applied_term == term => {
+            if facts.alone {
+                return (Role::Leader { term }, None);
+            }
+            match facts.confirmed.map(|at| at + lease) {
+                Some(until) if now < until => (Role::Leader { term }, Some(until)),
+                _ => (Role::Follower { leader: None }, Some(now + lease / RECHECKS_PER_LEASE)),
+            }
+        }
+        Some(_) => (Role::Follower { leader: None }, None),
+        None => (Role::Follower { leader: facts.leader }, None),
+    }
+}
+
+/// How often a leader that is not confirmed looks whether it is again.
+const RECHECKS_PER_LEASE: u32 = 10;
+
+/// Tells everybody what this member may do.
+pub(crate) struct Announcer {
+    pub(crate) me: u64,
+    pub(crate) raft: openraft::Raft<Types, Machine>,
+    pub(crate) applied_term: watch::Receiver<u64>,
+    pub(crate) proposer: RaftProposer,
+    pub(crate) queue: mpsc::Sender<Queued>,
+    pub(crate) roles: watch::Sender<Role>,
+    pub(crate) lease: Duration,
+}
+
+impl Announcer {
+    /// Runs until told to stop, or until openraft ends.
+    ///
+    /// # Errors
+    ///
+    /// Why openraft has ended.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), RaftError> {
+        let mut server = self.raft.server_metrics();
+        let ended = loop {
+            let metrics = server.borrow_and_update().clone();
+            let alone = is_alone(self.me, &metrics.membership_config);
+            // A leader that is alone needs no clock: there is nobody to hear its heartbeats, and none to replace it.
+            self.raft.runtime_config().tick(!(alone && metrics.state == ServerState::Leader));
+            let facts = self.facts(&metrics, alone);
+            let (role, again) = judge(facts, Instant::now(), self.lease);
+            self.announce(role);
+            let again = async {
+                match again {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { biased; // to stop comes first, then news in the order of their weight
+                () = stop.cancelled() => break Ok(()),
+                changed = server.changed() => if changed.is_err() { break Err(self.why_it_ended()) },
+                _ = self.applied_term.changed() => {}
+                () = again => {}
+            }
+        };
+        self.proposer.stop();
+        ended
+    }
+
+    fn facts(&mut self, metrics: &RaftServerMetrics<Types>, alone: bool) -> Facts {
+        let leads = (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term);
+        let leader = metrics.current_leader.filter(|&id| id != self.me);
+        let confirmed = self.raft.metrics().borrow_watched().last_quorum_acked.map(|at| {
+            // openraft's instant is tokio's, behind a type that does not say so.
+            let ago = (*at).elapsed();
+            Instant::now().checked_sub(ago).unwrap_or_else(Instant::now)
+        });
+        Facts {
+            leads,
+            applied_term: *self.applied_term.borrow_and_update(),
+            alone,
+            confirmed,
+            leader: leader.and_then(|id| member(id, &metrics.membership_config)),
+        }
+    }
+
+    fn announce(&self, role: Role) {
+        if *self.roles.borrow() == role {
+            return;
+        }
+        tracing::info!(?role, "role");
+        self.proposer.follow(&role, &self.queue);
+        self.roles.send_replace(role);
+    }
+
+    fn why_it_ended(&self) -> RaftError {
+        match &self.raft.metrics().borrow_watched().running_state {
+            Ok(()) => RaftError::Stopped,
+            Err(fatal) => RaftError::Fatal(fatal.to_string()),
+        }
+    }
+}
+
+/// Whether nobody else takes part, not even as a learner.
+pub(crate) fn is_alone(me: u64, membership: &StoredMembership) -> bool {
+    membership.nodes().map(|(&id, _)| id).eq([me]) && membership.voter_ids().eq([me])
+}
+
+pub(crate) fn member(id: u64, membership: &StoredMembership) -> Option<Member> {
+    let peer = membership.get_node(&id)?;
+    Some(to_member(id, peer, membership.voter_ids().any(|voter| voter == id)))
+}
+
+pub(crate) fn to_member(raft_id: u64, peer: &Peer, voter: bool) -> Member {
+    Member { raft_id, node_id: NodeId::from(peer.node_id.as_str()), addr: peer.addr.clone(), voter }
+}

@@ -1,0 +1,149 @@
+//! A group of one: founding, writing, stopping, and starting again.
+
+use std::time::Duration;
+
+use swarmkit_api::NodeId;
+use swarmkit_raft::{Crash, LogKey, MemoryDisk, RaftOptions, RealDisk, Role};
+use swarmkit_store::{ProposeError, StoreError};
+
+use crate::cluster::Site;
+
+#[tokio::test]
+async fn a_founder_leads_and_commits() {
+    let site = Site::new("n1", MemoryDisk::new());
+    let member = site.start().await.unwrap();
+    let term = member.lead().await;
+    assert_eq!(member.raft.leadership().current(), Role::Leader { term });
+    member.write("a").await.unwrap();
+    assert_eq!(member.ids(), ["a"]);
+    member.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::new("n1", RealDisk::open(folder.path()).unwrap());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    for id in ["a", "b", "c"] {
+        member.write(id).await.unwrap();
+    }
+    let (raft_id, version) = (member.raft.raft_id(), member.store.version());
+    member.stop().await;
+
+    let again = site.start().await.unwrap();
+    again.lead().await;
+    assert_eq!(again.ids(), ["a", "b", "c"]);
+    assert_eq!((again.raft.raft_id(), again.store.version()), (raft_id, version));
+    again.write("d").await.unwrap();
+    assert_eq!(again.ids(), ["a", "b", "c", "d"]);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn snapshots_replace_the_log() {
+    let disk = MemoryDisk::new();
+    let mut site = Site::new("n1", disk.clone());
+    site.options = RaftOptions { snapshot_interval: 20, kept_entries: 5, segment_bytes: 2000, ..site.options };
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    let ids: Vec<String> = (0..100).map(|n| format!("n{n:03}")).collect();
+    for id in &ids {
+        member.write(id).await.unwrap();
+    }
+    member.stop().await;
+    let names = swarmkit_raft::Disk::list(&disk).await.unwrap();
+    assert_eq!(names.iter().filter(|name| name.ends_with(".snap")).count(), 1, "{names:?}");
+    assert!(!names.contains(&format!("{:016x}.log", 0)), "{names:?}");
+
+    let again = site.start().await.unwrap();
+    again.lead().await;
+    assert_eq!(again.ids(), ids);
+    again.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_alone_sets_no_timers() {
+    let site = Site::new("n1", MemoryDisk::new());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let start = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(start.elapsed().as_secs(), 3600);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
+    member.stop().await;
+}
+
+#[tokio::test]
+async fn a_killed_member_keeps_everything_that_it_acknowledged() {
+    let disk = MemoryDisk::new();
+    let site = Site::new("n1", disk.clone());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    for id in ["a", "b", "c"] {
+        member.write(id).await.unwrap();
+    }
+    member.kill();
+    disk.crash(Crash::LoseAll);
+
+    let again = site.start().await.unwrap();
+    again.lead().await;
+    assert_eq!(again.ids(), ["a", "b", "c"]);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_the_member_and_nothing_is_acknowledged() {
+    let disk = MemoryDisk::new();
+    let site = Site::new("n1", disk.clone());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    member.write("a").await.unwrap();
+    disk.fill_up_after(10);
+    let refused = member.write("b").await.unwrap_err();
+    assert_eq!(refused, StoreError::Propose(ProposeError::Unknown));
+    let reason = member.ended().await;
+    assert!(reason.starts_with("cannot write 0000000000000000.log: "), "{reason}");
+
+    disk.crash(Crash::LoseAll);
+    let again = site.start().await.unwrap();
+    again.lead().await;
+    assert_eq!(again.ids(), ["a"]);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_sync_ends_the_member_and_nothing_is_acknowledged() {
+    let disk = MemoryDisk::new();
+    let site = Site::new("n1", disk.clone());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    disk.fail_syncs();
+    assert_eq!(member.write("a").await.unwrap_err(), StoreError::Propose(ProposeError::Unknown));
+    let later = member.write("b").await.unwrap_err();
+    assert!(matches!(later, StoreError::Propose(_)), "{later}");
+    let reason = member.ended().await;
+    assert_eq!(reason, "cannot write 0000000000000000.log: the disk has failed");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_from_damage() {
+    let mut site = Site::new("n1", MemoryDisk::new());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    member.stop().await;
+    site.key = LogKey::new([8; 32]);
+    let error = site.start().await.err().unwrap();
+    assert_eq!(error.to_string(), "0000000000000000.log is sealed with another key");
+}
+
+#[tokio::test]
+async fn the_state_of_another_node_is_refused() {
+    let mut site = Site::new("n1", MemoryDisk::new());
+    site.start().await.unwrap().stop().await;
+    site.node = NodeId::from("n2");
+    let error = site.start().await.err().unwrap();
+    assert_eq!(error.to_string(), "the state on the disk belongs to node n1, not to n2");
+}

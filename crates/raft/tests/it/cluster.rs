@@ -1,0 +1,98 @@
+//! What the scenarios share: a member with its store, and how it is started, stopped and killed.
+
+use std::sync::Arc;
+
+use swarmkit_api::{Node, NodeId};
+use swarmkit_raft::{Begin, Disk, Exchange, LogKey, Raft, RaftConfig, RaftError, RaftOptions, RaftParts, RaftProposer};
+use swarmkit_runtime::{Crew, Env};
+use swarmkit_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+/// What a member needs to start, and to start again.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) node: NodeId,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: RaftOptions,
+    pub(crate) begin: Begin,
+    pub(crate) env: Env,
+    pub(crate) key: LogKey,
+    pub(crate) exchange: Exchange,
+}
+
+/// A member that runs.
+pub(crate) struct Running {
+    pub(crate) raft: Raft,
+    pub(crate) store: Store,
+    stop: CancellationToken,
+    crew: Crew,
+}
+
+impl Site {
+    pub(crate) fn new(node: &str, disk: impl Disk) -> Self {
+        Self {
+            node: NodeId::from(node),
+            disk: Arc::new(disk),
+            options: RaftOptions::default(),
+            begin: Begin::Bootstrap,
+            env: Env::real(),
+            key: LogKey::new([7; 32]),
+            exchange: Exchange::default(),
+        }
+    }
+
+    pub(crate) async fn start(&self) -> Result<Running, RaftError> {
+        let proposer = RaftProposer::new();
+        let store = Store::new(self.env.clone(), proposer.clone());
+        let stop = CancellationToken::new();
+        let config = RaftConfig {
+            disk: self.disk.clone(),
+            key: self.key.clone(),
+            env: self.env.clone(),
+            options: self.options.clone(),
+            node_id: self.node.clone(),
+            addr: format!("{}:2377", self.node),
+            messenger: Arc::new(self.exchange.messenger(self.node.clone())),
+            begin: self.begin,
+        };
+        let (raft, parts): (Raft, RaftParts) = Raft::start(config, &proposer, &stop).await?;
+        self.exchange.add(self.node.clone(), raft.receiver());
+        let mut crew = Crew::under(&stop);
+        crew.spawn("raft", move |_| parts.run());
+        Ok(Running { raft, store, stop, crew })
+    }
+}
+
+impl Running {
+    /// Waits until it leads.
+    pub(crate) async fn lead(&self) -> u64 {
+        self.raft.leadership().lead().await.expect("raft runs")
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.crew.finish().await.expect("raft stops cleanly");
+    }
+
+    /// Waits until it ends by itself, and tells why.
+    pub(crate) async fn ended(self) -> String {
+        self.crew.finish().await.expect_err("raft has failed").to_string()
+    }
+
+    /// Dies at once.
+    pub(crate) fn kill(self) {
+        drop(self.crew);
+    }
+
+    /// Creates a node with this id.
+    pub(crate) async fn write(&self, id: &str) -> Result<(), StoreError> {
+        self.store.update(|tx| tx.create(Node::new(NodeId::from(id)))).await.map(|_| ())
+    }
+
+    /// The ids of all nodes.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let view = self.store.view();
+        view.all::<Node>().map(|node| node.id.to_string()).collect()
+    }
+}

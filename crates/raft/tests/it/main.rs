@@ -1,0 +1,4 @@
+//! Members on disks, alone and in groups.
+
+mod alone;
+mod cluster;
