@@ -24,6 +24,9 @@ const PROGRAMS: &[&str] = &["crates/cli/", "crates/bench/", "crates/swarmkit/exa
 const SEAMS: &[&str] =
     &["crates/runtime/", "crates/cli/", "crates/bench/", "crates/swarmkit/examples/", "examples/", "xtask/"];
 
+/// Where waiting may block: programs, and the executor, which has to do with the kernel's processes.
+const BLOCKING: &[&str] = &["crates/cli/", "crates/bench/", "crates/executor-process/", "xtask/"];
+
 const fn ban(pattern: &'static str, instead: &'static str, home: &'static [&'static str]) -> Ban {
     Ban { pattern, instead, in_tests: false, in_examples: true, home }
 }
@@ -42,7 +45,7 @@ const BANS: &[Ban] = &[
     ban("tokio::spawn(", "spawn through runtime::Crew or runtime::Spawner", SEAMS),
     ban("tokio::task::spawn", "spawn through runtime::Crew or runtime::Spawner", SEAMS),
     ban("thread::spawn(", "threads belong behind a seam that can be simulated", SEAMS),
-    ban("thread::sleep(", "wait for what should happen, or use tokio's time", PROGRAMS),
+    ban("thread::sleep(", "wait for what should happen, or use tokio's time", BLOCKING),
     ban("SystemTime::now(", "use runtime::Env::now", SEAMS),
     ban("std::time::Instant", "use tokio::time::Instant or runtime::Env", SEAMS),
     ban("rand::rng(", "use runtime::Env::rng", SEAMS),
