@@ -15,6 +15,14 @@ struct Ban {
     home: &'static [&'static str],
 }
 
+impl Ban {
+    fn applies(&self, path: &str, line: &Line<'_>) -> bool {
+        let spared = (line.is_test && !self.in_tests) || (line.is_example && !self.in_examples);
+        let is_program = self.home == PROGRAMS && path.contains("/src/bin/");
+        !spared && !is_program && !self.home.iter().any(|home| path.starts_with(home))
+    }
+}
+
 const NOWHERE: &[&str] = &[];
 
 /// Programs and tools print, read real time and start threads; what runs inside a node does not.
@@ -83,11 +91,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
             continue;
         }
         for ban in BANS {
-            let applies = (ban.in_tests || !line.is_test)
-                && (ban.in_examples || !line.is_example)
-                && !ban.home.iter().any(|home| path.starts_with(home))
-                && !(ban.home == PROGRAMS && path.contains("/src/bin/"));
-            if applies && line.text.contains(ban.pattern) {
+            if ban.applies(path, &line) && line.text.contains(ban.pattern) {
                 find(line.number, format!("`{}` is banned here: {}", ban.pattern.trim_end_matches('('), ban.instead));
             }
         }
