@@ -50,8 +50,8 @@ macro_rules! only_named {
                 reindex_name(&mut indexes.name, id, before, after);
             }
 
-            fn admit(tables: &Tables, new: &Self) -> Result<(), StoreError> {
-                name_is_free(&tables.$field.indexes.name, new)
+            fn admit(tables: &Tables, new: &Self, replaced: Option<&Self::Id>) -> Result<(), StoreError> {
+                name_is_free(&tables.$field.indexes.name, new, replaced)
             }
 
             lies_in!($kind, $field);
@@ -87,9 +87,9 @@ fn reindex_name<O: Object>(names: &mut Index<Text, O::Id>, id: &O::Id, before: O
     }
 }
 
-/// Whether nobody, or only the object itself, has the name.
-fn name_is_free<O: Object>(names: &Index<Text, O::Id>, new: &O) -> Result<(), StoreError> {
-    let taken = names.find(exactly(&fold(&new.annotations().name))).any(|holder| holder != new.id());
+/// Whether nobody has the name but the object that is about to be replaced.
+fn name_is_free<O: Object>(names: &Index<Text, O::Id>, new: &O, replaced: Option<&O::Id>) -> Result<(), StoreError> {
+    let taken = names.find(exactly(&fold(&new.annotations().name))).any(|holder| Some(holder) != replaced);
     if taken { Err(StoreError::NameConflict) } else { Ok(()) }
 }
 
@@ -117,7 +117,7 @@ impl Record for Node {
         indexes.membership.amend(id, before.map(|node| node.spec.membership), after.map(|node| node.spec.membership));
     }
 
-    fn admit(_: &Tables, _: &Self) -> Result<(), StoreError> {
+    fn admit(_: &Tables, _: &Self, _: Option<&Self::Id>) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -144,8 +144,8 @@ impl Record for Service {
         indexes.runs.amend(id, before.map(service_keys), after.map(service_keys));
     }
 
-    fn admit(tables: &Tables, new: &Self) -> Result<(), StoreError> {
-        name_is_free(&tables.services.indexes.name, new)
+    fn admit(tables: &Tables, new: &Self, replaced: Option<&Self::Id>) -> Result<(), StoreError> {
+        name_is_free(&tables.services.indexes.name, new, replaced)
     }
 
     lies_in!(Service, services);
@@ -205,7 +205,7 @@ impl Record for Task {
         }
     }
 
-    fn admit(_: &Tables, _: &Self) -> Result<(), StoreError> {
+    fn admit(_: &Tables, _: &Self, _: Option<&Self::Id>) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -303,16 +303,15 @@ impl Record for Extension {
         reindex_name(&mut indexes.name, id, before, after);
     }
 
-    fn admit(tables: &Tables, new: &Self) -> Result<(), StoreError> {
+    fn admit(tables: &Tables, new: &Self, replaced: Option<&Self::Id>) -> Result<(), StoreError> {
+        if replaced.is_some() {
+            return Err(StoreError::ExtensionImmutable);
+        }
         let built_in = Kind::ALL.iter().any(|kind| kind.as_str().eq_ignore_ascii_case(&new.annotations.name));
         if built_in {
             return Err(StoreError::NameConflict);
         }
-        name_is_free(&tables.extensions.indexes.name, new)
-    }
-
-    fn amend(_: &Tables, _: &Self) -> Result<(), StoreError> {
-        Err(StoreError::ExtensionImmutable)
+        name_is_free(&tables.extensions.indexes.name, new, None)
     }
 
     fn dismiss(tables: &Tables, old: &Self) -> Result<(), StoreError> {
@@ -341,11 +340,11 @@ impl Record for Resource {
         }
     }
 
-    fn admit(tables: &Tables, new: &Self) -> Result<(), StoreError> {
+    fn admit(tables: &Tables, new: &Self, replaced: Option<&Self::Id>) -> Result<(), StoreError> {
         if tables.extensions.indexes.name.find(exactly(&fold(&new.kind))).next().is_none() {
             return Err(StoreError::NoKind);
         }
-        name_is_free(&tables.resources.indexes.name, new)
+        name_is_free(&tables.resources.indexes.name, new, replaced)
     }
 
     lies_in!(Resource, resources);
@@ -375,8 +374,8 @@ impl Record for Volume {
         indexes.driver.amend(id, before.and_then(driver), after.and_then(driver));
     }
 
-    fn admit(tables: &Tables, new: &Self) -> Result<(), StoreError> {
-        name_is_free(&tables.volumes.indexes.name, new)?;
+    fn admit(tables: &Tables, new: &Self, replaced: Option<&Self::Id>) -> Result<(), StoreError> {
+        name_is_free(&tables.volumes.indexes.name, new, replaced)?;
         if new.spec.driver.is_none() { Err(StoreError::NoDriver) } else { Ok(()) }
     }
 

@@ -44,6 +44,8 @@ mod intern;
 mod kinds;
 mod line;
 mod local;
+#[cfg(test)]
+mod properties;
 mod proposer;
 mod query;
 mod snapshot;

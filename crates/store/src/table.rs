@@ -20,21 +20,13 @@ pub trait Record: Object {
     /// Brings the indexes from one form of an object to another. Touches only the keys that differ.
     fn reindex(indexes: &mut Self::Indexes, id: &Self::Id, before: Option<&Self>, after: Option<&Self>);
 
-    /// The rules for a new object, before the one that its id is free.
+    /// The rules for a new or a changed object, apart from those on its id and its version. `replaced` is what a changed
+    /// one is about to replace: itself.
     ///
     /// # Errors
     ///
     /// The rule that is broken.
-    fn admit(tables: &Tables, new: &Self) -> Result<(), StoreError>;
-
-    /// The rules for a changed object, before those that it exists and has the expected version.
-    ///
-    /// # Errors
-    ///
-    /// The rule that is broken.
-    fn amend(tables: &Tables, new: &Self) -> Result<(), StoreError> {
-        Self::admit(tables, new)
-    }
+    fn admit(tables: &Tables, new: &Self, replaced: Option<&Self::Id>) -> Result<(), StoreError>;
 
     /// The rules for removing an object that exists.
     ///

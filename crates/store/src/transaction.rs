@@ -63,7 +63,7 @@ impl Transaction {
         if object.id().as_ref().is_empty() {
             return Err(StoreError::NoId);
         }
-        O::admit(&self.state.tables, &object)?;
+        O::admit(&self.state.tables, &object, None)?;
         if self.get::<O>(object.id()).is_some() {
             return Err(StoreError::Exists);
         }
@@ -79,7 +79,7 @@ impl Transaction {
     /// [`StoreError::NameConflict`] and the other rules of its kind first, then [`StoreError::NotFound`], then
     /// [`StoreError::OutOfSequence`] if it was written since.
     pub fn update<O: Stored>(&mut self, mut object: O) -> Result<Arc<O>, StoreError> {
-        O::amend(&self.state.tables, &object)?;
+        O::admit(&self.state.tables, &object, Some(object.id()))?;
         let stored = *self.get::<O>(object.id()).ok_or(StoreError::NotFound)?.meta();
         if stored.version != object.meta().version {
             return Err(StoreError::OutOfSequence);
