@@ -125,9 +125,9 @@ fn compile(proto: &Path) -> Result<(FileDescriptorSet, DescriptorPool)> {
     Ok((set, compiler.descriptor_pool()))
 }
 
-/// A folder of our own below the target folder, empty.
+/// A folder of our own outside the tree, empty.
 fn tempdir() -> Result<PathBuf> {
-    let dir = root().join("target").join(format!("xtask-generate-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("swarmkit-generate-{}", std::process::id()));
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
     }
@@ -168,4 +168,37 @@ fn modules(packages: &BTreeSet<String>) -> String {
 fn option(options: &DynamicMessage, name: &str) -> Option<Value> {
     let extension = options.descriptor().parent_pool().get_extension_by_name(name)?;
     options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[(&str, &str)]) -> BTreeMap<String, String> {
+        names.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_file_is_stale_when_it_differs_is_missing_or_should_not_be_there() {
+        let stored = files(&[("same.rs", "1"), ("old.rs", "1"), ("gone.rs", "1")]);
+        let fresh = files(&[("same.rs", "1"), ("old.rs", "2"), ("new.rs", "1")]);
+        assert_eq!(stale(&stored, &fresh), ["gone.rs", "new.rs", "old.rs"]);
+        assert!(stale(&fresh, &fresh).is_empty());
+    }
+
+    #[test]
+    fn packages_nest_as_modules() {
+        let packages = ["a", "a.b.v1", "c"].map(str::to_owned);
+        let expected = format!(
+            "{HEADER}pub mod a {{\n    include!(\"a.rs\");\n    pub mod b {{\n        pub mod v1 {{\n            \
+             include!(\"a.b.v1.rs\");\n        }}\n    }}\n}}\npub mod c {{\n    include!(\"c.rs\");\n}}\n\
+             pub(crate) mod redact {{\n    include!(\"redact.rs\");\n}}\n"
+        );
+        assert_eq!(modules(&BTreeSet::from(packages)), expected);
+    }
+
+    #[test]
+    fn what_is_checked_in_is_what_proto_says() {
+        check().expect("the generated code is fresh");
+    }
 }
