@@ -5257,7 +5257,7 @@ pub mod control_client {
             self.inner.unary(req, path, codec).await
         }
         /// Removes a node and refuses its certificate from then on. `FailedPrecondition` for a manager, which has to be
-        /// demoted first, and for a node that is READY, unless it is forced.
+        /// demoted first; and for a node that is READY, unless the request forces it.
         pub async fn remove_node(
             &mut self,
             request: impl tonic::IntoRequest<super::RemoveNodeRequest>,
@@ -6302,7 +6302,7 @@ pub mod control_server {
             tonic::Status,
         >;
         /// Removes a node and refuses its certificate from then on. `FailedPrecondition` for a manager, which has to be
-        /// demoted first, and for a node that is READY, unless it is forced.
+        /// demoted first; and for a node that is READY, unless the request forces it.
         async fn remove_node(
             &self,
             request: tonic::Request<super::RemoveNodeRequest>,
