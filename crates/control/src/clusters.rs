@@ -1,0 +1,203 @@
+//! The cluster: its settings, tokens and keys.
+
+use std::sync::Arc;
+
+use prost_types::Timestamp;
+use swarmkit_api::{Cluster, ClusterId, Object, wire};
+use swarmkit_store::ClusterBy;
+
+use crate::{ControlApi, ControlError, filter, missing, name_of, required};
+
+/// The name of the only cluster there is.
+const DEFAULT_NAME: &str = "default";
+
+/// How long a removed node stays listed after its certificate has expired, for clocks that are wrong.
+const BLACKLIST_KEPT_SECONDS: i64 = 7 * 24 * 3600;
+
+/// The shortest life of a certificate that may be asked for.
+const NODE_CERT_EXPIRY_MIN_SECONDS: i64 = 3600;
+
+/// What is shown for address settings that were never made.
+const SHOWN_POOL: &str = "10.0.0.0/8";
+const SHOWN_SUBNET_SIZE: u32 = 24;
+const SHOWN_VXLAN_PORT: u32 = 4789;
+
+impl ControlApi {
+    pub(crate) fn get_cluster(
+        &self,
+        request: wire::GetClusterRequest,
+    ) -> Result<wire::GetClusterResponse, ControlError> {
+        let id = required::<ClusterId>(request.cluster_id)?;
+        let view = self.store.view();
+        let cluster = view.get::<Cluster>(&id).ok_or_else(|| missing("cluster", &id))?;
+        Ok(wire::GetClusterResponse { cluster: Some(redacted(cluster)) })
+    }
+
+    pub(crate) fn list_clusters(&self, request: wire::ListClustersRequest) -> wire::ListClustersResponse {
+        let filters = request.filters.unwrap_or_default();
+        let view = self.store.view();
+        let candidates = if !filters.names.is_empty() {
+            filter::union(filters.names.iter().flat_map(|name| view.find(ClusterBy::Name(name))))
+        } else if !filters.name_prefixes.is_empty() {
+            filter::union(filters.name_prefixes.iter().flat_map(|prefix| view.find(ClusterBy::NamePrefix(prefix))))
+        } else if !filters.id_prefixes.is_empty() {
+            filter::union(filters.id_prefixes.iter().flat_map(|prefix| view.find(ClusterBy::IdPrefix(prefix))))
+        } else {
+            view.all::<Cluster>().cloned().collect()
+        };
+        let name = |cluster: &Cluster| name_of(&cluster.spec.annotations).to_owned();
+        let [a, b, c] = filter::by_identity(&filters.names, &filters.name_prefixes, &filters.id_prefixes, name);
+        let tests = [a, b, c, filter::by_labels(&filters.labels)];
+        let clusters =
+            candidates.iter().filter(|cluster| filter::all_pass(&tests, cluster)).map(|c| redacted(c)).collect();
+        wire::ListClustersResponse { clusters }
+    }
+
+    pub(crate) async fn update_cluster(
+        &self,
+        request: wire::UpdateClusterRequest,
+    ) -> Result<wire::UpdateClusterResponse, ControlError> {
+        let id = required::<ClusterId>(request.cluster_id)?;
+        let version = request.cluster_version.ok_or_else(ControlError::missing_argument)?.into();
+        let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
+        check(&spec)?;
+        let rotation = request.rotation.unwrap_or_default();
+        if rotation.manager_unlock_key || spec.encryption_config.is_some_and(|config| config.auto_lock_managers) {
+            return Err(ControlError::Unsupported("managers of this cluster cannot be locked".to_owned()));
+        }
+        let now = self.timestamp();
+        let updated = self
+            .store
+            .update(|tx| {
+                let stored = tx.get::<Cluster>(&id).ok_or_else(|| missing("cluster", &id))?;
+                refuse_another_root(&stored.spec, &spec)?;
+                let mut cluster = stored.as_ref().clone();
+                cluster.meta.version = version;
+                cluster.spec = Arc::new(spec);
+                prune_blacklist(&mut cluster, now);
+                if rotation.worker_join_token || rotation.manager_join_token {
+                    let mut root_ca = cluster.root_ca.as_ref().clone();
+                    let tokens = root_ca.join_tokens.get_or_insert_default();
+                    for (wanted, token) in [
+                        (rotation.worker_join_token, &mut tokens.worker),
+                        (rotation.manager_join_token, &mut tokens.manager),
+                    ] {
+                        if wanted {
+                            *token = (self.new_join_token)(&cluster).map_err(ControlError::Precondition)?;
+                        }
+                    }
+                    cluster.root_ca = Arc::new(root_ca);
+                }
+                tx.update(cluster).map_err(ControlError::from)
+            })
+            .await?;
+        Ok(wire::UpdateClusterResponse { cluster: Some(redacted(&updated.value)) })
+    }
+}
+
+/// Rules for a cluster's settings.
+#[allow(deprecated, reason = "still validated for old clients")]
+fn check(spec: &wire::ClusterSpec) -> Result<(), ControlError> {
+    let expiry = spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry.as_ref());
+    if expiry.is_some_and(|expiry| expiry.seconds < NODE_CERT_EXPIRY_MIN_SECONDS) {
+        return Err(ControlError::invalid("minimum certificate expiry time is: 1h0m0s"));
+    }
+    let secrets =
+        spec.acceptance_policy.iter().flat_map(|policy| &policy.policies).filter_map(|policy| policy.secret.as_ref());
+    for secret in secrets {
+        if !secret.alg.eq_ignore_ascii_case("bcrypt") {
+            return Err(ControlError::invalid(format!("hashing algorithm is not supported: {}", secret.alg)));
+        }
+    }
+    let heartbeat = spec.dispatcher.as_ref().and_then(|dispatcher| dispatcher.heartbeat_period.as_ref());
+    if heartbeat.is_some_and(|period| period.seconds < 0 || period.nanos < 0) {
+        return Err(ControlError::invalid("heartbeat time period cannot be a negative duration"));
+    }
+    if name_of(&spec.annotations) != DEFAULT_NAME {
+        return Err(ControlError::invalid("modification of cluster name is not allowed"));
+    }
+    Ok(())
+}
+
+/// Replacing the root of trust is a process of its own, which this manager does not offer.
+fn refuse_another_root(stored: &wire::ClusterSpec, wanted: &wire::ClusterSpec) -> Result<(), ControlError> {
+    let rotation = |spec: &wire::ClusterSpec| spec.ca_config.as_ref().map_or(0, |config| config.force_rotate);
+    let asks = wanted.ca_config.as_ref().is_some_and(|config| {
+        !config.signing_ca_cert.is_empty() || !config.signing_ca_key.is_empty() || !config.external_cas.is_empty()
+    });
+    if asks || rotation(stored) != rotation(wanted) {
+        return Err(ControlError::Unsupported("the root certificate of this cluster cannot be replaced".to_owned()));
+    }
+    Ok(())
+}
+
+/// Forgets removed nodes whose certificates can no longer be used.
+pub(crate) fn prune_blacklist(cluster: &mut Cluster, now: Timestamp) {
+    cluster
+        .blacklisted_certificates
+        .retain(|_, entry| entry.expiry.is_none_or(|expiry| expiry.seconds + BLACKLIST_KEPT_SECONDS > now.seconds));
+}
+
+/// The cluster as clients see it: without its keys.
+fn redacted(cluster: &Cluster) -> wire::Cluster {
+    let mut shown = Cluster::new(cluster.id.clone());
+    shown.meta = cluster.meta;
+    let mut spec = cluster.spec.as_ref().clone();
+    if let Some(config) = &mut spec.ca_config {
+        config.signing_ca_cert.clear();
+        config.signing_ca_key.clear();
+    }
+    shown.spec = Arc::new(spec);
+    let mut root_ca = cluster.root_ca.as_ref().clone();
+    root_ca.ca_key.clear();
+    if let Some(rotation) = &mut root_ca.root_rotation {
+        rotation.ca_key.clear();
+    }
+    shown.root_ca = Arc::new(root_ca);
+    shown.blacklisted_certificates.clone_from(&cluster.blacklisted_certificates);
+    shown.fips = cluster.fips;
+    shown.default_address_pool = if cluster.default_address_pool.is_empty() {
+        vec![SHOWN_POOL.to_owned()]
+    } else {
+        cluster.default_address_pool.clone()
+    };
+    let or = |value: u32, default: u32| if value == 0 { default } else { value };
+    shown.subnet_size = or(cluster.subnet_size, SHOWN_SUBNET_SIZE);
+    shown.vxlan_udp_port = or(cluster.vxlan_udp_port, SHOWN_VXLAN_PORT);
+    shown.to_wire()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_shown() {
+        let mut cluster = Cluster::new(ClusterId::from("c"));
+        cluster.root_ca = Arc::new(wire::RootCa {
+            ca_key: b"key".as_slice().into(),
+            ca_cert: b"cert".as_slice().into(),
+            root_rotation: Some(wire::RootRotation { ca_key: b"next".as_slice().into(), ..Default::default() }),
+            ..Default::default()
+        });
+        cluster.unlock_keys = vec![wire::EncryptionKey { key: b"unlock".as_slice().into(), ..Default::default() }];
+        cluster.network_bootstrap_keys = cluster.unlock_keys.clone();
+        let shown = redacted(&cluster);
+        let root = shown.root_ca.unwrap();
+        assert!(root.ca_key.is_empty() && root.root_rotation.unwrap().ca_key.is_empty());
+        assert_eq!(root.ca_cert, b"cert".as_slice());
+        assert!(shown.unlock_keys.is_empty() && shown.network_bootstrap_keys.is_empty());
+        assert_eq!((shown.default_address_pool, shown.subnet_size), (vec!["10.0.0.0/8".to_owned()], 24));
+    }
+
+    #[test]
+    fn a_removed_node_is_forgotten_a_week_after_its_certificate() {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let mut cluster = Cluster::new(ClusterId::from("c"));
+        for (node, expiry) in [("old", at(0)), ("recent", at(1000)), ("unknown", None)] {
+            cluster.blacklisted_certificates.insert(node.to_owned(), wire::BlacklistedCertificate { expiry });
+        }
+        prune_blacklist(&mut cluster, Timestamp { seconds: BLACKLIST_KEPT_SECONDS + 500, nanos: 0 });
+        assert_eq!(cluster.blacklisted_certificates.keys().collect::<Vec<_>>(), ["recent", "unknown"]);
+    }
+}

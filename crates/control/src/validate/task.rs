@@ -1,0 +1,132 @@
+//! What a service may ask of its tasks, whatever runs them.
+
+use swarmkit_api::{
+    constraint,
+    wire::{self, generic_resource, task_spec::Runtime},
+};
+
+use super::{Checked, container, not_negative};
+use crate::ControlError;
+
+/// The least share of CPU that may be asked for: a thousandth of a core.
+const NANO_CPUS_MIN: i64 = 1_000_000;
+
+/// The least memory that may be asked for.
+const MEMORY_BYTES_MIN: i64 = 4 * 1024 * 1024;
+
+/// The shortest kind of a generic runtime.
+const GENERIC_KIND_MIN: usize = 3;
+
+pub(super) fn task(spec: Option<&wire::TaskSpec>) -> Checked {
+    let Some(spec) = spec else { return Err(ControlError::missing_argument()) };
+    if let Some(resources) = &spec.resources {
+        resources.limits.iter().chain(&resources.reservations).try_for_each(|resources| self::resources(resources))?;
+    }
+    if let Some(restart) = &spec.restart {
+        not_negative("TaskSpec: restart-delay", restart.delay.as_ref())?;
+        not_negative("TaskSpec: restart-window", restart.window.as_ref())?;
+    }
+    if let Some(placement) = &spec.placement {
+        constraint::parse_all(&placement.constraints).map_err(|error| ControlError::invalid(error.to_string()))?;
+    }
+    match &spec.runtime {
+        None => Err(ControlError::invalid("TaskSpec: missing runtime")),
+        Some(Runtime::Attachment(_)) => Err(ControlError::Unsupported("RuntimeUnimplemented: attachment".to_owned())),
+        Some(Runtime::Container(spec)) => container::container(spec),
+        Some(Runtime::Generic(spec)) => generic(spec),
+    }
+}
+
+fn resources(resources: &wire::Resources) -> Checked {
+    if resources.nano_cpus != 0 && resources.nano_cpus < NANO_CPUS_MIN {
+        return Err(ControlError::invalid(format!(
+            "invalid cpu value {}: Must be at least 0.001",
+            cores(resources.nano_cpus)
+        )));
+    }
+    if resources.memory_bytes != 0 && resources.memory_bytes < MEMORY_BYTES_MIN {
+        return Err(ControlError::invalid(format!(
+            "invalid memory value {}: Must be at least 4MiB",
+            resources.memory_bytes
+        )));
+    }
+    for generic in &resources.generic {
+        if let Some(generic_resource::Resource::NamedResourceSpec(named)) = &generic.resource {
+            return Err(ControlError::invalid(format!(
+                "invalid generic resource {}: a task asks for a number, not for a name",
+                named.kind
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn cores(nano_cpus: i64) -> f64 {
+    nano_cpus as f64 / 1e9
+}
+
+fn generic(spec: &wire::GenericRuntimeSpec) -> Checked {
+    let kind = spec.kind.to_lowercase();
+    if kind.len() < GENERIC_KIND_MIN || kind == "container" || kind == "attachment" {
+        return Err(ControlError::invalid(format!("Generic runtime: invalid name {:?}", spec.kind)));
+    }
+    match &spec.payload {
+        None => Err(ControlError::invalid("Generic runtime is missing payload")),
+        Some(payload) if payload.type_url.is_empty() => {
+            Err(ControlError::invalid("Generic runtime is missing payload type"))
+        }
+        Some(payload) if payload.value.is_empty() => Err(ControlError::invalid("Generic runtime has an empty payload")),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(spec: wire::TaskSpec) -> String {
+        let runtime = Some(Runtime::Container(wire::ContainerSpec { image: "nginx".into(), ..Default::default() }));
+        task(Some(&wire::TaskSpec { runtime: spec.runtime.clone().or(runtime), ..spec }))
+            .map_or_else(|error| error.to_string(), |()| "ok".into())
+    }
+
+    fn limits(nano_cpus: i64, memory_bytes: i64) -> wire::TaskSpec {
+        let limits = Some(wire::Resources { nano_cpus, memory_bytes, ..Default::default() });
+        wire::TaskSpec {
+            resources: Some(wire::ResourceRequirements { limits, ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn resources_have_a_least_amount() {
+        assert_eq!(of(limits(0, 0)), "ok");
+        assert_eq!(of(limits(NANO_CPUS_MIN, MEMORY_BYTES_MIN)), "ok");
+        assert_eq!(of(limits(1000, 0)), "invalid cpu value 0.000001: Must be at least 0.001");
+        assert_eq!(of(limits(0, -1)), "invalid memory value -1: Must be at least 4MiB");
+    }
+
+    #[test]
+    fn a_bad_constraint_is_refused() {
+        let placement = |text: &str| wire::TaskSpec {
+            placement: Some(wire::Placement { constraints: vec![text.into()], ..Default::default() }),
+            ..Default::default()
+        };
+        assert_eq!(of(placement("node.role == manager")), "ok");
+        assert_ne!(of(placement("node.role = manager")), "ok");
+    }
+
+    #[test]
+    fn a_generic_runtime_has_a_kind_of_its_own_and_a_payload() {
+        let payload = prost_types::Any { type_url: "x".into(), value: vec![1] };
+        let generic = |kind: &str, payload| wire::TaskSpec {
+            runtime: Some(Runtime::Generic(wire::GenericRuntimeSpec { kind: kind.into(), payload })),
+            ..Default::default()
+        };
+        assert_eq!(of(generic("batch", Some(payload.clone()))), "ok");
+        assert_eq!(of(generic("Container", Some(payload.clone()))), "Generic runtime: invalid name \"Container\"");
+        assert_eq!(of(generic("ab", Some(payload))), "Generic runtime: invalid name \"ab\"");
+        assert_eq!(of(generic("batch", None)), "Generic runtime is missing payload");
+    }
+}

@@ -1,0 +1,324 @@
+//! The Watch service: what changes, as it is committed.
+
+use std::{collections::BTreeSet, pin::Pin};
+
+use futures_util::Stream;
+use swarmkit_api::{
+    AnyObject, Kind, NodeRole, TaskState, wire,
+    wire::{WatchActionKind, node_spec::Membership, select_by::By, watch_message::Event, watch_server::Watch},
+};
+use swarmkit_rpc::ServiceError as _;
+use swarmkit_store::{Action, Change, Delta, Interest, Store, Update};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::ControlError;
+
+/// The Watch service. It answers from this manager's own copy. Clones share the store.
+#[derive(Clone, Debug)]
+pub struct WatchApi {
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl WatchApi {
+    /// Serves a store. All streams end when `stop` is cancelled.
+    #[must_use]
+    pub fn new(store: Store, stop: CancellationToken) -> Self {
+        Self { store, stop }
+    }
+
+    /// Everything that is committed from now on. The snapshot that a watch begins with is what the client has listed.
+    async fn from_now(&self, interest: Interest) -> Result<swarmkit_store::Watch, Status> {
+        let mut updates = self.store.watch(interest);
+        updates.next().await.map_err(|ended| Status::unavailable(ended.to_string()))?;
+        Ok(updates)
+    }
+}
+
+#[tonic::async_trait]
+impl Watch for WatchApi {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchMessage, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let entries: Vec<Entry> = request
+            .entries
+            .into_iter()
+            .map(Entry::parse)
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_status())?;
+        let kinds: BTreeSet<Kind> = entries.iter().map(|entry| entry.kind).collect();
+        let interest = Interest::none().kinds(kinds);
+        let updates = match request.resume_from {
+            None => self.from_now(interest).await?,
+            Some(version) => self
+                .store
+                .watch_from(version.into(), interest)
+                .map_err(|error| Status::invalid_argument(error.to_string()))?,
+        };
+        let watched = Watched {
+            updates,
+            entries,
+            with_old: request.include_old_object,
+            established: false,
+            stop: self.stop.clone(),
+        };
+        let stream = futures_util::stream::try_unfold(watched, |mut watched| async move {
+            Ok(watched.next().await?.map(|message| (message, watched)))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+/// One client's subscription.
+struct Watched {
+    updates: swarmkit_store::Watch,
+    entries: Vec<Entry>,
+    with_old: bool,
+    established: bool,
+    stop: CancellationToken,
+}
+
+impl Watched {
+    async fn next(&mut self) -> Result<Option<wire::WatchMessage>, Status> {
+        if !self.established {
+            self.established = true;
+            return Ok(Some(wire::WatchMessage::default()));
+        }
+        if self.entries.is_empty() {
+            self.stop.cancelled().await;
+            return Ok(None);
+        }
+        loop {
+            let update = tokio::select! { biased; // a stopping manager ends its streams
+                () = self.stop.cancelled() => return Ok(None),
+                update = self.updates.next() => update,
+            };
+            match update {
+                Err(_) => return Ok(None),
+                Ok(Update::Snapshot(view)) => {
+                    return Err(Status::aborted(format!(
+                        "the watcher fell behind and missed changes up to version {}: list again, then watch",
+                        view.version()
+                    )));
+                }
+                Ok(Update::Delta(delta)) => {
+                    if let Some(message) = self.message(&delta) {
+                        return Ok(Some(message));
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&self, delta: &Delta) -> Option<wire::WatchMessage> {
+        let events: Vec<_> = delta
+            .changes
+            .iter()
+            .filter(|change| self.entries.iter().any(|entry| entry.selects(change)))
+            .map(|change| self.event(change))
+            .collect();
+        (!events.is_empty()).then(|| wire::WatchMessage { events, version: Some(delta.version.into()) })
+    }
+
+    fn event(&self, change: &Change) -> Event {
+        let old = if self.with_old && change.action() == Action::Update { change.before() } else { None };
+        Event {
+            action: action_kind(change.action()).into(),
+            object: change.after().or_else(|| change.before()).map(|object| object.to_wire()),
+            old_object: old.map(|object| object.to_wire()),
+        }
+    }
+}
+
+fn action_kind(action: Action) -> WatchActionKind {
+    match action {
+        Action::Create => WatchActionKind::WatchActionCreate,
+        Action::Update => WatchActionKind::WatchActionUpdate,
+        Action::Remove => WatchActionKind::WatchActionRemove,
+    }
+}
+
+/// One alternative of what a client wants to see: a kind, some actions, and filters that must all pass.
+struct Entry {
+    kind: Kind,
+    /// Set for resources: the extension that they belong to.
+    resource_kind: Option<String>,
+    actions: i32,
+    filters: Vec<By>,
+}
+
+impl Entry {
+    fn parse(entry: wire::watch_request::WatchEntry) -> Result<Self, ControlError> {
+        if entry.kind.is_empty() {
+            return Err(ControlError::invalid("no kind of object specified"));
+        }
+        if entry.action == 0 {
+            return Err(ControlError::invalid("unrecognized action"));
+        }
+        let built_in = Kind::ALL.into_iter().find(|kind| kind.as_str() == entry.kind && *kind != Kind::Resource);
+        let (kind, resource_kind) = match built_in {
+            Some(kind) => (kind, None),
+            None => (Kind::Resource, Some(entry.kind)),
+        };
+        let filters: Vec<By> = entry.filters.into_iter().filter_map(|filter| filter.by).collect();
+        let mut seen = BTreeSet::new();
+        for filter in &filters {
+            if !fits(filter, kind) {
+                return Err(ControlError::invalid(format!("a {kind} cannot be selected by {}", selector(filter))));
+            }
+            if !seen.insert(family(filter)) {
+                return Err(ControlError::invalid("conflicting filters specified"));
+            }
+        }
+        Ok(Self { kind, resource_kind, actions: entry.action, filters })
+    }
+
+    fn selects(&self, change: &Change) -> bool {
+        if change.kind() != self.kind || self.actions & i32::from(action_kind(change.action())) == 0 {
+            return false;
+        }
+        let Some(object) = change.after().or_else(|| change.before()) else { return false };
+        if let (Some(wanted), AnyObject::Resource(resource)) = (&self.resource_kind, &object)
+            && resource.kind != *wanted
+        {
+            return false;
+        }
+        self.filters.iter().all(|filter| passes(filter, &object))
+    }
+}
+
+/// Filters of one family exclude each other: an id and an id prefix cannot both be asked for.
+fn family(filter: &By) -> &'static str {
+    match filter {
+        By::Id(_) | By::IdPrefix(_) => "id",
+        By::Name(_) | By::NamePrefix(_) => "name",
+        By::Custom(_) | By::CustomPrefix(_) => "custom",
+        By::ServiceId(_) | By::Slot(_) => "service_id",
+        other => selector(other),
+    }
+}
+
+fn selector(filter: &By) -> &'static str {
+    match filter {
+        By::Id(_) => "id",
+        By::IdPrefix(_) => "id_prefix",
+        By::Name(_) => "name",
+        By::NamePrefix(_) => "name_prefix",
+        By::Custom(_) => "custom",
+        By::CustomPrefix(_) => "custom_prefix",
+        By::ServiceId(_) => "service_id",
+        By::NodeId(_) => "node_id",
+        By::Slot(_) => "slot",
+        By::DesiredState(_) => "desired_state",
+        By::Role(_) => "role",
+        By::Membership(_) => "membership",
+        By::ReferencedNetworkId(_) => "referenced_network_id",
+        By::ReferencedSecretId(_) => "referenced_secret_id",
+        By::Kind(_) => "kind",
+        By::ReferencedConfigId(_) => "referenced_config_id",
+    }
+}
+
+/// Can objects of this kind be selected so?
+fn fits(filter: &By, kind: Kind) -> bool {
+    match filter {
+        By::Id(_) | By::IdPrefix(_) | By::Name(_) | By::NamePrefix(_) | By::Custom(_) | By::CustomPrefix(_) => true,
+        By::ServiceId(_) | By::NodeId(_) | By::Slot(_) | By::DesiredState(_) => kind == Kind::Task,
+        By::Role(_) | By::Membership(_) => kind == Kind::Node,
+        By::Kind(_) => kind == Kind::Resource,
+        By::ReferencedNetworkId(_) | By::ReferencedSecretId(_) | By::ReferencedConfigId(_) => {
+            matches!(kind, Kind::Task | Kind::Service)
+        }
+    }
+}
+
+fn passes(filter: &By, object: &AnyObject) -> bool {
+    let annotations = annotations(object);
+    let custom = |wanted: &wire::SelectByCustom, fits: fn(&str, &str) -> bool| {
+        annotations.indices.iter().any(|entry| entry.key == wanted.index && fits(&entry.val, &wanted.value))
+    };
+    match filter {
+        By::Id(id) => object.id() == id,
+        By::IdPrefix(prefix) => object.id().starts_with(prefix.as_str()),
+        By::Name(name) => watch_name(object).is_some_and(|own| own == name),
+        By::NamePrefix(prefix) => watch_name(object).is_some_and(|own| own.starts_with(prefix.as_str())),
+        By::Custom(wanted) => custom(wanted, |value, wanted| value == wanted),
+        By::CustomPrefix(wanted) => custom(wanted, |value, wanted| value.starts_with(wanted)),
+        By::ServiceId(id) => task(object).is_some_and(|task| text(task.service_id.as_ref()) == id),
+        By::NodeId(id) => task(object).is_some_and(|task| text(task.node_id.as_ref()) == id),
+        By::Slot(slot) => {
+            task(object).is_some_and(|task| task.slot == slot.slot && text(task.service_id.as_ref()) == slot.service_id)
+        }
+        By::DesiredState(state) => {
+            TaskState::try_from(*state).is_ok_and(|state| task(object).is_some_and(|task| task.desired_state == state))
+        }
+        By::Role(role) => {
+            NodeRole::try_from(*role).is_ok_and(|role| node(object).is_some_and(|node| node.role == role))
+        }
+        By::Membership(membership) => Membership::try_from(*membership)
+            .is_ok_and(|membership| node(object).is_some_and(|node| node.spec.membership() == membership)),
+        By::Kind(kind) => matches!(object, AnyObject::Resource(resource) if resource.kind == *kind),
+        By::ReferencedNetworkId(id) => {
+            task_spec(object).is_some_and(|spec| spec.networks.iter().any(|network| network.target == *id))
+        }
+        By::ReferencedSecretId(id) => {
+            container(object).is_some_and(|spec| spec.secrets.iter().any(|secret| secret.secret_id == *id))
+        }
+        By::ReferencedConfigId(id) => {
+            container(object).is_some_and(|spec| spec.configs.iter().any(|config| config.config_id == *id))
+        }
+    }
+}
+
+fn annotations(object: &AnyObject) -> &wire::Annotations {
+    use swarmkit_api::Object as _;
+    match object {
+        AnyObject::Node(o) => o.annotations(),
+        AnyObject::Service(o) => o.annotations(),
+        AnyObject::Task(o) => o.annotations(),
+        AnyObject::Network(o) => o.annotations(),
+        AnyObject::Cluster(o) => o.annotations(),
+        AnyObject::Secret(o) => o.annotations(),
+        AnyObject::Resource(o) => o.annotations(),
+        AnyObject::Extension(o) => o.annotations(),
+        AnyObject::Config(o) => o.annotations(),
+        AnyObject::Volume(o) => o.annotations(),
+    }
+}
+
+/// The name that watchers select by: the host name of nodes, which may be unknown, and the given name of all others.
+fn watch_name(object: &AnyObject) -> Option<&str> {
+    match object {
+        AnyObject::Node(node) => node.description.as_ref().map(|description| description.hostname.as_str()),
+        other => Some(&annotations(other).name),
+    }
+}
+
+fn text<I: AsRef<str>>(id: Option<&I>) -> &str {
+    id.map_or("", AsRef::as_ref)
+}
+
+fn task(object: &AnyObject) -> Option<&swarmkit_api::Task> {
+    if let AnyObject::Task(task) = object { Some(task) } else { None }
+}
+
+fn node(object: &AnyObject) -> Option<&swarmkit_api::Node> {
+    if let AnyObject::Node(node) = object { Some(node) } else { None }
+}
+
+fn task_spec(object: &AnyObject) -> Option<&wire::TaskSpec> {
+    match object {
+        AnyObject::Task(task) => Some(&task.spec),
+        AnyObject::Service(service) => service.spec.task.as_ref(),
+        _ => None,
+    }
+}
+
+fn container(object: &AnyObject) -> Option<&wire::ContainerSpec> {
+    match task_spec(object)?.runtime.as_ref()? {
+        wire::task_spec::Runtime::Container(container) => Some(container),
+        _ => None,
+    }
+}

@@ -1,0 +1,51 @@
+//! What can go wrong with a certificate.
+
+use swarmkit_api::NodeId;
+use swarmkit_rpc::{ErrorCode, ServiceError};
+use swarmkit_store::{ProposeError, StoreError};
+
+/// Why no certificate was issued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request holds no signing request, or names no node.
+    #[error("{0}")]
+    Incomplete(&'static str),
+    /// The signing request cannot be read, or does not prove its key.
+    #[error("the certificate signing request is refused: {0}")]
+    BadRequest(#[source] swarmkit_ca::Error),
+    /// Neither a certificate of this cluster nor a token that it knows.
+    #[error("A valid join token is necessary to join this cluster")]
+    NoToken,
+    /// The node is not, or no longer, a member of this cluster.
+    #[error("node {0} not found when attempting to renew certificate")]
+    UnknownNode(NodeId),
+    /// The node is not known.
+    #[error("node {0} not found")]
+    NotFound(NodeId),
+    /// This manager does not lead yet, or has not read the cluster yet.
+    #[error("CA signer is still starting")]
+    Starting,
+    /// This manager is stopping. Another one will answer.
+    #[error("CA signer is stopped")]
+    Stopped,
+    /// The root of trust in the store cannot be used.
+    #[error("the root certificate of the cluster is unusable: {0}")]
+    Root(#[source] swarmkit_ca::Error),
+    /// The store refused the write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ServiceError for Error {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Incomplete(_) | Self::BadRequest(_) | Self::NoToken => ErrorCode::InvalidArgument,
+            Self::UnknownNode(_) | Self::NotFound(_) => ErrorCode::NotFound,
+            Self::Starting | Self::Stopped => ErrorCode::Aborted,
+            Self::Root(_) => ErrorCode::Internal,
+            Self::Store(StoreError::Propose(ProposeError::TooLarge { .. })) => ErrorCode::InvalidArgument,
+            Self::Store(_) => ErrorCode::Unavailable,
+        }
+    }
+}

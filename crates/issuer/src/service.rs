@@ -1,0 +1,185 @@
+//! The CA and NodeCA services.
+
+use std::sync::Arc;
+
+use swarmkit_api::{
+    Cluster, Node, NodeId, NodeRole, wire,
+    wire::{ca_server::Ca, issuance_status::State, node_ca_server::NodeCa, node_spec::Membership},
+};
+use swarmkit_ca::REQUEST_BYTES_MAX;
+use swarmkit_rpc::{Peer, ServiceError as _};
+use swarmkit_runtime::Env;
+use swarmkit_store::{Interest, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{Error, sign::role_of_token};
+
+/// How often a fresh id may clash before the clash is taken for something else.
+const ID_ATTEMPTS: usize = 4;
+
+/// The CA and NodeCA services. Clones share the store.
+#[derive(Clone, Debug)]
+pub struct CaApi {
+    env: Env,
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl CaApi {
+    /// Serves the cluster in `store`. Waiting calls end when `stop` is cancelled.
+    #[must_use]
+    pub fn new(env: Env, store: Store, stop: CancellationToken) -> Self {
+        Self { env, store, stop }
+    }
+
+    fn cluster(&self) -> Result<Arc<Cluster>, Error> {
+        self.store.view().cluster().cloned().ok_or(Error::Starting)
+    }
+
+    /// The node that the caller has proved to be, if it is one of this cluster that was not removed.
+    fn member(&self, peer: &Peer, cluster: &Cluster) -> Option<NodeId> {
+        let identity = peer.identity.as_ref()?;
+        let removed = cluster.blacklisted_certificates.contains_key(identity.node.as_str());
+        (identity.cluster == cluster.id && !removed).then(|| identity.node.clone())
+    }
+
+    async fn issue(
+        &self,
+        peer: &Peer,
+        request: wire::IssueNodeCertificateRequest,
+    ) -> Result<wire::IssueNodeCertificateResponse, Error> {
+        if request.csr.is_empty() {
+            return Err(Error::Incomplete("a certificate signing request is necessary"));
+        }
+        if request.csr.len() > REQUEST_BYTES_MAX {
+            return Err(Error::Incomplete("the certificate signing request is too large"));
+        }
+        let cluster = self.cluster()?;
+        let (node, membership) = match self.member(peer, &cluster) {
+            Some(node) => self.renew(node, request.csr).await?,
+            None => {
+                let role = role_of_token(&cluster.root_ca, &request.token).ok_or(Error::NoToken)?;
+                self.admit(role, request, &cluster).await?
+            }
+        };
+        Ok(wire::IssueNodeCertificateResponse { node_id: node.into(), node_membership: membership.into() })
+    }
+
+    /// A node that is known asks for another certificate. Its role is what the store says now.
+    async fn renew(&self, id: NodeId, csr: bytes::Bytes) -> Result<(NodeId, Membership), Error> {
+        let committed = self
+            .store
+            .update(|tx| {
+                let stored = tx.get::<Node>(&id).ok_or_else(|| Error::UnknownNode(id.clone()))?;
+                let mut node = stored.as_ref().clone();
+                node.certificate = pending(&id, node.role, csr, State::Renew);
+                Ok::<_, Error>(tx.update(node)?)
+            })
+            .await?;
+        Ok((id, committed.value.spec.membership()))
+    }
+
+    /// A machine that holds a token becomes a node.
+    async fn admit(
+        &self,
+        role: NodeRole,
+        request: wire::IssueNodeCertificateRequest,
+        cluster: &Cluster,
+    ) -> Result<(NodeId, Membership), Error> {
+        let spec = Arc::new(wire::NodeSpec {
+            desired_role: role.into(),
+            membership: Membership::Accepted.into(),
+            availability: request.availability,
+            ..Default::default()
+        });
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let id = NodeId::from(self.env.new_id());
+            let mut node = Node::new(id.clone());
+            node.role = role;
+            node.spec = spec.clone();
+            node.certificate = pending(&id, role, request.csr.clone(), State::Pending);
+            node.vxlan_udp_port = cluster.vxlan_udp_port;
+            match self.store.update(|tx| tx.create(node)).await {
+                Ok(_) => return Ok((id, Membership::Accepted)),
+                Err(StoreError::Exists) if attempts < ID_ATTEMPTS => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until the request of a node has been answered.
+    async fn outcome(&self, node_id: String) -> Result<wire::NodeCertificateStatusResponse, Error> {
+        let id = NodeId::from_wire(node_id).ok_or(Error::Incomplete("a node id is necessary"))?;
+        let mut updates = self.store.watch(Interest::none().object::<Node>(&id));
+        loop {
+            let update = tokio::select! { biased; // stopping comes before answers
+                () = self.stop.cancelled() => return Err(Error::Stopped),
+                update = updates.next() => update.map_err(|_| Error::Stopped)?,
+            };
+            let node = update.view().get::<Node>(&id).ok_or_else(|| Error::NotFound(id.clone()))?;
+            let status = node.certificate.status.clone().unwrap_or_default();
+            if matches!(status.state(), State::Issued | State::Failed | State::Rotate) {
+                return Ok(wire::NodeCertificateStatusResponse {
+                    status: Some(status),
+                    certificate: Some(node.certificate.clone()),
+                });
+            }
+        }
+    }
+}
+
+fn pending(id: &NodeId, role: NodeRole, csr: bytes::Bytes, state: State) -> wire::Certificate {
+    wire::Certificate {
+        role: role.into(),
+        csr,
+        status: Some(wire::IssuanceStatus { state: state.into(), err: String::new() }),
+        certificate: bytes::Bytes::new(),
+        cn: id.to_string(),
+    }
+}
+
+#[tonic::async_trait]
+impl Ca for CaApi {
+    async fn get_root_ca_certificate(
+        &self,
+        _: Request<wire::GetRootCaCertificateRequest>,
+    ) -> Result<Response<wire::GetRootCaCertificateResponse>, Status> {
+        let cluster = self.cluster().map_err(|error| error.to_status())?;
+        Ok(Response::new(wire::GetRootCaCertificateResponse { certificate: cluster.root_ca.ca_cert.clone() }))
+    }
+
+    async fn get_unlock_key(
+        &self,
+        _: Request<wire::GetUnlockKeyRequest>,
+    ) -> Result<Response<wire::GetUnlockKeyResponse>, Status> {
+        let cluster = self.cluster().map_err(|error| error.to_status())?;
+        let locked = cluster.spec.encryption_config.is_some_and(|config| config.auto_lock_managers);
+        let key = cluster.unlock_keys.iter().find(|key| locked && key.subsystem == swarmkit_ca::MANAGER);
+        Ok(Response::new(wire::GetUnlockKeyResponse {
+            unlock_key: key.map(|key| key.key.clone()).unwrap_or_default(),
+            version: Some(cluster.meta.version.into()),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl NodeCa for CaApi {
+    async fn issue_node_certificate(
+        &self,
+        request: Request<wire::IssueNodeCertificateRequest>,
+    ) -> Result<Response<wire::IssueNodeCertificateResponse>, Status> {
+        let peer = Peer::of(&request)?;
+        self.issue(&peer, request.into_inner()).await.map(Response::new).map_err(|error| error.to_status())
+    }
+
+    async fn node_certificate_status(
+        &self,
+        request: Request<wire::NodeCertificateStatusRequest>,
+    ) -> Result<Response<wire::NodeCertificateStatusResponse>, Status> {
+        let id = request.into_inner().node_id;
+        self.outcome(id).await.map(Response::new).map_err(|error| error.to_status())
+    }
+}
