@@ -1,0 +1,301 @@
+//! The agent: its parts, put together, and the loop that keeps it in touch with a manager.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use swarmkit_api::wire;
+use swarmkit_executor::DynExecutor;
+use swarmkit_runtime::{Crew, Env, PartError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    AgentError, ConnectError, SessionError,
+    backoff::SessionBackoff,
+    database::Database,
+    describe::Describer,
+    manager::{Experience, ManagerClient, Managers},
+    membership::{Contact, Herald, Membership},
+    payloads::Payloads,
+    records::Records,
+    reports::Reports,
+    runner::Tools,
+    session::{ANSWER_TIMEOUT, Session, open},
+    worker::{Worker, WorkerHandle},
+};
+
+/// Builds an [`Agent`].
+pub struct AgentBuilder {
+    env: Env,
+    executor: Arc<dyn DynExecutor>,
+    managers: Arc<dyn Managers>,
+    state_dir: Option<PathBuf>,
+    hostname: Option<String>,
+    tls_info: watch::Receiver<Option<wire::NodeTlsInfo>>,
+    fips: bool,
+}
+
+/// Runs the tasks of a node. See [`Agent::builder`].
+pub struct Agent {
+    records: Records,
+    worker: Worker,
+    handle: AgentHandle,
+    liaison: Liaison,
+}
+
+/// Talks to an agent that runs. Clones talk to the same one.
+#[derive(Clone)]
+pub struct AgentHandle {
+    worker: WorkerHandle,
+    membership: watch::Receiver<Membership>,
+    contact: watch::Receiver<Contact>,
+}
+
+/// Keeps the agent in a session.
+struct Liaison {
+    env: Env,
+    managers: Arc<dyn Managers>,
+    worker: WorkerHandle,
+    reports: Reports,
+    herald: Herald,
+    describer: Describer,
+    contact: watch::Sender<Contact>,
+    backoff: SessionBackoff,
+    /// The last session, to be taken up again if the manager still knows it.
+    session: String,
+}
+
+/// Why a session is over.
+enum SessionEnd {
+    /// The node has to describe itself anew.
+    NewDescription,
+    /// Something went wrong.
+    Failed(SessionError),
+}
+
+// === impl AgentBuilder ===
+
+impl AgentBuilder {
+    /// The name that the node goes by, in place of the one that the executor gives.
+    #[must_use]
+    pub fn hostname(self, hostname: impl Into<String>) -> Self {
+        Self { hostname: Some(hostname.into()), ..self }
+    }
+
+    /// What the node says of its certificate. Whenever it changes, managers are told.
+    #[must_use]
+    pub fn tls_info(self, tls_info: watch::Receiver<Option<wire::NodeTlsInfo>>) -> Self {
+        Self { tls_info, ..self }
+    }
+
+    /// The node uses validated cryptography only.
+    #[must_use]
+    pub fn fips(self, fips: bool) -> Self {
+        Self { fips, ..self }
+    }
+
+    /// Keeps the task database in memory: when the process ends, the agent forgets its tasks.
+    #[must_use]
+    pub fn without_disk(self) -> Self {
+        Self { state_dir: None, ..self }
+    }
+
+    /// Opens the task database.
+    ///
+    /// # Errors
+    ///
+    /// When the state directory cannot be used, or another agent uses it.
+    pub fn build(self) -> Result<Agent, AgentError> {
+        let database = match &self.state_dir {
+            Some(dir) => Database::open(dir)?,
+            None => Database::in_memory()?,
+        };
+        let records = Records::new(database);
+        let (membership, contact) = (watch::Sender::default(), watch::Sender::default());
+        let payloads = Payloads::default();
+        let said = payloads.node.clone();
+        let tools = Tools {
+            env: self.env.clone(),
+            executor: Arc::clone(&self.executor),
+            payloads,
+            records: records.clone(),
+            reports: Reports::default(),
+        };
+        let reports = tools.reports.clone();
+        let (worker, worker_handle) = Worker::new(tools);
+        let handle = AgentHandle {
+            worker: worker_handle.clone(),
+            membership: membership.subscribe(),
+            contact: contact.subscribe(),
+        };
+        let describer = Describer {
+            env: self.env.clone(),
+            executor: Arc::clone(&self.executor),
+            hostname: self.hostname,
+            tls_info: self.tls_info,
+            fips: self.fips,
+            said,
+        };
+        let liaison = Liaison {
+            backoff: SessionBackoff::new(self.env.rng("agent/session")),
+            herald: Herald::new(self.executor, Arc::clone(&self.managers), membership),
+            env: self.env,
+            managers: self.managers,
+            worker: worker_handle,
+            reports,
+            describer,
+            contact,
+            session: String::new(),
+        };
+        Ok(Agent { records, worker, handle, liaison })
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// An agent that runs tasks with `executor`, is told what to run by `managers`, and keeps what it has to remember
+    /// across a kill in `state_dir`, which is made if it is not there.
+    pub fn builder(
+        env: Env,
+        executor: Arc<dyn DynExecutor>,
+        managers: Arc<dyn Managers>,
+        state_dir: impl Into<PathBuf>,
+    ) -> AgentBuilder {
+        let (_, tls_info) = watch::channel(None);
+        let state_dir = Some(state_dir.into());
+        AgentBuilder { env, executor, managers, state_dir, hostname: None, tls_info, fips: false }
+    }
+
+    /// For talking to the agent while it runs.
+    #[must_use]
+    pub fn handle(&self) -> AgentHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until `stop`. The node's tasks go on: an agent that is started again on the same state finds them. To end
+    /// them, call [`AgentHandle::leave`] first.
+    ///
+    /// # Errors
+    ///
+    /// The error of the part that failed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
+        let Self { records, worker, handle, mut liaison } = self;
+        drop(handle);
+        // The templates of the first tasks may want to know the node.
+        tokio::select! { biased; // an agent that ends asks nothing
+            () = stop.cancelled() => {}
+            _ = liaison.describer.announce() => {}
+        }
+        let mut crew = Crew::under(&stop);
+        let writer = records.clone();
+        crew.spawn("task records", |stop| writer.run(stop));
+        crew.spawn("worker", |stop| worker.run(stop));
+        crew.spawn("session", |stop| liaison.run(stop));
+        let end = crew.finish().await;
+        records.finish().await;
+        end.map_err(AgentError::Part)
+    }
+}
+
+// === impl AgentHandle ===
+
+impl AgentHandle {
+    /// What managers say about this node and its cluster, now and later.
+    #[must_use]
+    pub fn membership(&self) -> watch::Receiver<Membership> {
+        self.membership.clone()
+    }
+
+    /// How the agent gets on with managers, now and later.
+    #[must_use]
+    pub fn contact(&self) -> watch::Receiver<Contact> {
+        self.contact.clone()
+    }
+
+    /// Waits for the first session.
+    ///
+    /// # Errors
+    ///
+    /// When the agent has ended before.
+    pub async fn ready(&self) -> Result<(), AgentError> {
+        let mut contact = self.contact.clone();
+        contact.wait_for(|contact| contact.sessions > 0).await.map(drop).map_err(|_| AgentError::Closed)
+    }
+
+    /// Stops and removes every task of this node, by force when it takes longer than `within`, and takes no more.
+    /// Returns when nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// When the agent has ended before.
+    pub async fn leave(&self, within: Duration) -> Result<(), AgentError> {
+        self.worker.leave(within).await
+    }
+}
+
+// === impl Liaison ===
+
+impl Liaison {
+    /// Opens one session after the other, until stopped.
+    async fn run(mut self, stop: CancellationToken) -> Result<(), PartError> {
+        loop {
+            let delay = self.backoff.delay();
+            let end = tokio::select! { biased; // an agent that ends opens no session
+                () = stop.cancelled() => return Ok(()),
+                end = async {
+                    self.env.sleep(delay).await;
+                    self.one_session().await
+                } => end,
+            };
+            match end {
+                SessionEnd::NewDescription => tracing::debug!("the node has changed, announcing it"),
+                SessionEnd::Failed(error) => {
+                    tracing::warn!(%error, "no session with a manager");
+                    self.backoff.failed();
+                    self.contact.send_modify(|contact| {
+                        contact.established = false;
+                        contact.failures = contact.failures.saturating_add(1);
+                        contact.error = Some(Arc::new(error));
+                    });
+                }
+            }
+        }
+    }
+
+    async fn one_session(&mut self) -> SessionEnd {
+        let connection = match tokio::time::timeout(ANSWER_TIMEOUT, self.managers.connect()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return SessionEnd::Failed(error.into()),
+            Err(_) => return SessionEnd::Failed(ConnectError::TimedOut.into()),
+        };
+        let end = self.converse(connection.client()).await;
+        connection.close(match &end {
+            SessionEnd::NewDescription => Experience::Neutral,
+            SessionEnd::Failed(_) => Experience::Bad,
+        });
+        end
+    }
+
+    async fn converse(&mut self, manager: Arc<dyn ManagerClient>) -> SessionEnd {
+        let description = self.describer.announce().await;
+        let (first, mut messages) = match open(manager.as_ref(), description, self.session.clone()).await {
+            Ok(opened) => opened,
+            Err(error) => return SessionEnd::Failed(error),
+        };
+        self.session.clone_from(&first.session_id);
+        self.herald.absorb(first).await;
+        self.backoff.reset();
+        self.contact.send_modify(|contact| {
+            *contact = Contact { established: true, sessions: contact.sessions + 1, failures: 0, error: None };
+        });
+        let Self { env, worker, reports, herald, describer, .. } = self;
+        let session = Session { env, manager: &manager, id: self.session.clone(), worker, reports };
+        tokio::select! { biased; // the session's own word first: it may say why the rest is about to end
+            error = herald.listen(&mut messages) => SessionEnd::Failed(error),
+            error = session.heartbeats() => SessionEnd::Failed(error),
+            error = session.assignments() => SessionEnd::Failed(error),
+            error = session.report() => SessionEnd::Failed(error),
+            () = describer.changed() => SessionEnd::NewDescription,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Agents and the dispatcher that they talk to, in one process and in paused time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cluster;
+mod life;
+mod restart;
