@@ -19,7 +19,7 @@
 //! # Invariants
 //!
 //! - What [`describe`] says, [`world`] reads.
-//! - Nothing depends on the machine: times come from [`env`], ids are names.
+//! - Nothing depends on the machine: times come from [`env()`], ids are names.
 
 mod describe;
 mod env;

@@ -200,3 +200,37 @@ fn tasks_of_one_specification_share_it_on_every_replica_and_after_a_restore() {
     copy(&leader, &restored);
     assert!(shared(&leader) && shared(&follower) && shared(&restored));
 }
+
+#[test]
+fn a_change_set_in_the_log_is_the_wires_own_message() {
+    use wire::store_action::Target;
+    let (held, leader) = Held::store();
+    let written = leader.submit(|tx| {
+        tx.create(swarmkit_api::Extension::sample("gadget", "gadget"))?;
+        tx.create(Node::sample("1", "one"))?;
+        tx.create(Service::sample("1", "one"))?;
+        tx.create(Task::sample("1", "one"))?;
+        tx.create(Network::sample("1", "one"))?;
+        tx.create(Cluster::sample("1", "one"))?;
+        tx.create(Secret::sample("1", "one"))?;
+        tx.create(Resource::sample("1", "one"))?;
+        tx.create(Config::sample("1", "one"))?;
+        tx.create(Volume::sample("1", "one"))?;
+        tx.edit(&NodeId::from("1"), |node: &mut Node| node.vxlan_udp_port = 4789)?;
+        tx.delete::<Node>(&NodeId::from("1"))
+    });
+    let _ = futures_util::FutureExt::now_or_never(written).unwrap().unwrap();
+    let request = wire::InternalRaftRequest::decode(held.take().payload).unwrap();
+    assert_eq!(request.id, 2);
+    let actions: Vec<_> = request.action.iter().map(|action| action.action).collect();
+    assert_eq!(actions, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3]);
+    let targets: Vec<_> = request.action.into_iter().map(|action| action.target.unwrap()).collect();
+    assert!(matches!(&targets[0], Target::Extension(extension) if extension.id == "gadget"));
+    assert!(matches!(&targets[1], Target::Node(node) if node.meta.as_ref().unwrap().version.unwrap().index == 1));
+    assert!(matches!(&targets[2], Target::Service(_)) && matches!(&targets[3], Target::Task(_)));
+    assert!(matches!(&targets[4], Target::Network(_)) && matches!(&targets[5], Target::Cluster(_)));
+    assert!(matches!(&targets[6], Target::Secret(_)) && matches!(&targets[7], Target::Resource(_)));
+    assert!(matches!(&targets[8], Target::Config(_)) && matches!(&targets[9], Target::Volume(_)));
+    assert!(matches!(&targets[10], Target::Node(node) if node.vxlanudp_port == 4789));
+    assert_eq!(targets[11], Target::Node(wire::Node { id: "1".into(), ..Default::default() }));
+}
