@@ -105,6 +105,19 @@ impl NodeCertificate {
     }
 }
 
+impl Validity {
+    /// When the leaf of a chain (PEM, leaf first) counts.
+    ///
+    /// # Errors
+    ///
+    /// When the chain is empty or unreadable.
+    pub fn of_chain(chain_pem: &str) -> Result<Self, Error> {
+        let chain = pem_text::certificates(chain_pem)?;
+        let leaf = chain.first().ok_or_else(|| Error::malformed("certificate", "no certificate"))?;
+        Ok(validity(&parse(leaf)?))
+    }
+}
+
 /// Reads one certificate.
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| Error::malformed("certificate", error))?;

@@ -19,6 +19,7 @@ use crate::{
     connect_error::ConnectError,
     executor::CrewExecutor,
     limits,
+    patience::Patience,
     peer::Origin,
     services::Services,
     transport::{Arrival, Link, Listener},
@@ -42,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ServerOptions {
     /// How many connections are served at once; more wait unaccepted.
     pub connections_max: usize,
-    /// How long a caller may take to say who it is.
+    /// How long a caller may take to say who it is, and then to say anything.
     pub handshake_timeout: Duration,
     /// How long open calls may go on once the server stops, or a connection is too old.
     pub drain: Duration,
@@ -124,6 +125,7 @@ impl Connection {
 
     async fn serve(self, link: Link) {
         let Link { stream, origin } = link;
+        let stream = Patience::new(stream, self.options.handshake_timeout);
         let builder = builder(&self.spawner, streams(&origin));
         let answer = service_fn(|request: Request<Incoming>| {
             let (services, origin) = (self.services.clone(), origin.clone());

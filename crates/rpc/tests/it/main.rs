@@ -1,0 +1,12 @@
+//! Calls between nodes, over real sockets with real TLS and over pipes in memory.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod calls;
+mod connecting;
+mod deadlines;
+mod forwarding;
+mod reconnecting;
+mod socket;
+mod stopping;
+mod world;
