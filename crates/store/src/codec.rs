@@ -49,24 +49,30 @@ pub(crate) fn encode_header(header: Header, out: &mut Vec<u8>) {
     prost::encoding::fixed64::encode(LINEAGE, &header.lineage, out);
 }
 
-/// Adds a write of an object. Of a removed one only the id is written, since only that is read.
-pub(crate) fn encode_action<O: Object>(action: Action, object: &O, out: &mut Vec<u8>) {
-    let (number, length) = match action {
-        Action::Create => (1, object.encoded_len()),
-        Action::Update => (2, object.encoded_len()),
-        Action::Remove => (3, prost::encoding::string::encoded_len(OBJECT_ID, &object.id().to_string())),
+/// Adds a write of an object. Of a removed one only the id is written, since only that is read. `scratch` is overwritten.
+pub(crate) fn encode_action<O: Object>(action: Action, object: &O, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    scratch.clear();
+    let number = match action {
+        Action::Create => 1,
+        Action::Update => 2,
+        Action::Remove => 3,
     };
-    let inner = 2 + 1 + encoded_len_varint(length as u64) + length;
-    out.reserve(1 + encoded_len_varint(inner as u64) + inner);
+    match action {
+        Action::Create | Action::Update => object.encode(scratch),
+        Action::Remove => prost::encoding::string::encode(OBJECT_ID, &object.id().to_string(), scratch),
+    }
+    let inner = 2 + 1 + encoded_len_varint(scratch.len() as u64) + scratch.len();
     encode_key(ACTION, WireType::LengthDelimited, out);
     encode_varint(inner as u64, out);
     prost::encoding::int32::encode(ACTION_KIND, &number, out);
-    encode_key(target_field(O::KIND), WireType::LengthDelimited, out);
-    encode_varint(length as u64, out);
-    match action {
-        Action::Create | Action::Update => object.encode(out),
-        Action::Remove => prost::encoding::string::encode(OBJECT_ID, &object.id().to_string(), out),
-    }
+    encode_field(target_field(O::KIND), scratch, out);
+}
+
+/// Adds a field that holds an encoded object. To encode and copy is cheaper than to ask for the length before.
+pub(crate) fn encode_field(field: u32, object: &[u8], out: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(object.len() as u64, out);
+    out.extend_from_slice(object);
 }
 
 /// Reads the beginning of a change set, and leaves its writes in place.

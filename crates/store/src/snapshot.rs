@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::encoding::{WireType, encode_key, encode_varint};
 use swarmkit_api::{AnyObject, Kind, Version};
 
 use crate::{
     ApplyError, State, View,
-    codec::{Fields, LINEAGE, Value},
+    codec::{Fields, LINEAGE, Value, encode_field},
     intern::Specs,
     state::Tables,
 };
@@ -22,9 +21,6 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 
 /// Ours: the version of the state. Comes first.
 const VERSION: u32 = 1000;
-
-/// The longest key and length before a field's bytes.
-const MAX_FIELD_HEAD: usize = 20;
 
 /// The field of `StoreSnapshot` that lists the objects of a kind.
 fn field_of(kind: Kind) -> u32 {
@@ -66,13 +62,13 @@ impl Snapshot {
     /// The pieces, one after the other, each made when it is asked for. The first one alone tells the version.
     pub fn chunks(&self) -> impl Iterator<Item = Bytes> + Send + '_ {
         let mut objects = self.0.tables.every();
-        let mut head = Some(self.header());
+        let (mut head, mut scratch) = (Some(self.header()), Vec::new());
         std::iter::from_fn(move || {
-            let mut out = head.take().unwrap_or_default();
+            let mut out = head.take().unwrap_or_else(|| Vec::with_capacity(SNAPSHOT_CHUNK_BYTES));
             while out.len() < SNAPSHOT_CHUNK_BYTES
                 && let Some(object) = objects.next()
             {
-                encode_object(&object, &mut out);
+                encode_object(&object, &mut scratch, &mut out);
             }
             (!out.is_empty()).then(|| out.into())
         })
@@ -81,8 +77,8 @@ impl Snapshot {
     /// All pieces in one.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = self.header();
-        self.0.tables.every().for_each(|object| encode_object(&object, &mut out));
+        let (mut out, mut scratch) = (self.header(), Vec::new());
+        self.0.tables.every().for_each(|object| encode_object(&object, &mut scratch, &mut out));
         out.into()
     }
 
@@ -94,12 +90,10 @@ impl Snapshot {
     }
 }
 
-fn encode_object(object: &AnyObject, out: &mut Vec<u8>) {
-    let length = object.encoded_len();
-    out.reserve(length + MAX_FIELD_HEAD);
-    encode_key(field_of(object.kind()), WireType::LengthDelimited, out);
-    encode_varint(length as u64, out);
-    object.encode(out);
+fn encode_object(object: &AnyObject, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    scratch.clear();
+    object.encode(scratch);
+    encode_field(field_of(object.kind()), scratch, out);
 }
 
 /// A state in the making, read from the pieces of a snapshot.

@@ -23,6 +23,8 @@ pub struct Transaction {
     changes: Vec<Change>,
     /// The change set as the log will hold it; empty until the first write.
     payload: Vec<u8>,
+    /// Room to encode one object in.
+    scratch: Vec<u8>,
     specs: Arc<Specs>,
 }
 
@@ -45,7 +47,7 @@ impl Deref for Transaction {
 impl Transaction {
     /// A transaction on top of `head`. All its writes carry the time `now`, and its change set the given nonce.
     pub(crate) fn on(head: State, now: Timestamp, nonce: u64, specs: Arc<Specs>) -> Self {
-        Self { state: head, now, nonce, changes: Vec::new(), payload: Vec::new(), specs }
+        Self { state: head, now, nonce, changes: Vec::new(), payload: Vec::new(), scratch: Vec::new(), specs }
     }
 
     /// When this transaction takes place, by the clock of its writer: what it stamps its objects with.
@@ -163,7 +165,7 @@ impl Transaction {
             let id = ProposalId { version: self.state.version.next(), nonce: self.nonce };
             codec::encode_header(Header { id, lineage: self.state.lineage }, &mut self.payload);
         }
-        codec::encode_action(action, edit.object().as_ref(), &mut self.payload);
+        codec::encode_action(action, edit.object().as_ref(), &mut self.scratch, &mut self.payload);
         self.changes.push(O::into_change(edit));
     }
 }
