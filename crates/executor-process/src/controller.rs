@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -21,6 +22,7 @@ use crate::{
     alive::Alive,
     cgroups::Limits,
     executor::{Shared, Warned},
+    health::{Health, HealthCheck, Unhealthy},
     logs::{self, DirWatch},
     order::Order,
     plan::{Offer, Plan, Stop},
@@ -34,12 +36,17 @@ use starting::Starting;
 /// The exit code in the status of a task whose exit code nobody knows.
 const UNKNOWN_CODE: i32 = -1;
 
+/// How long a supervisor may take to answer when its task is no longer wanted.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// Drives one task, which is a process with a supervisor. Holds nothing that the task needs to run.
 pub struct ProcessController {
     shared: Arc<Shared>,
     task: Mutex<Arc<Task>>,
     dependencies: Arc<dyn Dependencies>,
     dir: TaskDir,
+    /// What its health checks have told, from when it was first seen to run.
+    health: tokio::sync::Mutex<Option<Health>>,
     /// A supervisor that was started and has not yet answered.
     starting: tokio::sync::Mutex<Option<Starting>>,
     closed: AtomicBool,
@@ -52,6 +59,7 @@ impl ProcessController {
             task: Mutex::new(assignment.task),
             dependencies: assignment.dependencies,
             dir,
+            health: tokio::sync::Mutex::new(None),
             starting: tokio::sync::Mutex::new(None),
             closed: AtomicBool::new(false),
         }
@@ -73,10 +81,72 @@ impl ProcessController {
         Some(answer)
     }
 
+    /// As [`Self::settle`], for those who want the task gone: a supervisor that does not answer is killed.
+    async fn settle_or_kill(starting: &mut Option<Starting>) {
+        if tokio::time::timeout(ANSWER, Self::settle(starting)).await.is_err()
+            && let Some(mut silent) = starting.take()
+        {
+            silent.kill().await;
+        }
+    }
+
     async fn stop(&self, order: Order) -> Result<(), ExecError> {
         let mut starting = self.starting.lock().await;
-        Self::settle(&mut starting).await;
+        Self::settle_or_kill(&mut starting).await;
         removal::stop(&self.dir, order).await
+    }
+
+    /// Starts the task, unless it was started before.
+    async fn launch(&self) -> Result<(), ExecError> {
+        let mut starting = self.starting.lock().await;
+        let mut patience = Patience::new();
+        loop {
+            if let Some(Answer::Trouble(trouble)) = Self::settle(&mut starting).await {
+                return Err(ExecError::temporary(trouble));
+            }
+            match self.stage()? {
+                Stage::Started(_) | Stage::Ended(Ended::Exited { .. } | Ended::Lost { .. }) => return Ok(()),
+                Stage::Ended(Ended::NotStarted { reason }) => return Err(ExecError::failed(reason)),
+                Stage::Absent => return Err(ExecError::failed("the task is not prepared")),
+                // Somebody has it: a supervisor that an earlier program has started, and that is not yet that far.
+                Stage::Prepared if self.dir.claim().map_err(ExecError::temporary)?.is_none() => patience.wait().await?,
+                Stage::Prepared => *starting = Some(Starting::new(&self.shared, &self.dir)?),
+            }
+        }
+    }
+
+    /// Waits for the end of the task.
+    async fn ended(&self) -> Result<(), ExecError> {
+        loop {
+            match self.stage()? {
+                Stage::Absent | Stage::Prepared => return Err(ExecError::failed("the task does not run")),
+                Stage::Ended(Ended::Exited { code: 0, .. }) => return Ok(()),
+                Stage::Ended(Ended::Exited { code, reason }) => return Err(ExecError::Exited { code, reason }),
+                Stage::Ended(Ended::NotStarted { reason } | Ended::Lost { reason }) => {
+                    return Err(ExecError::failed(reason));
+                }
+                Stage::Started(started) => match Alive::watch(&self.dir.alive()).map_err(ExecError::temporary)? {
+                    Some(alive) => alive.gone().await,
+                    None => removal::bury_lost(&self.dir, &started).await.map_err(ExecError::temporary)?,
+                },
+            }
+        }
+    }
+
+    /// The health check of a task that runs, and what to run it with.
+    fn health_check(&self, task: &Task) -> Result<Option<(HealthCheck, Plan)>, ExecError> {
+        let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
+        let Some(check) = HealthCheck::of(spec).map_err(ExecError::rejected)? else { return Ok(None) };
+        match self.stage()? {
+            Stage::Started(_) => Ok(self.dir.plan().map_err(ExecError::temporary)?.map(|plan| (check, plan))),
+            Stage::Absent | Stage::Prepared | Stage::Ended(_) => Ok(None),
+        }
+    }
+
+    /// Stops a task that is not well.
+    async fn give_up(&self, task: &Task, unhealthy: Unhealthy) -> Result<(), ExecError> {
+        self.stop(polite(task)).await?;
+        Err(ExecError::failed(unhealthy))
     }
 }
 
@@ -104,48 +174,40 @@ impl Controller for ProcessController {
     }
 
     async fn start(&self) -> Result<(), ExecError> {
-        self.open()?;
-        let mut starting = self.starting.lock().await;
-        let mut patience = Patience::new();
-        loop {
-            if let Some(Answer::Trouble(trouble)) = Self::settle(&mut starting).await {
-                return Err(ExecError::temporary(trouble));
-            }
-            match self.stage()? {
-                Stage::Started(_) | Stage::Ended(Ended::Exited { .. } | Ended::Lost { .. }) => return Ok(()),
-                Stage::Ended(Ended::NotStarted { reason }) => return Err(ExecError::failed(reason)),
-                Stage::Absent => return Err(ExecError::failed("the task is not prepared")),
-                // Somebody has it: a supervisor that an earlier program has started, and that is not yet that far.
-                Stage::Prepared if self.dir.claim().map_err(ExecError::temporary)?.is_none() => patience.wait().await?,
-                Stage::Prepared => *starting = Some(Starting::new(&self.shared, &self.dir)?),
-            }
+        let task = self.open()?;
+        self.launch().await?;
+        let Some((check, plan)) = self.health_check(&task)? else { return Ok(()) };
+        let mut health = self.health.lock().await;
+        let health = health.get_or_insert_with(Health::new);
+        let verdict = tokio::select! { biased; // what has ended needs no asking
+            ended = self.ended() => return ended,
+            well = check.until_well(&plan, health) => well,
+        };
+        match verdict {
+            Ok(()) => Ok(()),
+            Err(unhealthy) => self.give_up(&task, unhealthy).await,
         }
     }
 
     async fn wait(&self) -> Result<(), ExecError> {
-        self.open()?;
-        loop {
-            match self.stage()? {
-                Stage::Absent | Stage::Prepared => return Err(ExecError::failed("the task does not run")),
-                Stage::Ended(Ended::Exited { code: 0, .. }) => return Ok(()),
-                Stage::Ended(Ended::Exited { code, reason }) => return Err(ExecError::Exited { code, reason }),
-                Stage::Ended(Ended::NotStarted { reason } | Ended::Lost { reason }) => {
-                    return Err(ExecError::failed(reason));
-                }
-                Stage::Started(started) => match Alive::watch(&self.dir.alive()).map_err(ExecError::temporary)? {
-                    Some(alive) => alive.gone().await,
-                    None => removal::bury_lost(&self.dir, &started).await.map_err(ExecError::temporary)?,
-                },
-            }
+        let task = self.open()?;
+        let mut health = self.health.lock().await;
+        // A verdict stands, also after the task was stopped for it.
+        if let Some(unhealthy) = health.as_ref().and_then(Health::verdict) {
+            return self.give_up(&task, unhealthy.clone()).await;
         }
+        let Some((check, plan)) = self.health_check(&task)? else { return self.ended().await };
+        let health = health.get_or_insert_with(Health::new);
+        let unhealthy = tokio::select! { biased; // what has ended needs no asking
+            ended = self.ended() => return ended,
+            unhealthy = check.until_unhealthy(&plan, health) => unhealthy,
+        };
+        self.give_up(&task, unhealthy).await
     }
 
     async fn shutdown(&self) -> Result<(), ExecError> {
         let task = self.open()?;
-        // A specification that cannot be read was not started from either, so any signal will do.
-        let stop = Stop::of(&task)
-            .unwrap_or_else(|_| Stop { signal: rustix::process::Signal::TERM, grace: stop_grace(&task.spec) });
-        self.stop(Order::Stop(stop)).await
+        self.stop(polite(&task)).await
     }
 
     async fn terminate(&self) -> Result<(), ExecError> {
@@ -156,7 +218,7 @@ impl Controller for ProcessController {
     async fn remove(&self) -> Result<(), ExecError> {
         self.open()?;
         let mut starting = self.starting.lock().await;
-        Self::settle(&mut starting).await;
+        Self::settle_or_kill(&mut starting).await;
         removal::remove(&self.shared, &self.dir).await
     }
 
@@ -193,6 +255,13 @@ impl Controller for ProcessController {
     }
 }
 
+/// How to stop a task politely. A specification that cannot be read was not started from either, so that any signal will
+/// do.
+fn polite(task: &Task) -> Order {
+    let usual = || Stop { signal: rustix::process::Signal::TERM, grace: stop_grace(&task.spec) };
+    Order::Stop(Stop::of(task).unwrap_or_else(|_| usual()))
+}
+
 /// Puts everything in place for a start. What is there from an earlier attempt is put anew.
 fn prepare(shared: &Shared, dir: &TaskDir, task: &Task, dependencies: &dyn Dependencies) -> Result<(), ExecError> {
     let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
@@ -202,6 +271,7 @@ fn prepare(shared: &Shared, dir: &TaskDir, task: &Task, dependencies: &dyn Depen
         let (secrets_dir, configs_dir) = (&files.secrets(), &files.configs());
         Plan::new(task, &Offer { own: &shared.own, users: &users, secrets_dir, configs_dir, logs: shared.logs })?
     };
+    HealthCheck::of(spec).map_err(ExecError::rejected)?;
     let limits = Limits::of(task);
     let beyond = shared.cgroups.beyond(&limits);
     if !beyond.is_empty() && Warned::first(&shared.warned.cgroups) {

@@ -46,6 +46,7 @@ mod controller;
 mod describe;
 mod executor;
 mod files;
+mod health;
 mod logs;
 mod order;
 mod plan;

@@ -18,7 +18,7 @@ mod output;
 mod stopping;
 mod trial;
 
-use swarmkit_api::wire::{ContainerSpec, TaskSpec, task_spec::Runtime};
+use swarmkit_api::wire::{ContainerSpec, HealthConfig, TaskSpec, task_spec::Runtime};
 
 use crate::Executor;
 use trial::Bench;
@@ -37,6 +37,10 @@ pub enum Act {
     Stubborn,
     /// Writes the line `out` to standard output, then `err` to standard error, and runs until it is stopped.
     Prints,
+    /// Runs until it is stopped, and is well by its health check.
+    Well,
+    /// Runs until it is stopped, and fails its health check every time.
+    Unwell,
     /// Cannot run here: no such program.
     Impossible,
 }
@@ -46,7 +50,7 @@ pub fn shell(image: &str) -> impl Fn(Act) -> TaskSpec + use<> {
     let image = image.to_owned();
     move |act| {
         let script = match act {
-            Act::Runs => "exec sleep 3600".to_owned(),
+            Act::Runs | Act::Well | Act::Unwell => "exec sleep 3600".to_owned(),
             Act::Exits(code) => format!("exit {code}"),
             Act::ExitsAfter(milliseconds, code) => {
                 format!("sleep {}.{:03}; exit {code}", milliseconds / 1000, milliseconds % 1000)
@@ -60,8 +64,24 @@ pub fn shell(image: &str) -> impl Fn(Act) -> TaskSpec + use<> {
             _ => vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
         };
         let stop_grace_period = (act == Act::Stubborn).then_some(prost_types::Duration { seconds: 1, nanos: 0 });
-        let container = ContainerSpec { image: image.clone(), command, stop_grace_period, ..Default::default() };
+        let healthcheck = match act {
+            Act::Well => Some(health("exit 0")),
+            Act::Unwell => Some(health("exit 1")),
+            _ => None,
+        };
+        let container =
+            ContainerSpec { image: image.clone(), command, stop_grace_period, healthcheck, ..Default::default() };
         TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }
+    }
+}
+
+/// A health check that is asked often, and fails for good the second time.
+fn health(script: &str) -> HealthConfig {
+    HealthConfig {
+        test: vec!["CMD-SHELL".to_owned(), script.to_owned()],
+        interval: Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 }),
+        retries: 2,
+        ..Default::default()
     }
 }
 
@@ -82,6 +102,7 @@ pub async fn all<E: Executor>(open: impl AsyncFn() -> E, spec: impl Fn(Act) -> T
     life::every_step_may_be_dropped_half_way(&bench).await;
     life::a_task_is_started_once_in_its_life(&bench).await;
     life::what_cannot_run_is_refused_before_or_at_its_start(&bench).await;
+    life::a_task_is_up_when_it_is_well(&bench).await;
     life::an_unchanged_definition_is_accepted(&bench).await;
     life::many_tasks_run_side_by_side(&bench).await;
     life::a_closed_controller_refuses_and_leaves_the_task_alone(&bench).await;

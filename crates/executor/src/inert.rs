@@ -24,6 +24,8 @@ const KILLED: i32 = 137;
 pub struct Behaviour {
     /// Why this node cannot run it at all.
     pub impossible: Option<String>,
+    /// Why it is not well: it fails as soon as it was started.
+    pub unhealthy: Option<String>,
     /// How long preparing takes.
     pub prepare: Duration,
     /// How long starting takes.
@@ -304,6 +306,11 @@ impl Controller for InertController {
             None => return Err(ExecError::failed("the task is not prepared")),
             Some(Instance { state: State::Running { .. } | State::Ended { .. }, .. }) => {}
             Some(prepared) => {
+                if let Some(reason) = &prepared.behaviour.unhealthy {
+                    let reason = reason.clone();
+                    prepared.turn(State::Ended { code: STOPPED, output_at: self.machine.env.now() });
+                    return Err(ExecError::failed(reason));
+                }
                 prepared.turn(State::Running { since: Instant::now(), output_at: self.machine.env.now() });
             }
         }

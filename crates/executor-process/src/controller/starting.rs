@@ -5,7 +5,7 @@ use std::{fs::File, io, process::Stdio};
 use swarmkit_executor::ExecError;
 use tokio::{
     io::AsyncReadExt as _,
-    process::{ChildStdout, Command},
+    process::{Child, ChildStdout, Command},
     sync::oneshot,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 /// A supervisor that was started and has not yet answered.
 pub(super) enum Starting {
     /// A process: the answer comes from its standard output.
-    Process { stdout: ChildStdout, read: Vec<u8> },
+    Process { child: Box<Child>, stdout: ChildStdout, read: Vec<u8> },
     /// A part of this program.
     Inside(oneshot::Receiver<Answer>),
 }
@@ -43,7 +43,7 @@ impl Starting {
             Self::Inside(answer) => {
                 answer.await.unwrap_or_else(|_| Answer::Trouble("the executor is closing".to_owned()))
             }
-            Self::Process { stdout, read } => loop {
+            Self::Process { stdout, read, .. } => loop {
                 match stdout.read_buf(read).await {
                     Ok(0) => {
                         let answer = serde_json::from_slice(read);
@@ -55,14 +55,24 @@ impl Starting {
             },
         }
     }
+
+    /// Ends a supervisor that does not answer, and what it was about to start with it.
+    pub(super) async fn kill(&mut self) {
+        if let Self::Process { child, .. } = self
+            && let Err(error) = child.kill().await
+        {
+            tracing::warn!(%error, "a supervisor that does not answer cannot be killed");
+        }
+    }
 }
 
 /// Starts a supervisor that outlives us. Its process is buried by the runtime, if we are still there when it ends.
 fn process(command: &mut Command, dir: &TaskDir) -> io::Result<Starting> {
     command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(File::options().append(true).create(true).open(dir.complaints())?);
-    let stdout = command.spawn()?.stdout.take().expect("invariant: it was asked for");
-    Ok(Starting::Process { stdout, read: Vec::new() })
+    let mut child = command.spawn()?;
+    let stdout = child.stdout.take().expect("invariant: it was asked for");
+    Ok(Starting::Process { child: Box::new(child), stdout, read: Vec::new() })
 }
 
 /// Starts a supervisor that ends with this program.

@@ -120,6 +120,27 @@ pub(super) async fn what_cannot_run_is_refused_before_or_at_its_start<E: Executo
     trial.finish().await;
 }
 
+pub(super) async fn a_task_is_up_when_it_is_well<E: Executor>(
+    bench: &Bench<impl AsyncFn() -> E, impl Fn(Act) -> TaskSpec>,
+) {
+    let executor = bench.open().await;
+    let trial = bench.controller(&executor, Act::Well).await;
+    // An executor that has no health checks says so, rather than running the task without.
+    if let Err(ExecError::Rejected(_)) = within("prepare", trial.controller.prepare()).await {
+        return trial.finish().await;
+    }
+    trial.start().await;
+    trial.expect_running("it is well").await;
+    trial.finish().await;
+
+    let trial = bench.controller(&executor, Act::Unwell).await;
+    trial.prepare().await;
+    let error = within("start", trial.controller.start()).await.expect_err("it never was well");
+    assert!(matches!(error, ExecError::Failed(_)), "what is unhealthy has failed: {error:?}");
+    trial.wait().await.expect_err("a task that is unhealthy does not run on");
+    trial.finish().await;
+}
+
 pub(super) async fn an_unchanged_definition_is_accepted<E: Executor>(
     bench: &Bench<impl AsyncFn() -> E, impl Fn(Act) -> TaskSpec>,
 ) {

@@ -18,6 +18,7 @@ fn spec(act: Act) -> wire::TaskSpec {
         Act::Stubborn => ("stubborn", 0, 0),
         Act::Prints => ("prints", 0, 0),
         Act::Impossible => ("impossible", 0, 0),
+        Act::Unwell => ("unwell", 0, 0),
         _ => ("runs", 0, 0),
     };
     let args = vec![word.to_owned(), milliseconds.to_string(), code.to_string()];
@@ -40,6 +41,7 @@ fn behaviour(task: &swarmkit_api::Task) -> Behaviour {
             let output = vec![(LogSource::Stdout, "out".to_owned()), (LogSource::Stderr, "err".to_owned())];
             Behaviour { output, ..default }
         }
+        "unwell" => Behaviour { unhealthy: Some("unhealthy".into()), ..default },
         "impossible" => Behaviour { impossible: Some("no such program".into()), ..default },
         _ => default,
     }
