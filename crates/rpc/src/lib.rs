@@ -46,6 +46,7 @@ mod authorize;
 mod bootstrap;
 mod channel;
 mod channels;
+pub mod conformance;
 mod connect_error;
 mod deadline;
 mod executor;

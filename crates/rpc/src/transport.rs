@@ -44,7 +44,7 @@ impl ServerRole {
 /// How nodes reach each other. Encryption and the proof of identity lie behind it: a simulated network hands out links
 /// that simply state who is there.
 ///
-/// Obligations:
+/// Obligations, which [`conformance::transport`](crate::conformance::transport) checks:
 ///
 /// - The origin of a link is proved, not claimed. A dialled link leads to a server in the role that was asked for.
 /// - Nothing is retried: whoever dials decides that.
