@@ -379,3 +379,6 @@ pub(crate) fn same_wish(a: &Task, b: &Task) -> bool {
         && *job_iteration == b.job_iteration
         && *volumes == b.volumes
 }
+
+#[cfg(test)]
+mod tests;

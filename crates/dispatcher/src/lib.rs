@@ -2,7 +2,8 @@
 //!
 //! A manager mounts one [`Dispatcher`] for its whole life and runs it once for each leader term. Nodes register with it,
 //! say that they are alive, are told what they shall have, and report how that goes; what they report is in the store
-//! when they are answered. A node that falls silent is down, and after a day its tasks are given up for lost.
+//! when they are answered. A node that falls silent is down, and after a day its tasks are given up for lost. Beside it
+//! a [`LogBroker`] brings those who want to read logs together with the nodes that have them.
 //!
 //! It is not the scheduler: it sends a task to the node that the store names, and decides nothing else about it. It opens
 //! no sockets and checks no certificates; who calls is told by [`swarmkit_rpc::Peer`].
@@ -40,6 +41,7 @@ mod assignments;
 mod config;
 mod dispatcher;
 mod error;
+mod logs;
 mod sessions;
 mod streams;
 mod term;
@@ -48,3 +50,4 @@ mod writer;
 pub use config::DispatcherConfig;
 pub use dispatcher::Dispatcher;
 pub use error::DispatcherError;
+pub use logs::{LogBroker, LogError};

@@ -294,3 +294,6 @@ impl Sessions {
 fn pop_until(set: &mut BTreeSet<(Instant, NodeId)>, now: Instant) -> Option<(Instant, NodeId)> {
     if set.first()?.0 > now { None } else { set.pop_first() }
 }
+
+#[cfg(test)]
+mod tests;

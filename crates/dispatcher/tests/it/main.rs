@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod assignments;
+mod logs;
 mod registration;
 mod reports;
 mod world;
