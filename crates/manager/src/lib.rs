@@ -1,1 +1,38 @@
-//! The leader term and the services that every manager serves.
+//! A manager: the replicated store, the services that every manager serves, and the loops that its leader runs.
+//!
+//! [`Manager::start`] opens the log, binds the addresses and mounts the services; [`Manager::run`] serves until it is told
+//! to stop. Whenever this manager leads, a *leader term* is built: the certificate authority, the allocator, the
+//! scheduler, the orchestrators and the dispatcher, as one crew. When it leads no more the term is dropped and everything
+//! of it is awaited; nothing is left to be switched off.
+//!
+//! This crate decides nothing about services or tasks, and holds no identity: certificates come from the node around it.
+//!
+//! ```no_run
+//! use swarmkit_manager::{Manager, ManagerConfig};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn f(config: ManagerConfig, stop: CancellationToken) -> Result<(), swarmkit_manager::Error> {
+//! let manager = Manager::start(config, &stop).await?;
+//! println!("managers are reached at {}", manager.handle().addr());
+//! manager.run(stop).await
+//! # }
+//! ```
+//!
+//! # Invariants
+//!
+//! - No loop of a leader term runs before this manager leads, or after it does not.
+//! - Stopping goes from the outside in: listeners, then the leader term, then raft.
+//! - Every service that is mounted has its row in the access table; otherwise the manager does not start.
+
+mod bootstrap;
+mod config;
+mod error;
+mod follow;
+mod manager;
+mod reach;
+mod services;
+mod term;
+
+pub use config::{FirstLeader, ManagerConfig};
+pub use error::Error;
+pub use manager::{Manager, ManagerHandle};

@@ -1,1 +1,47 @@
-//! The thin composition: identity, join, renewal, manager and agent side by side.
+//! One machine's membership in a cluster: its identity, and what it runs because of it.
+//!
+//! A [`Node`] finds its identity in its state directory, founds a cluster, or joins one with a token. It then runs an
+//! agent, and a manager beside it if its certificate says so. It renews its certificate in time, follows changes of the
+//! cluster's roots, and remembers the managers that it has heard of.
+//!
+//! It decides nothing: managers and agents do. Flags, signals and printing are the business of the program around it.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use swarmkit_executor::InertExecutor;
+//! use swarmkit_node::{Node, NodeError};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn f() -> Result<(), NodeError> {
+//! let stop = CancellationToken::new();
+//! let node = Node::builder("/var/lib/swarmd", Arc::new(InertExecutor::new()))
+//!     .listen_remote("127.0.0.1:4242")
+//!     .listen_control("/run/swarmd.sock")
+//!     .start(&stop)
+//!     .await?;
+//! println!("node {} is reached at {}", node.handle().id(), node.handle().control_socket().display());
+//! node.run(stop).await
+//! # }
+//! ```
+//!
+//! # Invariants
+//!
+//! - A cluster is founded wholly or not at all: a node that was killed while founding one starts over.
+//! - A join is never retried without a pause, and not at all where trying again cannot help.
+//! - What is written to the state directory replaces what was there in one step.
+
+mod builder;
+mod error;
+mod founding;
+mod identity;
+mod join;
+mod log_key;
+mod node;
+mod peers;
+mod renewal;
+mod roots;
+
+pub use builder::NodeBuilder;
+pub use error::{JoinError, NodeError};
+pub use node::{Node, NodeHandle};

@@ -1,0 +1,105 @@
+//! What the first leader of a new cluster writes: the cluster, and itself.
+
+use std::sync::Arc;
+
+use prost_types::Duration;
+use swarmkit_api::{
+    Cluster, Node, NodeRole, wire,
+    wire::{
+        issuance_status::State,
+        node_spec::{Availability, Membership},
+    },
+};
+use swarmkit_ca::{Identity, JoinToken};
+use swarmkit_runtime::Env;
+use swarmkit_store::{DEFAULT_CLUSTER, Store, StoreError};
+
+use crate::FirstLeader;
+
+/// How many finished tasks of each slot are kept, as upstream.
+const TASK_HISTORY: i64 = 5;
+/// How often agents say that they are alive, as upstream.
+const HEARTBEAT: Duration = Duration { seconds: 5, nanos: 0 };
+/// How long a node's certificate lives: 90 days, as upstream.
+const NODE_CERT_EXPIRY: Duration = Duration { seconds: 90 * 24 * 3600, nanos: 0 };
+
+/// Writes the cluster and this manager's node, where they are not there yet.
+pub(crate) async fn ensure(env: &Env, store: &Store, own: &Identity, first: &FirstLeader) -> Result<(), StoreError> {
+    store
+        .update(|tx| {
+            if tx.cluster().is_none() {
+                tx.create(cluster(env, own, first))?;
+            }
+            if tx.get::<Node>(&own.node).is_none() {
+                tx.create(node(own))?;
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .map(drop)
+}
+
+fn cluster(env: &Env, own: &Identity, first: &FirstLeader) -> Cluster {
+    let mut cluster = Cluster::new(own.cluster.clone());
+    cluster.spec = Arc::new(wire::ClusterSpec {
+        annotations: Some(wire::Annotations { name: DEFAULT_CLUSTER.to_owned(), ..Default::default() }),
+        orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: TASK_HISTORY }),
+        dispatcher: Some(wire::DispatcherConfig { heartbeat_period: Some(HEARTBEAT) }),
+        ca_config: Some(wire::CaConfig { node_cert_expiry: Some(NODE_CERT_EXPIRY), ..Default::default() }),
+        ..Default::default()
+    });
+    let token = || JoinToken::generate(first.root.digest(), false, env).as_str().to_owned();
+    cluster.root_ca = Arc::new(wire::RootCa {
+        ca_key: first.root.signing_key().map(|key| key.to_pem().as_bytes().to_vec().into()).unwrap_or_default(),
+        ca_cert: first.root.bundle().to_owned().into(),
+        ca_cert_hash: first.root.digest().to_string(),
+        join_tokens: Some(wire::JoinTokens { worker: token(), manager: token() }),
+        ..Default::default()
+    });
+    cluster
+}
+
+fn node(own: &Identity) -> Node {
+    let mut node = Node::new(own.node.clone());
+    node.role = NodeRole::Manager;
+    node.spec = Arc::new(wire::NodeSpec {
+        desired_role: NodeRole::Manager.into(),
+        membership: Membership::Accepted.into(),
+        availability: Availability::Active.into(),
+        ..Default::default()
+    });
+    node.certificate = wire::Certificate {
+        role: NodeRole::Manager.into(),
+        status: Some(wire::IssuanceStatus { state: State::Issued.into(), err: String::new() }),
+        cn: own.node.to_string(),
+        ..Default::default()
+    };
+    node
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmkit_ca::{RootCa, SystemKeys};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_leader_writes_the_cluster_and_itself_once() {
+        let env = Env::real();
+        let store = Store::local(env.clone());
+        let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
+        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap() };
+        ensure(&env, &store, &own, &first).await.unwrap();
+        let version = store.version();
+        let view = store.view();
+        let cluster = view.cluster().unwrap();
+        assert_eq!(cluster.id, own.cluster);
+        let tokens = cluster.root_ca.join_tokens.as_ref().unwrap();
+        assert_ne!(tokens.worker, tokens.manager);
+        assert_eq!(JoinToken::parse(&tokens.worker).unwrap().digest(), first.root.digest());
+        assert_eq!(view.get::<Node>(&own.node).unwrap().role, NodeRole::Manager);
+
+        ensure(&env, &store, &own, &first).await.unwrap();
+        assert_eq!(store.version(), version, "a cluster that exists is left alone");
+    }
+}

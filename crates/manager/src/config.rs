@@ -1,0 +1,39 @@
+//! What a manager is made of.
+
+use std::{path::PathBuf, sync::Arc};
+
+use swarmkit_ca::{Credentials, RootCa};
+use swarmkit_raft::{Disk, LogKey, RaftOptions};
+use swarmkit_rpc::Transport;
+use swarmkit_runtime::Env;
+
+/// What a manager is made of.
+pub struct ManagerConfig {
+    /// Time, chance and ids.
+    pub env: Env,
+    /// Who this node is, for as long as it runs.
+    pub credentials: Credentials,
+    /// How nodes reach each other.
+    pub transport: Arc<dyn Transport>,
+    /// Where the log and the snapshots lie.
+    pub disk: Arc<dyn Disk>,
+    /// What encrypts them.
+    pub log_key: LogKey,
+    /// Timing and compaction of the log.
+    pub raft: RaftOptions,
+    /// `host:port` to listen on for other nodes; port 0 takes any.
+    pub listen_remote: String,
+    /// `host:port` that other nodes are told. `None` finds one that fits `listen_remote`.
+    pub advertise: Option<String>,
+    /// Where local clients connect.
+    pub control_socket: PathBuf,
+    /// What the first leader of a new cluster writes into the empty store. `None` where the cluster exists.
+    pub first: Option<FirstLeader>,
+}
+
+/// What a new cluster starts from.
+#[derive(Clone)]
+pub struct FirstLeader {
+    /// The root of trust, with its key.
+    pub root: RootCa,
+}

@@ -1,0 +1,30 @@
+//! Why a manager cannot start, or has ended.
+
+use std::io;
+
+use swarmkit_raft::RaftError;
+use swarmkit_rpc::MountError;
+use swarmkit_runtime::PartError;
+
+/// Why a manager cannot start, or has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be listened on: it is taken, or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log could not be opened, or written any more.
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+    /// A service lacks its row in the access table.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// A part ended before its time.
+    #[error("{0}")]
+    Part(#[source] PartError),
+}

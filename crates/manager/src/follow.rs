@@ -1,0 +1,98 @@
+//! What a manager derives from its raft member and its store, and keeps up to date for its services.
+
+use std::collections::BTreeSet;
+
+use swarmkit_api::{
+    Cluster, Kind, NodeId, wire,
+    wire::{ManagerStatus, raft_member_status::Reachability},
+};
+use swarmkit_control::{MemberSet, Members};
+use swarmkit_raft::{MemberStatus, Raft, RaftError, Role};
+use swarmkit_rpc::{Authority, Leader};
+use swarmkit_store::{Store, WatchEnded};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What follows from who leads.
+pub(crate) struct Followed {
+    pub(crate) leader: watch::Sender<Leader>,
+    pub(crate) managers: watch::Sender<Vec<wire::Peer>>,
+    pub(crate) members: Members,
+}
+
+/// Tells everybody who leads and who the members are.
+pub(crate) async fn raft(raft: Raft, followed: Followed, stop: CancellationToken) -> Result<(), RaftError> {
+    let mut leadership = raft.leadership();
+    let mut role = leadership.latest();
+    loop {
+        followed.tell(&raft, &role);
+        role = tokio::select! { biased; // stopping comes first
+            () = stop.cancelled() => return Ok(()),
+            role = leadership.changed() => role?,
+        };
+    }
+}
+
+impl Followed {
+    fn tell(&self, raft: &Raft, role: &Role) {
+        let members = raft.members();
+        let (leader, leader_id) = match role {
+            Role::Leader { .. } => (Leader::Here, Some(raft.raft_id())),
+            Role::Follower { leader: Some(member) } => (Leader::At(member.addr.clone()), Some(member.raft_id)),
+            Role::Follower { leader: None } => (Leader::Unknown, None),
+        };
+        let statuses: MemberSet = members
+            .iter()
+            .map(|MemberStatus { member, reachable, .. }| {
+                let reachability = match reachable {
+                    None => Reachability::Unknown,
+                    Some(false) => Reachability::Unreachable,
+                    Some(true) => Reachability::Reachable,
+                };
+                let status = ManagerStatus {
+                    raft_id: member.raft_id,
+                    addr: member.addr.clone(),
+                    leader: Some(member.raft_id) == leader_id,
+                    reachability: reachability.into(),
+                };
+                (member.node_id.clone(), status)
+            })
+            .collect();
+        self.members.set(statuses);
+        let peers: Vec<_> = members
+            .into_iter()
+            .map(|MemberStatus { member, .. }| wire::Peer { node_id: member.node_id.into(), addr: member.addr })
+            .collect();
+        self.managers.send_if_modified(|known| {
+            let changed = *known != peers;
+            *known = peers;
+            changed
+        });
+        self.leader.send_if_modified(|known| {
+            let changed = *known != leader;
+            *known = leader;
+            changed
+        });
+    }
+}
+
+/// Keeps removed nodes out: their certificates still verify.
+pub(crate) async fn removed_nodes(
+    store: Store,
+    authority: Authority,
+    stop: CancellationToken,
+) -> Result<(), WatchEnded> {
+    let mut updates = store.watch(Kind::Cluster);
+    loop {
+        let update = tokio::select! { biased; // stopping comes first
+            () = stop.cancelled() => return Ok(()),
+            update = updates.next() => update?,
+        };
+        let removed = update.view().cluster().map(|cluster| blacklisted(cluster)).unwrap_or_default();
+        authority.set_removed(removed);
+    }
+}
+
+fn blacklisted(cluster: &Cluster) -> BTreeSet<NodeId> {
+    cluster.blacklisted_certificates.keys().map(|node| NodeId::from(node.as_str())).collect()
+}

@@ -1,0 +1,76 @@
+//! The services of a manager, and where each is answered.
+
+use std::{sync::Arc, time::UNIX_EPOCH};
+
+use prost_types::Timestamp;
+use swarmkit_api::wire::{
+    ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
+    health_server::HealthServer, node_ca_server::NodeCaServer, watch_server::WatchServer,
+};
+use swarmkit_ca::{JoinToken, RootDigest, Validity};
+use swarmkit_control::{ControlApi, ControlConfig, HealthApi, Members, WatchApi};
+use swarmkit_dispatcher::Dispatcher;
+use swarmkit_issuer::CaApi;
+use swarmkit_rpc::{Authority, Forward, MountError, Services};
+use swarmkit_runtime::Env;
+use swarmkit_store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// The health of what joining managers and local clients ask for, by the names that they use.
+pub(crate) const RAFT: &str = "Raft";
+pub(crate) const CONTROL: &str = "ControlAPI";
+
+/// What the services need of the manager around them.
+pub(crate) struct Parts<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) store: &'a Store,
+    pub(crate) authority: &'a Authority,
+    pub(crate) forward: &'a Forward,
+    pub(crate) members: &'a Members,
+    pub(crate) dispatcher: &'a Dispatcher,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+/// The services for other nodes. What only the leader can answer is passed on to it; reads are answered here.
+pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
+    let health = HealthApi::default();
+    health.set(RAFT, true);
+    joint(parts, health)?.with(ControlServer::new(control(parts)))
+}
+
+/// The services on the control socket, where everything that writes goes to the leader.
+pub(crate) fn local(parts: &Parts<'_>) -> Result<Services, MountError> {
+    let health = HealthApi::default();
+    health.set(CONTROL, true);
+    joint(parts, health)?.with_forwarded(ControlServer::new(control(parts)), parts.forward)
+}
+
+fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
+    let ca = CaApi::new(parts.env.clone(), parts.store.clone(), parts.stop.clone());
+    Services::new(parts.authority.clone())
+        .with(HealthServer::new(health))?
+        .with(WatchServer::new(WatchApi::new(parts.store.clone(), parts.stop.clone())))?
+        .with_forwarded(CaServer::new(ca.clone()), parts.forward)?
+        .with_forwarded(NodeCaServer::new(ca), parts.forward)?
+        .with_forwarded(DispatcherServer::new(parts.dispatcher.clone()), parts.forward)
+}
+
+fn control(parts: &Parts<'_>) -> ControlApi {
+    let env = parts.env.clone();
+    let config = ControlConfig {
+        members: parts.members.clone(),
+        new_join_token: Arc::new(move |cluster| {
+            if cluster.root_ca.ca_cert.is_empty() {
+                return Err("the cluster has no root certificate".to_owned());
+            }
+            let digest = RootDigest::of(&cluster.root_ca.ca_cert);
+            Ok(JoinToken::generate(digest, cluster.fips, &env).as_str().to_owned())
+        }),
+        certificate_expiry: Arc::new(|chain| {
+            let validity = Validity::of_chain(std::str::from_utf8(chain).ok()?).ok()?;
+            let since_epoch = validity.not_after.duration_since(UNIX_EPOCH).ok()?;
+            Some(Timestamp { seconds: i64::try_from(since_epoch.as_secs()).ok()?, nanos: 0 })
+        }),
+    };
+    ControlApi::new(parts.env.clone(), parts.store.clone(), config)
+}

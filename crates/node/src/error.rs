@@ -1,0 +1,121 @@
+//! Why a node cannot start, or has ended. Each text is one line that names the cause.
+
+use std::{io, path::PathBuf};
+
+use swarmkit_agent::AgentError;
+use swarmkit_raft::RaftError;
+use swarmkit_rpc::{ConnectError, FetchError};
+use swarmkit_runtime::PartError;
+use tonic::{Code, Status};
+
+/// Why a node cannot start, or has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The state directory cannot be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    StateDir {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in the state directory holds something else than it should.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificates in the state directory cannot be used. The text says whether the clock, the files or another
+    /// cluster is the reason.
+    #[error("error while loading TLS certificate in {}: {source}", path.display())]
+    Identity {
+        /// The state directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: swarmkit_ca::Error,
+    },
+    /// A new identity could not be made or kept.
+    #[error(transparent)]
+    Certificates(#[from] swarmkit_ca::Error),
+    /// The cluster could not be joined.
+    #[error("cannot join the cluster: {0}")]
+    Join(#[from] JoinError),
+    /// The manager beside the agent cannot start, or has ended.
+    #[error("manager stopped: {0}")]
+    Manager(#[from] swarmkit_manager::Error),
+    /// The log cannot be looked at.
+    #[error(transparent)]
+    Log(#[from] RaftError),
+    /// The agent cannot start, or has ended.
+    #[error("agent stopped: {0}")]
+    Agent(#[from] AgentError),
+    /// A part ended before its time.
+    #[error(transparent)]
+    Part(#[from] PartError),
+}
+
+/// Why a cluster could not be joined, or a certificate not renewed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// There is a manager to join, but no token and no certificate.
+    #[error("a join token is necessary; `swarmctl cluster inspect default` on a manager shows it")]
+    NoToken,
+    /// The token is none.
+    #[error(transparent)]
+    Token(swarmkit_ca::Error),
+    /// The roots of the cluster could not be had, or are not the ones that the token pins.
+    #[error(transparent)]
+    Roots(#[from] FetchError),
+    /// The manager could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The manager was reached, and refused.
+    #[error("{address} refused: {}", status.message())]
+    Refused {
+        /// Which manager.
+        address: String,
+        /// What it said.
+        status: Box<Status>,
+    },
+    /// The certificate authority could not make a certificate.
+    #[error("{address} made no certificate: {reason}")]
+    NotIssued {
+        /// Which manager.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The certificate that came cannot be used.
+    #[error("{address} sent a certificate that cannot be used: {source}")]
+    Unusable {
+        /// Which manager.
+        address: String,
+        /// What is wrong with it.
+        source: swarmkit_ca::Error,
+    },
+    /// No manager is known that could be asked.
+    #[error("no manager is known")]
+    NoManager,
+}
+
+impl JoinError {
+    /// Whether trying again can help without anybody mending anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Roots(error) => error.is_transient(),
+            Self::Connect(error) => error.is_transient(),
+            Self::Refused { status, .. } => {
+                matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded)
+            }
+            Self::NoManager => true,
+            Self::NoToken | Self::Token(_) | Self::NotIssued { .. } | Self::Unusable { .. } => false,
+        }
+    }
+}

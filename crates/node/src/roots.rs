@@ -1,0 +1,80 @@
+//! Following the cluster's roots, and telling what this node trusts.
+
+use swarmkit_agent::Membership;
+use swarmkit_api::wire::NodeTlsInfo;
+use swarmkit_ca::{Credentials, KeyStore, RootCa, Trust};
+use swarmkit_runtime::Env;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::NodeError;
+
+/// Takes over new roots that managers tell, if this node's own certificate verifies under them.
+pub(crate) async fn follow(
+    env: Env,
+    credentials: Credentials,
+    keys: KeyStore,
+    mut membership: watch::Receiver<Membership>,
+    stop: CancellationToken,
+) -> Result<(), NodeError> {
+    loop {
+        let told = membership.borrow_and_update().root_ca.clone();
+        if !told.is_empty()
+            && told != credentials.trust().root().bundle().as_bytes()
+            && let Err(error) = take_over(&env, &credentials, &keys, &told)
+        {
+            tracing::warn!(%error, "the root certificates that a manager told are not taken over");
+        }
+        tokio::select! { biased; // stopping comes first
+            () = stop.cancelled() => return Ok(()),
+            changed = membership.changed() => if changed.is_err() {
+                return Ok(());
+            },
+        }
+    }
+}
+
+fn take_over(env: &Env, credentials: &Credentials, keys: &KeyStore, told: &[u8]) -> Result<(), NodeError> {
+    let root = RootCa::from_pem(&String::from_utf8_lossy(told), env.now())?;
+    credentials.replace_root(root.clone())?;
+    keys.save_root(&root)?;
+    tracing::info!(digest = %root.digest(), "new root certificates are trusted");
+    Ok(())
+}
+
+/// What managers are told of this node's certificate.
+fn tls_info(trust: &Trust) -> NodeTlsInfo {
+    NodeTlsInfo {
+        trust_root: trust.root().bundle().to_owned().into(),
+        cert_issuer_subject: trust.issuer().subject.clone().into(),
+        cert_issuer_public_key: trust.issuer().public_key.clone().into(),
+    }
+}
+
+/// Keeps what managers are told up to date.
+pub(crate) async fn tell(
+    credentials: Credentials,
+    told: watch::Sender<Option<NodeTlsInfo>>,
+    stop: CancellationToken,
+) -> Result<(), NodeError> {
+    let mut changes = credentials.subscribe();
+    loop {
+        let info = tls_info(&changes.borrow_and_update());
+        told.send_if_modified(|told| {
+            let changed = told.as_ref() != Some(&info);
+            *told = Some(info);
+            changed
+        });
+        tokio::select! { biased; // stopping comes first
+            () = stop.cancelled() => return Ok(()),
+            changed = changes.changed() => if changed.is_err() {
+                return Ok(());
+            },
+        }
+    }
+}
+
+/// What managers are told at first.
+pub(crate) fn first(credentials: &Credentials) -> watch::Sender<Option<NodeTlsInfo>> {
+    watch::Sender::new(Some(tls_info(&credentials.trust())))
+}
