@@ -8,6 +8,7 @@
 //! A program whose `main` does not open that door gets supervisors inside itself, which end with it.
 
 mod family;
+mod inherited;
 mod launch;
 mod spawn;
 mod watch;
@@ -108,6 +109,7 @@ fn run(dir: &TaskDir) -> i32 {
 
 /// Leaves the terminal and session of whoever started us, and adopts what the task leaves behind.
 fn prepare_process() -> io::Result<()> {
+    inherited::close()?;
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // For those who look at the list of processes. Nothing depends on it.

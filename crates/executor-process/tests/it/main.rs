@@ -1,3 +1,13 @@
 //! Real processes, started and stopped.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod files;
+mod inside;
+mod killed;
+mod limits;
+mod running;
+mod stopping;
 mod suite;
+mod user;
+mod world;

@@ -1,0 +1,116 @@
+//! What is left when programs are killed, at whatever point.
+
+use std::{path::Path, process::Stdio, sync::Arc};
+
+use swarmkit_api::Task;
+use swarmkit_executor::{Assignment, Controller as _, Executor as _};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
+
+use crate::world::{World, is_running, open, processes_of, task, until, within};
+
+/// Set for the copy of the test that plays the program to be killed; names its state directory.
+const HOST: &str = "SWARMKIT_TEST_HOST";
+/// How many tasks that program starts at once.
+const TASKS: usize = 12;
+
+#[tokio::test]
+async fn a_process_that_is_killed_is_told_by_its_signal() {
+    let world = World::new().await;
+    let run = world.script("exec sleep 3600").await;
+    let pid = run.pid().await.to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    assert_eq!(run.wait().await.unwrap_err().to_string(), "task: non-zero exit (137): killed by SIGKILL");
+    run.removed().await;
+}
+
+#[tokio::test]
+async fn a_task_whose_supervisor_is_killed_ends_and_is_not_taken_for_running() {
+    let world = World::new().await;
+    let run = world.script("sleep 3600 & sleep 3600").await;
+    let pid = run.pid().await;
+    until("both sleep", || processes_of(&run.task).len() == 3).await;
+    let supervisor = world.record(&run.task, "started.json")["supervisor"].to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
+    let error = run.wait().await.unwrap_err().to_string();
+    assert_eq!(error, "the task's supervisor was ended, so its exit code is not known");
+    assert!(!is_running(pid));
+    let status = run.controller.status().await.unwrap().container.unwrap();
+    assert_eq!((status.pid, status.exit_code), (0, -1));
+    within(run.controller.start()).await.unwrap();
+    run.removed().await;
+}
+
+#[tokio::test]
+async fn a_program_killed_while_it_starts_tasks_loses_none_and_doubles_none() {
+    if let Some(dir) = std::env::var_os(HOST) {
+        return start_tasks(Path::new(&dir)).await;
+    }
+    // It says one line before each step; it is killed after so many of them.
+    for lines in [1, TASKS, TASKS + 1, TASKS + 5, 2 * TASKS, 2 * TASKS + 1, 2 * TASKS + 6, 3 * TASKS] {
+        let dir = tempfile::tempdir().unwrap();
+        kill_after(lines, dir.path()).await;
+        let executor = open(dir.path()).await;
+        for task in tasks() {
+            let controller = executor.controller(Assignment::new(Arc::clone(&task))).await.unwrap();
+            within(controller.prepare()).await.unwrap();
+            within(controller.start()).await.unwrap();
+            let pid = controller.status().await.unwrap().container.unwrap().pid;
+            assert_eq!(processes_of(&task), [pid], "killed after {lines} lines: each task runs once");
+        }
+        within(executor.reconcile(&[])).await.unwrap();
+        for task in tasks() {
+            assert_eq!(processes_of(&task), [0; 0], "killed after {lines} lines: what nobody knows is gone");
+        }
+    }
+}
+
+/// The tasks of that program: the same ones each time. Only one round runs at a time.
+fn tasks() -> Vec<Arc<Task>> {
+    let numbered = |number| {
+        let mut task = Task::clone(&task("exec sleep 3600", |_, _| {}));
+        task.id = format!("killed-{}-{number}", env!("CARGO_PKG_NAME")).as_str().into();
+        Arc::new(task)
+    };
+    (0..TASKS).map(numbered).collect()
+}
+
+/// Plays the program: prepares and starts its tasks side by side, tells each step, and then does nothing.
+async fn start_tasks(dir: &Path) {
+    let executor = open(dir).await;
+    let start = |task: Arc<Task>| {
+        let executor = executor.clone();
+        async move {
+            let controller = executor.controller(Assignment::new(task)).await.unwrap();
+            println!("\nstep prepare");
+            controller.prepare().await.unwrap();
+            println!("\nstep start");
+            controller.start().await.unwrap();
+            println!("\nstep done");
+        }
+    };
+    futures_util::future::join_all(tasks().into_iter().map(start)).await;
+    std::future::pending::<()>().await;
+}
+
+/// Runs that program and kills it.
+async fn kill_after(lines: usize, dir: &Path) {
+    let name = "killed::a_program_killed_while_it_starts_tasks_loses_none_and_doubles_none";
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(HOST, dir)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(host.stdout.take().unwrap()).lines();
+    let mut steps = 0;
+    while steps < lines {
+        let line = within(said.next_line()).await.unwrap().expect("it goes on until it is killed");
+        steps += usize::from(line.starts_with("step "));
+    }
+    host.start_kill().unwrap();
+    host.wait().await.unwrap();
+}
