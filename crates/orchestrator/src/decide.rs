@@ -1,0 +1,338 @@
+//! The decision: what has to be done for a service to be as it was asked for.
+//!
+//! It looks at what is, never at what happened: whatever was missed is found again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use swarmkit_api::{
+    Node, NodeId, Service, ServiceId, Task, TaskState, Version, constraint,
+    wire::{node_status, update_config::UpdateOrder, update_status::UpdateState},
+};
+
+use crate::{
+    plan::{Action, Plan, Step},
+    policy::{Rolling, Shape},
+    rollout::{Turn, Verdict, turn},
+    scale::{free_numbers, surplus},
+    slot::{Progress, Slot, SlotKey, is_live},
+    start::{Start, start_of},
+    template::{Template, iteration},
+    world::{Book, Due, Fate, World},
+};
+
+/// The decision about one service, in the making.
+struct Draft<'w> {
+    world: &'w World,
+    id: &'w ServiceId,
+    book: &'w Book,
+    now: SystemTime,
+    plan: &'w mut Plan,
+    /// Slots about which something is decided: nothing else is decided about them in the same plan.
+    touched: BTreeSet<SlotKey>,
+}
+
+// === impl World ===
+
+impl World {
+    /// Decides about everything that is due. The same world at the same time gives the same plan.
+    pub(crate) fn plan(&self, due: &BTreeMap<ServiceId, Due>, now: SystemTime) -> Plan {
+        let mut plan = Plan::default();
+        for (id, due) in due {
+            let Some(book) = self.services.get(id) else { continue };
+            let touched = BTreeSet::new();
+            Draft { world: self, id, book, now, plan: &mut plan, touched }.decide(due);
+        }
+        plan
+    }
+}
+
+impl Draft<'_> {
+    fn decide(&mut self, due: &Due) {
+        let book = self.book;
+        let (Some(service), Some(template)) = (&book.service, &book.template) else { return self.give_up() };
+        let keys: Vec<&SlotKey> = if due.whole { book.slots.keys().collect() } else { due.slots.iter().collect() };
+        match book.shape {
+            Some(Shape::Replicated { replicas }) => {
+                self.scale(service, template, usize::try_from(replicas).unwrap_or(usize::MAX), &keys);
+                keys.into_iter().for_each(|key| self.tend(template, key, true));
+                self.roll(service, template);
+            }
+            Some(Shape::Global) => {
+                let nodes = self.nodes(due);
+                nodes.into_iter().for_each(|node| self.keep_on_node(service, template, node));
+                self.roll(service, template);
+            }
+            Some(Shape::ReplicatedJob { concurrent, completions }) => {
+                self.retire(iteration(service), &keys);
+                self.advance_job(template, concurrent, completions);
+                keys.into_iter().for_each(|key| self.tend(template, key, true));
+            }
+            Some(Shape::GlobalJob) => {
+                let nodes = self.nodes(due);
+                self.retire(iteration(service), &keys);
+                nodes.into_iter().for_each(|node| self.run_on_node(service, template, node));
+            }
+            None => tracing::debug!(service = %self.id, "the service is of no known mode"),
+        }
+    }
+
+    /// The service is gone: its tasks shall be, too.
+    fn give_up(&mut self) {
+        for (key, slot) in &self.book.slots {
+            let tasks: Vec<_> = slot.tasks().filter(|task| task.desired_state < TaskState::Remove).collect();
+            self.want(key, tasks, TaskState::Remove);
+        }
+    }
+
+    // === Replicated services ===
+
+    /// Makes as many slots as there shall be, or gives up those that are too many.
+    fn scale(&mut self, service: &Service, template: &Arc<Template>, replicas: usize, keys: &[&SlotKey]) {
+        let taken = &self.book.taken;
+        let slots = taken.iter().filter_map(|key| Some((key, self.book.slots.get(key)?)));
+        let gone = if taken.len() > replicas { surplus(service, slots, replicas) } else { Vec::new() };
+        for key in &gone {
+            let Some(slot) = self.book.slots.get(key) else { continue };
+            let tasks = slot.tasks().filter(|task| task.desired_state < TaskState::Remove);
+            self.want(key, tasks.collect(), TaskState::Remove);
+        }
+        for number in free_numbers(taken, 1).take(replicas.saturating_sub(taken.len())) {
+            self.create(template, SlotKey::Number(number), TaskState::Running, Vec::new());
+        }
+        // What is left of dead slots is history of nothing. What still runs is not: it goes when it has stopped.
+        for key in keys.iter().filter(|key| !taken.contains(key) && !self.touched.contains(**key)).collect::<Vec<_>>() {
+            let tasks = self.book.slots.get(key).into_iter().flat_map(Slot::tasks);
+            let over = tasks.filter(|task| task.desired_state < TaskState::Remove && is_over(task));
+            let deletions: Vec<_> = over.map(|task| Action::Delete { task: task.clone() }).collect();
+            self.step(key, deletions);
+        }
+    }
+
+    // === Global services ===
+
+    /// The nodes that are due, also those that are gone but still have tasks.
+    fn nodes(&self, due: &Due) -> BTreeSet<NodeId> {
+        let known = self.world.nodes.keys().filter(|_| due.whole).cloned();
+        let slots = self.book.slots.keys().filter(|_| due.whole);
+        let slots = slots.chain(&due.slots).filter_map(|key| match key {
+            SlotKey::Node(node) => Some(node.clone()),
+            SlotKey::Number(_) => None,
+        });
+        known.chain(slots).collect()
+    }
+
+    /// Sees to it that a node has the task of a global service, or does not have it.
+    fn keep_on_node(&mut self, service: &Service, template: &Arc<Template>, id: NodeId) {
+        let node = self.world.nodes.get(&id).cloned();
+        let fate = Fate::of(node.as_deref());
+        let key = SlotKey::Node(id);
+        let nothing = Slot::default();
+        let slot = self.book.slots.get(&key).unwrap_or(&nothing);
+        let Some(node) = node else { return self.forget(&key, slot) };
+        if fate.is_bad() {
+            return self.want(&key, slot.live().collect(), TaskState::Shutdown);
+        }
+        if !constraint::all_match(&self.book.constraints, &node) {
+            // What the node itself has lost is for the enforcer to say, as long as it looks at the node.
+            let left_to_enforcer =
+                |task: &&Arc<Task>| fate == Fate::Fine && !is_over(task) && !own_constraints_match(task, &node);
+            return self.want(&key, slot.live().filter(|task| !left_to_enforcer(task)).collect(), TaskState::Shutdown);
+        }
+        let may_replace = fate == Fate::Fine;
+        self.tend(template, &key, may_replace);
+        if may_replace && !self.touched.contains(&key) && slot.updatable(service).is_empty() {
+            self.create(template, key, TaskState::Running, Vec::new());
+        }
+    }
+
+    /// The node is no member any more, and nothing will be heard of its tasks.
+    fn forget(&mut self, key: &SlotKey, slot: &Slot) {
+        let deletions = slot.tasks().map(|task| Action::Delete { task: task.clone() });
+        self.step(key, deletions.collect());
+    }
+
+    // === Jobs ===
+
+    /// Tasks of earlier iterations shall go.
+    fn retire(&mut self, present: Version, keys: &[&SlotKey]) {
+        for key in keys {
+            let tasks = self.book.slots.get(key).into_iter().flat_map(Slot::tasks);
+            let old: Vec<_> = tasks
+                .filter(|task| task.job_iteration != Some(present) && task.desired_state < TaskState::Remove)
+                .filter(|task| self.book.is_per_node() || task.status.state <= TaskState::Running)
+                .collect();
+            for task in old {
+                self.step_beside(key, Action::Want { task: task.clone(), state: TaskState::Remove });
+            }
+        }
+    }
+
+    /// Begins as many slots of a job as may be worked on at a time.
+    fn advance_job(&mut self, template: &Arc<Template>, concurrent: u64, completions: u64) {
+        let taken = &self.book.taken;
+        let room = concurrent.saturating_sub(self.book.running.len() as u64);
+        let left = completions.saturating_sub(taken.len() as u64);
+        let new = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
+        let numbers = free_numbers(taken, 0).take_while(|number| *number < completions).take(new);
+        for number in numbers {
+            self.create(template, SlotKey::Number(number), template.goal(), Vec::new());
+        }
+    }
+
+    /// Sees to it that a global job is done once on a node.
+    fn run_on_node(&mut self, service: &Service, template: &Arc<Template>, id: NodeId) {
+        let node = self.world.nodes.get(&id).cloned();
+        let fate = Fate::of(node.as_deref());
+        let key = SlotKey::Node(id);
+        let nothing = Slot::default();
+        let slot = self.book.slots.get(&key).unwrap_or(&nothing);
+        let Some(node) = node else { return self.forget(&key, slot) };
+        if fate.is_bad() {
+            let unfinished = slot.live().filter(|task| task.status.state != TaskState::Complete);
+            return self.want(&key, unfinished.collect(), TaskState::Shutdown);
+        }
+        let matches = constraint::all_match(&self.book.constraints, &node);
+        self.tend(template, &key, fate == Fate::Fine && matches);
+        let is_candidate = matches && fate == Fate::Fine && node.status.state() == node_status::State::Ready;
+        if is_candidate && !self.touched.contains(&key) && slot.progress(iteration(service)) == Progress::None {
+            self.create(template, key, template.goal(), Vec::new());
+        }
+    }
+
+    // === Any service ===
+
+    /// Replaces the tasks of a slot that have ended or that are on a node that is no good, and starts those that were
+    /// made to replace others when it is time.
+    fn tend(&mut self, template: &Arc<Template>, key: &SlotKey, may_replace: bool) {
+        let Some(slot) = self.book.slots.get(key).filter(|_| !self.touched.contains(key)) else { return };
+        let (mut kept, mut stopped, mut actions) = (Vec::new(), Vec::new(), Vec::new());
+        for seated in slot.seated().iter().filter(|seated| is_live(&seated.task)) {
+            let task = &seated.task;
+            if task.job_iteration.is_some() && task.job_iteration != template.iteration() {
+                continue;
+            }
+            let goal = template.goal();
+            let has_ended = task.status.state > goal;
+            let is_pending = task.desired_state < goal;
+            let start = if is_pending { start_of(slot, seated, self.world, self.now) } else { Start::Now };
+            match start {
+                // One that fails before its time is not replaced before its time.
+                Start::By(at) if has_ended || !self.world.fate(task).is_bad() => {
+                    self.plan.alarms.push((at, self.id.clone(), Some(key.clone())));
+                    kept.push(task);
+                }
+                _ if has_ended || (self.world.fate(task).is_bad() && task.status.state < TaskState::Complete) => {
+                    stopped.push(task);
+                }
+                _ => {
+                    kept.push(task);
+                    if is_pending {
+                        actions.push(Action::Want { task: task.clone(), state: goal });
+                    }
+                }
+            }
+        }
+        let is_dirty = |task: &&&Arc<Task>| self.book.is_dirty(task, &self.world.nodes);
+        let is_filled = kept.iter().any(|task| !is_dirty(&task))
+            || (!kept.is_empty() && stopped.iter().all(|task| is_dirty(&task)));
+        let restart = may_replace && !is_filled && stopped.iter().any(|task| slot.may_restart(task));
+        actions.extend(stopped.into_iter().map(|task| Action::Want { task: task.clone(), state: TaskState::Shutdown }));
+        if restart {
+            self.create(template, key.clone(), TaskState::Ready, actions);
+        } else {
+            self.step(key, actions);
+        }
+    }
+
+    /// Brings slots to what the service asks for now, as many at a time as it says.
+    fn roll(&mut self, service: &Arc<Service>, template: &Arc<Template>) {
+        let book = self.book;
+        let dirty: BTreeSet<_> = book.dirty.iter().filter(|key| self.rolls(key)).collect();
+        let next = book.rollout.next(service, &dirty, self.now);
+        let mut room = next.room;
+        let is_open = dirty.iter().any(|key| !self.touched.contains(*key));
+        if let Some(at) = next.alarm {
+            self.plan.alarms.push((at, self.id.clone(), None));
+        }
+        // What is being replaced anyway does not make a rollout.
+        let begins = |verdict: &Verdict| matches!(verdict, Verdict::Report(UpdateState::Updating, _));
+        if let Some(verdict) = next.verdict.filter(|verdict| is_open || !begins(verdict)) {
+            let action = match verdict {
+                Verdict::Report(state, message) => Action::Report { service: service.clone(), state, message },
+                Verdict::RollBack(message) => Action::RollBack { service: service.clone(), message },
+            };
+            self.plan.steps.push(Step { service: self.id.clone(), slot: None, actions: vec![action] });
+        }
+        if !next.goes_on {
+            return;
+        }
+        let order = Rolling::of(service).order;
+        for key in dirty {
+            let Some(slot) = book.slots.get(key).filter(|_| !self.touched.contains(key)) else { continue };
+            let want = |task: Arc<Task>| Action::Want { task, state: TaskState::Shutdown };
+            match turn(slot, order, |task| book.is_dirty(task, &self.world.nodes)) {
+                Turn::Wait => {}
+                Turn::Finish { stop } => self.step(key, stop.into_iter().map(want).collect()),
+                Turn::Replace { .. } if room == 0 => {}
+                Turn::Replace { stop, order } => {
+                    room -= 1;
+                    let waits = order == UpdateOrder::StopFirst && !stop.is_empty();
+                    let desired = if waits { TaskState::Ready } else { template.goal() };
+                    let stop = if order == UpdateOrder::StopFirst { stop } else { Vec::new() };
+                    self.create(template, key.clone(), desired, stop.into_iter().map(want).collect());
+                }
+            }
+        }
+    }
+
+    /// Whether a rollout may touch a slot: nodes that are paused keep what they have.
+    fn rolls(&self, key: &SlotKey) -> bool {
+        match key {
+            SlotKey::Number(_) => true,
+            SlotKey::Node(id) => {
+                let node = self.world.nodes.get(id).map(AsRef::as_ref);
+                Fate::of(node) == Fate::Fine
+                    && node.is_some_and(|node| constraint::all_match(&self.book.constraints, node))
+            }
+        }
+    }
+
+    fn create(&mut self, template: &Arc<Template>, slot: SlotKey, desired: TaskState, mut with: Vec<Action>) {
+        with.push(Action::Create { template: template.clone(), slot: slot.clone(), desired });
+        self.step(&slot, with);
+    }
+
+    fn want(&mut self, key: &SlotKey, tasks: Vec<&Arc<Task>>, state: TaskState) {
+        let wants = tasks.into_iter().map(|task| Action::Want { task: task.clone(), state });
+        self.step(key, wants.collect());
+    }
+
+    /// Decides about a slot, finally for this plan.
+    fn step(&mut self, key: &SlotKey, actions: Vec<Action>) {
+        if !actions.is_empty() {
+            self.touched.insert(key.clone());
+            self.plan.steps.push(Step { service: self.id.clone(), slot: Some(key.clone()), actions });
+        }
+    }
+
+    /// Decides something about a slot that leaves open what else is decided about it.
+    fn step_beside(&mut self, key: &SlotKey, action: Action) {
+        self.plan.steps.push(Step { service: self.id.clone(), slot: Some(key.clone()), actions: vec![action] });
+    }
+}
+
+/// Whether nothing more will happen to a task: it has ended, or nobody has it.
+fn is_over(task: &Task) -> bool {
+    task.status.state > TaskState::Running || task.status.state < TaskState::Assigned
+}
+
+/// Whether a node still satisfies what the task itself was made with.
+fn own_constraints_match(task: &Task, node: &Node) -> bool {
+    let placement = task.spec.placement.as_ref();
+    let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
+    constraints.is_none_or(|constraints| constraints.is_ok_and(|constraints| constraint::all_match(&constraints, node)))
+}

@@ -1,0 +1,141 @@
+//! Whether a task is still what its service asks for.
+
+use swarmkit_api::{
+    Node, Service, Task, TaskState,
+    constraint::{self, Constraint},
+    wire::{Placement, TaskSpec, task_spec::Runtime},
+};
+
+/// Whether a task has to be replaced for its service to be as it was asked for.
+///
+/// A task of the service's own version is as asked for. Of another version it is, too, if what differs does not touch
+/// it: other placement constraints or preferences that its node satisfies, or other ways to fetch what it has fetched.
+pub(crate) fn is_dirty(task: &Task, service: &Service, constraints: &[Constraint], node: Option<&Node>) -> bool {
+    if task.spec_version.is_some() && task.spec_version == service.spec_version {
+        return false;
+    }
+    let nothing = TaskSpec::default();
+    let wanted = service.spec.task.as_ref().unwrap_or(&nothing);
+    if *task.spec != *wanted {
+        let mut has = TaskSpec::clone(&task.spec);
+        let mut wants = wanted.clone();
+        let has_fetched = (TaskState::Ready..=TaskState::Running).contains(&task.status.state);
+        if has_fetched && task.desired_state <= TaskState::Running {
+            forget_pull_options(&mut has);
+            forget_pull_options(&mut wants);
+        }
+        let fits = node.is_some_and(|node| constraint::all_match(constraints, node));
+        if fits && differs_in_where_only(has.placement.as_ref(), wants.placement.as_ref()) {
+            has.placement.clone_from(&wants.placement);
+        }
+        if has != wants {
+            return true;
+        }
+    }
+    task.endpoint.as_ref().is_some_and(|endpoint| endpoint.spec != service.spec.endpoint)
+}
+
+fn forget_pull_options(spec: &mut TaskSpec) {
+    if let Some(Runtime::Container(container)) = &mut spec.runtime {
+        container.pull_options = None;
+    }
+}
+
+/// Whether two placements differ at most in constraints and preferences. What a node must be in itself is the same.
+fn differs_in_where_only(has: Option<&Placement>, wants: Option<&Placement>) -> bool {
+    let nothing = Placement::default();
+    let (has, wants) = (has.unwrap_or(&nothing), wants.unwrap_or(&nothing));
+    has.platforms == wants.platforms && has.max_replicas == wants.max_replicas
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use swarmkit_api::wire::{self, container_spec::PullOptions};
+    use swarmkit_testing::{ServiceBuilder, node, service, task};
+
+    use super::*;
+
+    /// Whether a running task of `web` at version 1 is dirty after the service has become what `change` says.
+    fn dirty_after(change: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> bool {
+        dirty_task(change, |task| task)
+    }
+
+    fn dirty_task(change: impl FnOnce(ServiceBuilder) -> ServiceBuilder, of: impl FnOnce(Task) -> Task) -> bool {
+        let before = service("web").constraint("node.labels.disk == ssd");
+        let mut task = task("web.1").of(&before.clone().build()).on("a").state(TaskState::Running).build();
+        task.endpoint = Some(Arc::new(wire::Endpoint::default()));
+        let after = change(before.spec_version(2)).build();
+        let constraints = &after.spec.task.as_ref().unwrap().placement.as_ref().unwrap().constraints;
+        let constraints = constraint::parse_all(constraints).unwrap();
+        let node = node("a").ready().label("disk", "ssd").label("dc", "x").build();
+        let task = of(task);
+        let node = task.node_id.as_ref().map(|_| node);
+        is_dirty(&task, &after, &constraints, node.as_ref())
+    }
+
+    fn placement(change: impl FnOnce(&mut Placement)) -> impl FnOnce(ServiceBuilder) -> ServiceBuilder {
+        move |service| service.task(|task| change(task.placement.get_or_insert_default()))
+    }
+
+    #[test]
+    fn a_task_of_the_same_version_is_clean_whatever_differs() {
+        assert!(!dirty_after(|service| service.image("other").spec_version(1)));
+    }
+
+    #[test]
+    fn a_task_of_another_version_is_clean_when_nothing_differs() {
+        assert!(!dirty_after(|service| service));
+        assert!(!dirty_after(|service| service.replicas(7)));
+    }
+
+    #[test]
+    fn a_task_whose_specification_differs_is_dirty() {
+        assert!(dirty_after(|service| service.image("other")));
+        assert!(dirty_after(|service| service.task(|task| task.force_update = 1)));
+    }
+
+    #[test]
+    fn other_constraints_leave_it_clean_only_where_its_node_satisfies_them() {
+        let constrain = |constraint: &'static str| placement(move |p| p.constraints.push(constraint.to_owned()));
+        assert!(!dirty_after(constrain("node.labels.dc == x")));
+        assert!(dirty_after(constrain("node.labels.dc == y")));
+        assert!(dirty_task(constrain("node.labels.dc == x"), |mut task| {
+            task.node_id = None;
+            task
+        }));
+        assert!(!dirty_after(placement(|p| p.preferences.push(wire::PlacementPreference::default()))));
+        assert!(dirty_after(|service| constrain("node.labels.dc == x")(service).image("other")));
+    }
+
+    #[test]
+    fn other_platforms_and_limits_of_a_node_make_it_dirty() {
+        assert!(dirty_after(placement(|p| p.max_replicas = 1)));
+        assert!(dirty_after(placement(|p| p.platforms.push(wire::Platform::default()))));
+    }
+
+    #[test]
+    fn how_to_fetch_does_not_matter_once_it_is_fetched() {
+        let pull = |service: ServiceBuilder| {
+            service.container(|container| {
+                container.pull_options = Some(PullOptions { registry_auth: "token".into() });
+            })
+        };
+        assert!(!dirty_after(pull));
+        let preparing = |mut task: Task| {
+            task.status.state = TaskState::Preparing;
+            task
+        };
+        assert!(dirty_task(pull, preparing));
+        assert!(dirty_after(|service| pull(service).image("other")));
+    }
+
+    #[test]
+    fn other_ports_make_it_dirty_also_when_only_constraints_differ_besides() {
+        let publish =
+            |spec: &mut wire::ServiceSpec| spec.endpoint = Some(wire::EndpointSpec { mode: 1, ports: Vec::new() });
+        assert!(dirty_after(|service| service.spec(publish)));
+        assert!(dirty_after(|service| service.constraint("node.labels.dc == x").spec(publish)));
+    }
+}

@@ -1,0 +1,88 @@
+//! The loop that keeps services as they were asked for: makes, replaces, starts, updates and gives up tasks.
+
+use std::time::SystemTime;
+
+use swarmkit_api::{Kind, ServiceId, Version};
+use swarmkit_runtime::Env;
+use swarmkit_store::{Store, Watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    commit::{self, commit},
+    slot::SlotKey,
+    world::World,
+};
+
+/// Orchestrates services and jobs until told to stop.
+///
+/// Works at once when something changes or its time has come. While a decision is being committed further changes queue
+/// up, and the next decision takes them all together.
+///
+/// # Errors
+///
+/// When this manager leads no more, or its store was closed.
+pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), Error> {
+    tokio::select! { biased; // nothing is decided after the stop
+        () = stop.cancelled() => Ok(()),
+        end = orchestrate(&env, &store) => end,
+    }
+}
+
+async fn orchestrate(env: &Env, store: &Store) -> Result<(), Error> {
+    let mut updates = store.watch([Kind::Cluster, Kind::Node, Kind::Service, Kind::Task]);
+    let mut world = World::default();
+    let mut retry = commit::retries(env, "services");
+    loop {
+        let alarm = world.next_alarm();
+        tokio::select! { biased; // what has changed may make what the time says moot
+            update = updates.next() => world.absorb(&update?, env.now()),
+            () = sleep_until(env, alarm), if alarm.is_some() => {}
+        }
+        catch_up(env, &mut updates, &mut world, Version::default()).await?;
+        while !world.due.is_empty() {
+            let due = std::mem::take(&mut world.due);
+            let plan = world.plan(&due, env.now());
+            let log_driver = world.log_driver.clone();
+            match commit(store, &plan.steps, |step, tx| step.write(tx, env, log_driver.as_ref())).await {
+                Ok(outcome) => {
+                    retry.reset();
+                    plan.alarms.into_iter().for_each(|(at, service, slot)| world.set_alarm(at, service, slot));
+                    catch_up(env, &mut updates, &mut world, outcome.written).await?;
+                    let refused = outcome.refused.into_iter().map(|index| &plan.steps[index]);
+                    refused.for_each(|step| retry_step(&mut world, &step.service, step.slot.as_ref()));
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "decisions about services could not be committed; deciding again");
+                    for (service, again) in due {
+                        let due = world.due.entry(service).or_default();
+                        due.whole |= again.whole;
+                        due.slots.extend(again.slots);
+                    }
+                    env.sleep(retry.next_delay()).await;
+                    catch_up(env, &mut updates, &mut world, Version::default()).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Absorbs all that has arrived, at least up to a version, and what the time has made due.
+async fn catch_up(env: &Env, updates: &mut Watch, world: &mut World, least: Version) -> Result<(), Error> {
+    commit::catch_up(updates, world.version, least, |update| world.absorb(update, env.now())).await?;
+    world.ring(env.now());
+    Ok(())
+}
+
+fn retry_step(world: &mut World, service: &ServiceId, slot: Option<&SlotKey>) {
+    if world.services.contains_key(service) {
+        world.due.entry(service.clone()).or_default().slots.extend(slot.cloned());
+    }
+}
+
+/// Waits until the clock shows a time. Without one, for ever.
+async fn sleep_until(env: &Env, at: Option<SystemTime>) {
+    let Some(at) = at else { return std::future::pending().await };
+    env.sleep(at.duration_since(env.now()).unwrap_or_default()).await;
+}

@@ -1,0 +1,192 @@
+//! A slot: the place of one replica, or of a service on one node, and the tasks that were made for it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use swarmkit_api::{
+    NodeId, Service, Task, TaskId, TaskState, Version,
+    wire::{restart_policy::RestartCondition, update_status::UpdateState},
+};
+
+use crate::{
+    policy::{self, Restart},
+    times::{observed_at, time},
+};
+
+/// Which slot of a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SlotKey {
+    /// Of a replicated service, from 1; of a replicated job, from 0.
+    Number(u64),
+    /// Of a global service or job.
+    Node(NodeId),
+}
+
+/// The tasks of one slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot {
+    /// Oldest first.
+    tasks: Vec<Seated>,
+}
+
+/// How far a slot of a job has come in the present iteration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nobody works on it.
+    None,
+    /// A task works on it, or has ended and is about to be replaced.
+    Running,
+    /// It is done.
+    Complete,
+    /// It failed as often as it may.
+    Spent,
+}
+
+/// A task in its slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Seated {
+    pub(crate) task: Arc<Task>,
+    /// Since when it exists: when it was made, but not later than when this leader first saw it. So a clock that is
+    /// ahead cannot make anybody wait for ever.
+    pub(crate) since: SystemTime,
+}
+
+// === impl SlotKey ===
+
+impl SlotKey {
+    /// The slot of a task. Tasks of a service that is not known have no node to belong to.
+    pub(crate) fn of(task: &Task, is_per_node: bool) -> Self {
+        match &task.node_id {
+            Some(node) if is_per_node => Self::Node(node.clone()),
+            _ => Self::Number(task.slot),
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    pub(crate) fn into_seated(self) -> Vec<Seated> {
+        self.tasks
+    }
+
+    /// All tasks, oldest first.
+    pub(crate) fn seated(&self) -> &[Seated] {
+        &self.tasks
+    }
+
+    pub(crate) fn tasks(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
+        self.tasks.iter().map(|seated| &seated.task)
+    }
+
+    /// The tasks that are wanted, oldest first: to run, or, for those of jobs, to complete.
+    pub(crate) fn live(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
+        self.tasks().filter(|task| is_live(task))
+    }
+
+    /// Puts a task in, or a new record of it in place of the old one.
+    pub(crate) fn put(&mut self, task: Arc<Task>, now: SystemTime) {
+        let known = self.take(&task.id).map(|known| known.since);
+        let since = known.unwrap_or_else(|| time(task.meta.created_at).map_or(now, |created| created.min(now)));
+        let place = self.tasks.partition_point(|other| age(&other.task) <= age(&task));
+        self.tasks.insert(place, Seated { task, since });
+    }
+
+    pub(crate) fn take(&mut self, id: &TaskId) -> Option<Seated> {
+        let place = self.tasks.iter().position(|seated| seated.task.id == *id)?;
+        Some(self.tasks.remove(place))
+    }
+
+    /// The task that was in the slot before another one: the newest of the older ones.
+    pub(crate) fn before(&self, task: &Task) -> Option<&Arc<Task>> {
+        let older = self.tasks().rev().skip_while(|other| other.id != task.id).skip(1);
+        older.into_iter().find(|other| other.desired_state < TaskState::Remove)
+    }
+
+    /// The tasks that a change of the service replaces. They keep the slot: without any, the slot is dead and its number
+    /// is free.
+    ///
+    /// Those are the live ones. If there are none, it is the last one that ended for good, so that what has finished is
+    /// not done again; but not while rolling back, where everything has to come back.
+    pub(crate) fn updatable(&self, service: &Service) -> Vec<&Arc<Task>> {
+        let live: Vec<_> = self.live().collect();
+        if !live.is_empty() || policy::state(service) == Some(UpdateState::RollbackStarted) {
+            return live;
+        }
+        let newest = self.tasks().rfind(|task| task.desired_state < TaskState::Remove);
+        newest.filter(|task| !self.may_restart(task)).into_iter().collect()
+    }
+
+    /// How far the slot has come in an iteration of a job. Tasks that were asked to stop before they had ended leave it
+    /// as if they had not been.
+    pub(crate) fn progress(&self, iteration: Version) -> Progress {
+        let wanted = |task: &&Arc<Task>| task.desired_state < TaskState::Remove;
+        let mut present =
+            self.tasks().filter(wanted).filter(|task| task.job_iteration == Some(iteration)).rev().peekable();
+        let Some(newest) = present.peek().copied() else { return Progress::None };
+        let (mut complete, mut running) = (false, false);
+        for task in present {
+            complete |= task.status.state == TaskState::Complete;
+            running |= is_live(task);
+        }
+        match (complete, running) {
+            (true, _) => Progress::Complete,
+            (false, true) => Progress::Running,
+            (false, false) if !self.may_restart(newest) => Progress::Spent,
+            (false, false) => Progress::None,
+        }
+    }
+
+    /// Whether a task that has ended, or has to, may be replaced: by its own restart policy, and by how often the slot
+    /// was tried with the same specification. The slot's own tasks are the record of that.
+    pub(crate) fn may_restart(&self, task: &Task) -> bool {
+        let policy = Restart::of(&task.spec);
+        let completed = task.status.state == TaskState::Complete;
+        let wanted = match policy.condition {
+            RestartCondition::None => false,
+            RestartCondition::OnFailure => !completed,
+            RestartCondition::Any => !(completed && task.job_iteration.is_some()),
+        };
+        if !wanted || policy.max_attempts == 0 {
+            return wanted;
+        }
+        let restarts = self.restarts_up_to(task);
+        let attempts = match (policy.window, observed_at(task)) {
+            (Some(window), Some(ended)) => {
+                let begin = ended.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
+                restarts.iter().filter(|at| **at > begin && **at < ended).count()
+            }
+            _ => restarts.len(),
+        };
+        (attempts as u64) < policy.max_attempts
+    }
+
+    /// When the slot was restarted with the specification of a task, up to and including that task: the first task of
+    /// an unbroken row with one specification is no restart.
+    fn restarts_up_to(&self, task: &Task) -> Vec<SystemTime> {
+        let row = |other: &Task| (other.spec_version, other.job_iteration) == (task.spec_version, task.job_iteration);
+        let wanted = self.tasks.iter().filter(|seated| seated.task.desired_state < TaskState::Remove);
+        let up_to = wanted.rev().skip_while(|seated| seated.task.id != task.id);
+        let mut times: Vec<_> = up_to.take_while(|seated| row(&seated.task)).map(|seated| seated.since).collect();
+        times.pop();
+        times
+    }
+}
+
+/// Whether a task is wanted to run, or to complete if it is one of a job.
+pub(crate) fn is_live(task: &Task) -> bool {
+    task.desired_state <= goal(task.job_iteration)
+}
+
+/// The state that a task is finally wanted in: jobs are wanted to complete, others to run.
+pub(crate) fn goal(job_iteration: Option<Version>) -> TaskState {
+    if job_iteration.is_some() { TaskState::Complete } else { TaskState::Running }
+}
+
+/// Orders tasks of a slot: by when they were made, then by when they were last heard of, then by id.
+fn age(task: &Task) -> (Option<SystemTime>, Option<SystemTime>, &TaskId) {
+    (time(task.meta.created_at), observed_at(task), &task.id)
+}

@@ -1,0 +1,116 @@
+//! Stories: a world in, decisions out; and whole lives of services on a store, with agents that are played.
+
+mod global;
+mod jobs;
+mod life;
+mod replicated;
+mod restarts;
+mod rollouts;
+mod stage;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use swarmkit_api::{Node, Service, ServiceId, Task, TaskState, Version, wire};
+use swarmkit_store::{Store, StoreError, Transaction, Update, View};
+use swarmkit_testing::{self as testing, env};
+
+use crate::{
+    plan::{Action, Plan, Step},
+    slot::SlotKey,
+    world::World,
+};
+
+/// What is decided in a world, in its words (see [`testing::store`]), a line for each step.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(decisions(&testing::world(text)), expected);
+}
+
+/// What is decided when everything that there is was just learned.
+fn decisions(view: &View) -> Vec<String> {
+    later(view, Duration::ZERO)
+}
+
+/// What is decided some time after everything that there is was learned.
+fn later(view: &View, passed: Duration) -> Vec<String> {
+    let now = env().now();
+    let mut world = World::default();
+    world.absorb(&Update::Snapshot(view.clone()), now);
+    let plan = world.plan(&world.due, now + passed);
+    assert_eq!(told(&plan), told(&world.plan(&world.due, now + passed)), "the same world, the same plan");
+    told(&plan)
+}
+
+fn told(plan: &Plan) -> Vec<String> {
+    plan.steps
+        .iter()
+        .map(|step| step.actions.iter().map(|action| tell(step, action)).collect::<Vec<_>>().join("; "))
+        .collect()
+}
+
+fn tell(step: &Step, action: &Action) -> String {
+    match action {
+        Action::Create { slot, desired, .. } => {
+            let hold = if *desired == TaskState::Ready { " on hold" } else { "" };
+            match slot {
+                SlotKey::Number(number) => format!("make {}.{number}{hold}", step.service),
+                SlotKey::Node(node) => format!("make {}.{node}{hold}", step.service),
+            }
+        }
+        Action::Want { task, state: TaskState::Running | TaskState::Complete } => format!("start {}", task.id),
+        Action::Want { task, state: TaskState::Shutdown } => format!("stop {}", task.id),
+        Action::Want { task, state: TaskState::Remove } => format!("remove {}", task.id),
+        Action::Want { task, state } => format!("{} to {}", task.id, state.as_str_name()),
+        Action::Delete { task } => format!("forget {}", task.id),
+        Action::Report { state, message, .. } => format!("report {}: {message}", state.as_str_name()),
+        Action::RollBack { message, .. } => format!("roll back: {message}"),
+    }
+}
+
+/// Writes to a local store, which commits at once.
+fn write(store: &Store, edit: impl FnOnce(&mut Transaction) -> Result<(), StoreError>) {
+    store.update(edit).now_or_never().expect("a local store commits at once").expect("the store takes it");
+}
+
+fn edit_task(store: &Store, id: &str, change: impl FnOnce(&mut Task)) {
+    write(store, |tx| tx.edit(&id.into(), change).map(drop));
+}
+
+fn edit_node(store: &Store, id: &str, change: impl FnOnce(&mut Node)) {
+    write(store, |tx| tx.edit(&id.into(), change).map(drop));
+}
+
+fn set_state(node: &mut Node, state: wire::node_status::State) {
+    node.status.set_state(state);
+}
+
+fn set_availability(node: &mut Node, availability: wire::node_spec::Availability) {
+    Arc::make_mut(&mut node.spec).set_availability(availability);
+}
+
+/// Changes a service as the control API does when a client asks for it.
+fn update(store: &Store, id: &str, change: impl FnOnce(&mut wire::ServiceSpec)) {
+    write(store, |tx| {
+        let version = tx.version();
+        tx.edit(&ServiceId::from(id), |service: &mut Service| {
+            service.previous_spec = Some(service.spec.clone());
+            service.previous_spec_version = service.spec_version;
+            service.spec_version = Some(Version(version.0 + 1000));
+            service.update_status = None;
+            if let Some(job) = &mut service.job_status {
+                job.job_iteration.get_or_insert_default().index += 1;
+            }
+            change(Arc::make_mut(&mut service.spec));
+        })
+        .map(drop)
+    });
+}
+
+fn set_replicas(replicas: u64) -> impl FnOnce(&mut wire::ServiceSpec) {
+    move |spec| spec.mode = Some(wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas }))
+}
+
+fn set_image(image: &'static str) -> impl FnOnce(&mut wire::ServiceSpec) {
+    move |spec| spec.task = Some(testing::container(image))
+}
