@@ -78,6 +78,11 @@ impl ControlApi {
             .update(|tx| {
                 let view = &**tx;
                 let stored = view.get::<Node>(&id).ok_or_else(|| missing("node", &id))?;
+                if stored.spec.desired_role() == NodeRole::Worker && spec.desired_role() == NodeRole::Manager {
+                    return Err(ControlError::Unsupported(
+                        "this cluster has its one manager and cannot take another".to_owned(),
+                    ));
+                }
                 if stored.spec.desired_role() == NodeRole::Manager && spec.desired_role() == NodeRole::Worker {
                     let managers = view.find(NodeBy::Role(NodeRole::Manager)).count();
                     if managers == 1 && stored.role == NodeRole::Manager {

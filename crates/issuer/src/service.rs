@@ -60,6 +60,9 @@ impl CaApi {
             Some(node) => self.renew(node, request.csr).await?,
             None => {
                 let role = role_of_token(&cluster.root_ca, &request.token).ok_or(Error::NoToken)?;
+                if role == NodeRole::Manager {
+                    return Err(Error::OneManager);
+                }
                 self.admit(role, request, &cluster).await?
             }
         };

@@ -48,6 +48,15 @@ pub enum NodeError {
     /// The manager beside the agent cannot start, or has ended.
     #[error("manager stopped: {0}")]
     Manager(#[from] swarmkit_manager::Error),
+    /// A manager's certificate without the log of its cluster: what the cluster had decided is not here.
+    #[error(
+        "{} holds a manager's certificate and no log: restore its raft folder, or start over with an empty directory",
+        path.display()
+    )]
+    NoLog {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// The log cannot be looked at.
     #[error(transparent)]
     Log(#[from] RaftError),

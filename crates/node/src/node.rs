@@ -8,12 +8,15 @@ use std::{
 };
 
 use swarmkit_agent::{Agent, AgentHandle, ClusterManagers};
-use swarmkit_api::{NodeId, NodeRole, wire::NodeTlsInfo};
+use swarmkit_api::{
+    NodeId, NodeRole,
+    wire::{NodeTlsInfo, control_client::ControlClient},
+};
 use swarmkit_ca::{Credentials, KeyStore};
 use swarmkit_executor::DynExecutor;
 use swarmkit_manager::{FirstLeader, Manager, ManagerConfig, ManagerHandle};
 use swarmkit_raft::{Raft, RealDisk};
-use swarmkit_rpc::{ChannelOptions, Channels, Remote, Remotes, TlsTransport};
+use swarmkit_rpc::{Channel, ChannelOptions, Channels, Remote, Remotes, TlsTransport};
 use swarmkit_runtime::{Crew, Env, PartError, Spawner};
 use swarmkit_store::Store;
 use tokio::sync::watch;
@@ -27,6 +30,9 @@ use crate::{
     renewal::Renewal,
     roots,
 };
+
+/// The largest answer that a client in this process takes: as much as the wire can say. It is in memory anyway.
+const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
 
 /// A node that is ready to run.
 pub struct Node {
@@ -76,6 +82,15 @@ impl NodeHandle {
     #[must_use]
     pub fn remote_addr(&self) -> Option<&str> {
         self.manager.as_ref().map(ManagerHandle::addr)
+    }
+
+    /// A client of the control API in this process, for a manager: no socket lies between. `None` for workers.
+    ///
+    /// Calls are answered while the node runs, and wait up to five seconds for a leader.
+    #[must_use]
+    pub fn control(&self) -> Option<ControlClient<Channel>> {
+        let channel = self.manager.as_ref()?.channel();
+        Some(ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
     /// The replicated store of a manager. `None` for workers.
@@ -134,6 +149,9 @@ impl Node {
                     source,
                 })?;
                 let has_log = Raft::has_state(&disk).await?;
+                if !has_log && root.is_none() {
+                    return Err(NodeError::NoLog { path: state_dir });
+                }
                 let config = ManagerConfig {
                     env: env.clone(),
                     credentials: credentials.clone(),
@@ -221,7 +239,7 @@ impl Node {
             credentials: self.credentials.clone(),
             keys: keys.clone(),
             remotes: self.remotes.clone(),
-            channels: self.channels.clone(),
+            channels: self.channels,
             membership: membership.clone(),
         };
         crew.spawn("certificate renewal", |stop| renewal.run(stop));
