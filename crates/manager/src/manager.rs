@@ -8,7 +8,8 @@ use swarmkit_control::Members;
 use swarmkit_dispatcher::{Dispatcher, DispatcherConfig};
 use swarmkit_raft::{Begin, NoMessenger, Raft, RaftConfig, RaftError, RaftParts, RaftProposer, Role};
 use swarmkit_rpc::{
-    Authority, ChannelOptions, Channels, ControlSocket, Forward, Leader, Listener, ServerOptions, Services, serve,
+    Authority, Channel, ChannelOptions, Channels, ControlSocket, Forward, Leader, Listener, ServerOptions, Services,
+    serve,
 };
 use swarmkit_runtime::{Backoff, Crew, Env, PartError};
 use swarmkit_store::Store;
@@ -52,6 +53,7 @@ pub struct ManagerHandle {
     control_socket: PathBuf,
     store: Store,
     leader: watch::Receiver<Leader>,
+    local: Channel,
 }
 
 impl ManagerHandle {
@@ -71,6 +73,13 @@ impl ManagerHandle {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The services of the control socket without the socket: calls count as this node's own, and what only the leader
+    /// can answer is passed on to it. Answers come while the manager runs.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.local.clone()
     }
 
     /// Waits until a leader is known.
@@ -154,7 +163,8 @@ impl Manager {
         };
         let remote = (listener, services::remote(&parts)?);
         let local: (Box<dyn Listener>, _) = (Box::new(socket), services::local(&parts)?);
-        let handle = ManagerHandle { addr, control_socket, store, leader: leader_seen };
+        let here = Channel::here(&local.1);
+        let handle = ManagerHandle { addr, control_socket, store, leader: leader_seen, local: here };
         let followed = Followed { leader, managers, members };
         Ok(Self {
             handle,
