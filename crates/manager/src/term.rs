@@ -23,7 +23,7 @@ pub(crate) async fn run(
     crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
     crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), Arc::new(InertNetworks), stop));
     crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
-    // ORCH crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
+    crew.spawn("services", |stop| swarmkit_orchestrator::services::run(env.clone(), store.clone(), stop));
     crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
     crew.finish().await
 }
