@@ -1,12 +1,57 @@
 //! Turns services into tasks and keeps them as the specification says.
+//!
+//! What has to be done for a service is one decision about what is: its specification, the slots with their tasks and
+//! the history of these, the nodes, and the time. It makes tasks and gives them up, replaces those that have ended, by
+//! their restart policy, starts what waits, and brings slots to a changed specification a few at a time. It never looks
+//! at what happened, so what was missed is found again, and a new leader goes on where the old one was.
+//!
+//! Beside that, the [`reaper`] deletes history, and the [`enforcer`] evicts tasks from nodes that no longer fit them.
+//!
+//! The orchestrator chooses no nodes and gives out no addresses. It writes what tasks are wanted to be, never (but for
+//! the enforcer's rejections) what they are. It knows no sockets, no files, and no time but that of [`Env`](swarmkit_runtime::Env).
+//!
+//! ```
+//! use swarmkit_api::{Service, ServiceId, Task, wire};
+//! use swarmkit_runtime::{Crew, Env};
+//! use swarmkit_store::{Store, StoreError};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let (env, stop) = (Env::real(), CancellationToken::new());
+//! let store = Store::local(env.clone());
+//! let mut crew = Crew::under(&stop);
+//! crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env, store.clone(), stop));
+//!
+//! let mode = wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas: 3 });
+//! let service = Service::new(ServiceId::from("web"), wire::ServiceSpec { mode: Some(mode), ..Default::default() });
+//! store.update(|tx| tx.create(service)).await.map_err(|e: StoreError| e)?;
+//! while store.view().count::<Task>() < 3 {
+//!     tokio::task::yield_now().await;
+//! }
+//! stop.cancel();
+//! crew.finish().await
+//! # }
+//! ```
+//!
+//! # Invariants
+//!
+//! - The desired state of a task only grows, and nobody else writes it.
+//! - A slot is given a new task only together with telling the old one to stop, in one transaction; or beside an old one
+//!   that goes on until the new one runs.
+//! - No two tasks of a slot are wanted to run at once, but while one is started before the other stops.
+//! - All that decides is in the store: restart delays, attempts and rollouts outlive a leader.
 
 mod commit;
 mod decide;
 mod dirty;
+pub mod enforcer;
 mod error;
+mod keeper;
 mod plan;
 mod policy;
+pub mod reaper;
 mod rollout;
+mod run;
 mod scale;
 pub mod services;
 mod slot;
@@ -19,3 +64,4 @@ mod world;
 mod tests;
 
 pub use error::Error;
+pub use run::run;

@@ -51,7 +51,7 @@ impl Stage {
     async fn on_with(env: Env, store: Store, casting: impl Fn(&Task) -> Option<TaskState> + 'static) -> Self {
         let stop = CancellationToken::new();
         let mut crew = Crew::under(&stop);
-        crew.spawn("services", |stop| crate::services::run(env.clone(), store.clone(), stop));
+        crew.spawn("orchestrator", |stop| crate::run(env.clone(), store.clone(), stop));
         let casting: Casting = Box::new(casting);
         let mut stage = Self { env, store, crew, stop, casting, stubborn: Vec::new(), most_in_flight: 0 };
         stage.settle().await;
