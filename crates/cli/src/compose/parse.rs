@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use bytes::Bytes;
+use swarmkit_api::wire;
+use swarmkit_executor::Workload;
 
 use super::{
     model::{Blob, FileRef, Project, Service, Source},
@@ -42,6 +44,8 @@ pub struct Faults {
 
 /// Reads a file, and the files that its configs and secrets come from.
 ///
+/// Services without an image run in the directory of the file, or in a `working_dir` that is relative to it.
+///
 /// `variables` answers what `$NAME` stands for.
 ///
 /// # Errors
@@ -53,7 +57,12 @@ pub fn read(file: &Path, variables: &dyn Fn(&str) -> Option<String>) -> Result<P
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text")))
         .map_err(|error| refuse(vec![Finding { at: None, message: error.to_string() }]))?;
     let mut parsed = parse(&text, variables).map_err(refuse)?;
-    let directory = file.parent().unwrap_or(Path::new(""));
+    let directory =
+        path::absolute(file).map_err(|error| refuse(vec![Finding { at: None, message: error.to_string() }]))?;
+    let directory = directory.parent().unwrap_or(Path::new("/"));
+    for service in &mut parsed.project.services {
+        place_process(service, directory);
+    }
     let mut findings = Vec::new();
     for (kind, blobs) in [("configs", &mut parsed.project.configs), ("secrets", &mut parsed.project.secrets)] {
         for blob in blobs {
@@ -178,6 +187,18 @@ fn check_refs(reader: &mut Reader<'_>, project: &Project) {
                 }
             }
         }
+    }
+}
+
+/// A process runs beside the Compose file, unless the file says otherwise.
+fn place_process(service: &mut Service, directory: &Path) {
+    let Some(task) = &mut service.spec.task else { return };
+    let is_process = Workload::of(task) == Some(Workload::Process);
+    if let Some(wire::task_spec::Runtime::Container(container)) = &mut task.runtime
+        && is_process
+    {
+        let dir: PathBuf = directory.join(&container.dir).components().collect();
+        container.dir = dir.display().to_string();
     }
 }
 

@@ -18,20 +18,20 @@ const RANGE_MAX: usize = 1000;
 const PROTOCOLS: [(&str, Protocol); 3] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
 const MODES: [(&str, PublishMode); 2] = [("ingress", PublishMode::Ingress), ("host", PublishMode::Host)];
 
-/// Reads the list of a service's ports.
-pub(super) fn read(reader: &mut Reader<'_>, node: Node, path: &str) -> Vec<PortConfig> {
+/// Reads the list of a service's ports, published in `mode` where they do not say how.
+pub(super) fn read(reader: &mut Reader<'_>, node: Node, path: &str, mode: PublishMode) -> Vec<PortConfig> {
     let mut ports = Vec::new();
     for (index, item) in reader.list(node, path).into_iter().enumerate() {
         let path = format!("{path}[{index}]");
         match item.value {
-            Value::Map(_) => ports.extend(read_long(reader, item, &path)),
-            _ => ports.extend(reader.value(&item, &path, parse_short).into_iter().flatten()),
+            Value::Map(_) => ports.extend(read_long(reader, item, &path, mode)),
+            _ => ports.extend(reader.value(&item, &path, |text| parse_short(text, mode)).into_iter().flatten()),
         }
     }
     ports
 }
 
-fn read_long(reader: &mut Reader<'_>, node: Node, path: &str) -> Option<PortConfig> {
+fn read_long(reader: &mut Reader<'_>, node: Node, path: &str, default_mode: PublishMode) -> Option<PortConfig> {
     let at = node.at;
     let mut fields = reader.fields(node, path);
     let target = fields.take("target").map(|(node, path)| reader.value(&node, &path, parse_port));
@@ -49,7 +49,7 @@ fn read_long(reader: &mut Reader<'_>, node: Node, path: &str) -> Option<PortConf
         protocol: protocol.unwrap_or(Protocol::Tcp).into(),
         target_port: target?.into(),
         published_port: published.unwrap_or_default().into(),
-        publish_mode: mode.unwrap_or(PublishMode::Ingress).into(),
+        publish_mode: mode.unwrap_or(default_mode).into(),
     })
 }
 
@@ -58,7 +58,7 @@ fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 /// `[published:]target[/protocol]`, either of them a range.
-fn parse_short(text: &str) -> Result<Vec<PortConfig>, String> {
+fn parse_short(text: &str, mode: PublishMode) -> Result<Vec<PortConfig>, String> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = PROTOCOLS.iter().find(|(name, _)| *name == protocol).map(|(_, protocol)| *protocol);
     let protocol = protocol.ok_or_else(|| "the protocol must be tcp, udp or sctp".to_owned())?;
@@ -80,7 +80,7 @@ fn parse_short(text: &str) -> Result<Vec<PortConfig>, String> {
         protocol: protocol.into(),
         target_port: target.into(),
         published_port: published.next().unwrap_or_default().into(),
-        publish_mode: PublishMode::Ingress.into(),
+        publish_mode: mode.into(),
         ..PortConfig::default()
     };
     Ok(target.map(port).collect())
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<String, String> {
-        let ports = parse_short(text)?;
+        let ports = parse_short(text, PublishMode::Ingress)?;
         let ports: Vec<_> = ports
             .iter()
             .map(|port| format!("{}>{}/{}", port.published_port, port.target_port, port.protocol().as_str_name()))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use swarmkit_api::wire;
+use swarmkit_api::wire::{self, port_config::PublishMode};
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
@@ -110,13 +110,20 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: Entry) -> Service {
         Some((node, path)) => deploy::read(reader, node, &path),
         None => deploy::read(reader, Node { at: entry.at, value: Value::Null }, &path),
     };
+    let hostname_at = fields.place_of("hostname");
     let mut container = read_container(reader, &mut fields);
     container.pids_limit = deploy.pids_limit;
-    let ports = fields.take("ports").map(|(node, path)| ports::read(reader, node, &path)).unwrap_or_default();
+    let is_process = container.image.is_empty();
+    // A process listens on the machine's own ports, whatever the cluster does.
+    let mode = if is_process { PublishMode::Host } else { PublishMode::Ingress };
+    let ports = fields.take("ports").map(|(node, path)| ports::read(reader, node, &path, mode)).unwrap_or_default();
     let configs = fields.take("configs").map(|(node, path)| read_refs(reader, node, &path, "/"));
     let secrets = fields.take("secrets").map(|(node, path)| read_refs(reader, node, &path, ""));
     reader.finish(fields, UNSUPPORTED);
-    if container.image.is_empty() {
+    if is_process {
+        if let Some(at) = hostname_at {
+            reader.error(at, format!("{path}.hostname has no meaning for a process, and {path} has no image"));
+        }
         if container.command.is_empty() && container.args.is_empty() {
             reader.error(entry.at, format!("{path} has neither an image nor a command"));
         }

@@ -190,6 +190,34 @@ fn a_service_without_an_image_is_a_process() {
 }
 
 #[test]
+fn a_process_has_the_ports_of_the_machine_and_its_name() {
+    let parsed =
+        parsed("services: { a: { command: x, ports: ['8080:80', { target: 9 }] }, b: { image: y, ports: ['80'] } }");
+    let modes = |service: &Service| {
+        let ports = &service.spec.endpoint.as_ref().unwrap().ports;
+        ports.iter().map(|port| port.publish_mode().as_str_name()).collect::<Vec<_>>()
+    };
+    assert_eq!(modes(&parsed.project.services[0]), ["HOST", "HOST"]);
+    assert_eq!(modes(&parsed.project.services[1]), ["INGRESS"]);
+    assert_eq!(
+        findings("services: { a: { command: x, hostname: y } }"),
+        "1:30: services.a.hostname has no meaning for a process, and services.a has no image"
+    );
+}
+
+#[test]
+fn a_process_runs_beside_the_file_and_an_image_where_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("compose.yaml");
+    let text = "services:\n  a: { command: x }\n  b: { command: x, working_dir: ./sub }\n  c: { command: x, working_dir: /srv }\n  d: { image: y }\n";
+    fs::write(&file, text).unwrap();
+    let parsed = read(&file, &variables).unwrap();
+    let dirs: Vec<_> = parsed.project.services.iter().map(|service| container(service).dir.clone()).collect();
+    let base = directory.path().display();
+    assert_eq!(dirs, [base.to_string(), format!("{base}/sub"), "/srv".to_owned(), String::new()]);
+}
+
+#[test]
 fn every_mode_is_read() {
     let mode = |deploy: &str| {
         let text = format!("services: {{ a: {{ command: x, deploy: {deploy} }} }}");

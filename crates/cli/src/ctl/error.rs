@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::client::ConnectError;
+use swarmkit_rpc::ConnectError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum CtlError {
     #[error("{}", .0.message())]
     Refused(#[from] Box<tonic::Status>),
     /// There is nobody to call.
-    #[error("{0}\nIs swarmd running? Name its socket with --socket or SWARM_SOCKET.")]
+    #[error("{0}\nis swarmd running? Name its socket with --socket or SWARM_SOCKET.")]
     Connect(#[from] ConnectError),
     /// A file with the content of a secret or config.
     #[error("cannot read {}: {error}", file.display())]

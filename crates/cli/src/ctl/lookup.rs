@@ -1,11 +1,9 @@
 //! From what the user typed to an object: its exact id, else its exact name.
 
-use swarmkit_api::wire::{self, control_client::ControlClient};
-use tonic::transport::Channel;
+use swarmkit_api::wire;
 
 use super::CtlError;
-
-type Control = ControlClient<Channel>;
+use crate::client::Control;
 
 /// The one object that `found` holds.
 fn single<T>(kind: &str, wanted: &str, mut found: Vec<T>) -> Result<T, CtlError> {

@@ -21,22 +21,18 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 pub use error::CtlError;
 use serde::Serialize;
-use swarmkit_api::wire::{self, control_client::ControlClient};
-use swarmkit_runtime::{Env, Spawner};
-use tonic::transport::Channel;
+use swarmkit_api::wire;
+use swarmkit_runtime::{Crew, Env, Spawner};
+use tokio_util::sync::CancellationToken;
 use usage::{Outcome, explain, usage_of};
 
 use crate::{
-    client::{Client, DEFAULT_SOCKET, SOCKET_VARIABLE},
+    client::{Client, Control, DEFAULT_SOCKET, SOCKET_VARIABLE},
     output::{Names, json},
 };
 
 /// The exit code of every failure, as upstream.
 const EXIT_FAILURE: u8 = 255;
-
-/// How often a change is tried anew when the object has changed in the meantime. Managers write to services and nodes
-/// all the time, so this is no rare event; but whoever loses this often is up against another client.
-const UPDATE_ATTEMPTS_MAX: u32 = 5;
 
 /// Control a swarm cluster.
 #[derive(Debug, Parser)]
@@ -103,7 +99,7 @@ struct ListFlags {
 
 /// What every command works with.
 struct Context<'a> {
-    control: ControlClient<Channel>,
+    control: Control,
     out: &'a mut dyn Write,
     now: SystemTime,
     resolve: bool,
@@ -150,9 +146,11 @@ async fn run(args: Args) -> Result<(), CtlError> {
     if let Command::Version = args.command {
         return Ok(writeln!(out, "swarmctl {}", env!("CARGO_PKG_VERSION"))?);
     }
-    let client = Client::connect(&args.socket).await?;
-    let mut context =
-        Context { control: client.control(), out: &mut out, now: Env::real().now(), resolve: !args.no_resolve };
+    let env = Env::real();
+    // Dropped at the end, and the connection with it: there is nothing to wait for.
+    let crew = Crew::under(&CancellationToken::new());
+    let client = Client::connect(&args.socket, &env, &crew.spawner()).await?;
+    let mut context = Context { control: client.control(), out: &mut out, now: env.now(), resolve: !args.no_resolve };
     match args.command {
         Command::Cluster(command) => cluster::run(&mut context, command).await?,
         Command::Config(command) => config::run(&mut context, command).await?,
@@ -216,11 +214,6 @@ impl Context<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether the object has changed since it was read.
-fn is_out_of_sequence(status: &tonic::Status) -> bool {
-    status.message().contains("update out of sequence")
 }
 
 /// The content of a file, or of standard input.

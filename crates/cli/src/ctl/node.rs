@@ -134,7 +134,7 @@ async fn change(
     wanted: &str,
     change: impl Fn(&mut wire::NodeSpec) -> Result<(), CtlError>,
 ) -> Result<(), CtlError> {
-    let mut attempts = super::UPDATE_ATTEMPTS_MAX;
+    let mut attempts = crate::client::UPDATE_ATTEMPTS_MAX;
     loop {
         let node = lookup::node(&mut context.control, wanted).await?;
         let mut spec = node.spec.unwrap_or_default();
@@ -143,7 +143,7 @@ async fn change(
         let request = wire::UpdateNodeRequest { node_id: node.id, node_version: version, spec: Some(spec) };
         attempts -= 1;
         match context.control.update_node(request).await {
-            Err(status) if attempts > 0 && super::is_out_of_sequence(&status) => {}
+            Err(status) if attempts > 0 && crate::client::is_out_of_sequence(&status) => {}
             result => return Ok(result.map(drop)?),
         }
     }

@@ -191,7 +191,7 @@ async fn change(
     wanted: &str,
     change: impl Fn(&mut wire::ServiceSpec) -> Result<(), CtlError>,
 ) -> Result<String, CtlError> {
-    let mut attempts = super::UPDATE_ATTEMPTS_MAX;
+    let mut attempts = crate::client::UPDATE_ATTEMPTS_MAX;
     loop {
         let service = lookup::service(&mut context.control, wanted).await?;
         let mut spec = service.spec.unwrap_or_default();
@@ -204,7 +204,7 @@ async fn change(
         };
         attempts -= 1;
         match context.control.update_service(request).await {
-            Err(status) if attempts > 0 && super::is_out_of_sequence(&status) => {}
+            Err(status) if attempts > 0 && crate::client::is_out_of_sequence(&status) => {}
             result => return Ok(result.map(|_| service.id)?),
         }
     }

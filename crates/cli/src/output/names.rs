@@ -20,9 +20,9 @@ impl Names {
 
     /// Shows nodes by their host names, and services by theirs.
     #[must_use]
-    pub fn of(nodes: &[wire::Node]) -> Self {
+    pub fn of<'a>(nodes: impl IntoIterator<Item = &'a wire::Node>) -> Self {
         let hostname = |node: &wire::Node| node.description.as_ref().map(|description| description.hostname.clone());
-        let nodes = nodes.iter().filter_map(|node| Some((node.id.clone(), hostname(node)?)));
+        let nodes = nodes.into_iter().filter_map(|node| Some((node.id.clone(), hostname(node)?)));
         Self { resolve: true, nodes: nodes.filter(|(_, name)| !name.is_empty()).collect() }
     }
 

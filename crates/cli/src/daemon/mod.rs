@@ -1,0 +1,135 @@
+//! `swarmd`: runs a node until it is told to stop.
+
+pub(crate) mod log;
+mod node;
+pub(crate) mod signals;
+
+use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+pub(crate) use node::{NodeOptions, RunError, running};
+use swarmkit_runtime::Env;
+
+use self::signals::Signals;
+use crate::{client::DEFAULT_SOCKET, dev};
+
+/// Run a node of a swarm cluster.
+///
+/// Without --join-addr the node starts a cluster of its own, or goes on with the one in its state directory.
+#[derive(Debug, Parser)]
+#[command(name = "swarmd", version, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(flatten)]
+    node: NodeFlags,
+
+    /// Print the version
+    #[arg(short, long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the services of a Compose file on a cluster of one node, and take everything away at the end
+    Dev(dev::Flags),
+}
+
+/// What runs the tasks of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExecutorKind {
+    /// Processes of this machine
+    #[default]
+    Process,
+    /// Nothing: tasks exist and do not run, for tests of everything else
+    Inert,
+}
+
+#[derive(Debug, clap::Args)]
+struct NodeFlags {
+    /// Directory for everything that the node has to remember
+    #[arg(short = 'd', long, value_name = "PATH", default_value = "/var/lib/swarmd")]
+    state_dir: PathBuf,
+
+    /// Address to listen on for other nodes, while this one is a manager
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:4242")]
+    listen_remote_api: String,
+
+    /// Address that other nodes are told to reach this one at [default: what it listens on]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise_remote_api: Option<String>,
+
+    /// Unix socket for swarmctl and other local clients
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    listen_control_api: PathBuf,
+
+    /// A manager of the cluster to join
+    #[arg(long, value_name = "HOST:PORT")]
+    join_addr: Option<String>,
+
+    /// Token to join with; it decides whether the node becomes a worker or a manager
+    #[arg(long, value_name = "TOKEN", requires = "join_addr")]
+    join_token: Option<String>,
+
+    /// Host name to report instead of the machine's
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// What runs the tasks
+    #[arg(long, value_enum, default_value_t)]
+    executor: ExecutorKind,
+
+    /// How much to log
+    #[arg(short, long, value_enum, value_name = "LEVEL", default_value = "info")]
+    log_level: log::Level,
+
+    /// How to log
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: log::Format,
+}
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // There is nobody left to tell when this fails.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match args.command {
+        Some(Command::Dev(flags)) => dev::run(flags, &Env::real()).await,
+        None => run(args.node, &Env::real()).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "swarmd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a node until a signal comes.
+async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
+    log::to_stderr(flags.log_level, flags.log_format);
+    let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    let options = NodeOptions {
+        state_dir: flags.state_dir,
+        listen_control: flags.listen_control_api,
+        listen_remote: flags.listen_remote_api,
+        advertise_remote: flags.advertise_remote_api,
+        join: flags.join_addr.map(|address| (address, flags.join_token)),
+        hostname: flags.hostname,
+        executor: flags.executor,
+    };
+    running(options, env, &mut signals, async |signals, _| {
+        let signal = signals.next().await;
+        tracing::info!(signal, "stopping");
+        Ok(())
+    })
+    .await
+}

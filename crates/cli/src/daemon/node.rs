@@ -1,0 +1,115 @@
+//! A node, and something beside it that ends with it.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use swarmkit_executor::{DynExecutor, InertExecutor};
+use swarmkit_executor_process::{OpenError, ProcessExecutor};
+use swarmkit_node::{Node, NodeError, NodeHandle};
+use swarmkit_runtime::Env;
+use tokio_util::sync::CancellationToken;
+
+use super::{ExecutorKind, signals::Signals};
+use crate::dev::DevError;
+
+/// Where the process executor keeps its tasks, within the state directory.
+const EXECUTOR_DIR: &str = "executor";
+
+/// How a node is set up.
+#[derive(Debug)]
+pub(crate) struct NodeOptions {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) listen_control: PathBuf,
+    pub(crate) listen_remote: String,
+    pub(crate) advertise_remote: Option<String>,
+    /// A manager, and the token for it.
+    pub(crate) join: Option<(String, Option<String>)>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) executor: ExecutorKind,
+}
+
+/// Why `swarmd` failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The node cannot start, or has ended by itself.
+    #[error("{0}")]
+    Node(#[from] NodeError),
+    /// Tasks cannot be run here.
+    #[error("cannot run tasks: {}{}", .0, because(.0))]
+    Executor(#[from] OpenError),
+    /// The system does not let us be told to stop.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// `swarmd dev` failed.
+    #[error("{0}")]
+    Dev(#[from] DevError),
+}
+
+/// The reason, which the error itself leaves out.
+fn because(error: &OpenError) -> String {
+    std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+/// Runs a node, and `beside` it from when it is ready. When either ends, both are stopped and awaited.
+///
+/// A signal while the node is getting ready ends it with success. From then on signals are for `beside` to handle.
+pub(crate) async fn running(
+    options: NodeOptions,
+    env: &Env,
+    signals: &mut Signals,
+    beside: impl AsyncFnOnce(&mut Signals, NodeHandle) -> Result<(), RunError>,
+) -> Result<(), RunError> {
+    let stop = CancellationToken::new();
+    let node = tokio::select! { biased; // whoever wants to stop does not want to wait for a manager
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping before the node was ready");
+            return Ok(());
+        }
+        node = start(options, env, &stop) => node?,
+    };
+    let handle = node.handle();
+    let mut run = std::pin::pin!(node.run(stop.clone()));
+    let beside = async {
+        tokio::select! { biased; // as above
+            name = signals.next() => {
+                tracing::info!(signal = name, "stopping before the node was ready");
+                return Ok(());
+            }
+            ready = handle.ready() => ready?,
+        }
+        tracing::info!(id = %handle.id(), "node is ready");
+        beside(signals, handle.clone()).await
+    };
+    tokio::select! { biased; // a node that has ended is the cause of whatever fails beside it
+        ended = &mut run => Ok(ended?),
+        result = beside => {
+            stop.cancel();
+            let ended = run.await;
+            result?;
+            Ok(ended?)
+        }
+    }
+}
+
+async fn start(options: NodeOptions, env: &Env, stop: &CancellationToken) -> Result<Node, RunError> {
+    let executor: Arc<dyn DynExecutor> = match options.executor {
+        ExecutorKind::Process => {
+            let builder = ProcessExecutor::builder(options.state_dir.join(EXECUTOR_DIR)).env(env.clone());
+            Arc::new(builder.open().await?)
+        }
+        ExecutorKind::Inert => Arc::new(InertExecutor::new()),
+    };
+    let mut builder = Node::builder(options.state_dir, executor)
+        .env(env.clone())
+        .listen_control(options.listen_control)
+        .listen_remote(options.listen_remote);
+    if let Some(address) = options.advertise_remote {
+        builder = builder.advertise(address);
+    }
+    if let Some((address, token)) = options.join {
+        builder = builder.join(address, token);
+    }
+    if let Some(hostname) = options.hostname {
+        builder = builder.hostname(hostname);
+    }
+    Ok(builder.start(stop).await?)
+}

@@ -1,0 +1,68 @@
+//! More than one node.
+
+use crate::harness::{Daemon, directory, free_port, mark, sleepers, wait_for, wait_until};
+
+/// A manager that others can join, with its address and its worker's token.
+fn manager(dir: &std::path::Path) -> (Daemon, String, String) {
+    let addr = format!("127.0.0.1:{}", free_port().unwrap());
+    let node = Daemon::start(dir, &["--listen-remote-api", &addr]);
+    let token = node.json(&["cluster", "inspect"])[0]["worker_join_token"].as_str().unwrap().to_owned();
+    (node, addr, token)
+}
+
+fn node_state(manager: &Daemon, hostname: &str) -> Option<String> {
+    let nodes = manager.json(&["node", "ls"]);
+    let node = nodes.into_iter().find(|node| node["hostname"] == hostname)?;
+    node["state"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn a_worker_joins_takes_tasks_loses_them_when_killed_and_is_ready_again() {
+    let (a, b) = (directory(), directory());
+    let (manager, addr, token) = manager(a.path());
+    let join = ["--join-addr", &addr, "--join-token", &token];
+    let mut worker = Daemon::start(b.path(), &join);
+    let worker_name = b.path().file_name().unwrap().to_str().unwrap();
+    wait_until("the worker to be ready", || node_state(&manager, worker_name).as_deref() == Some("READY"));
+
+    let mark = mark();
+    manager.ok(&["service", "create", "--name", "web", "--replicas", "4", "--", "sleep", &mark]);
+    let tasks = manager.wait_running("web", 4);
+    let on_worker = tasks.iter().filter(|task| task["node"] == worker_name).count();
+    assert_eq!(on_worker, 2, "tasks are spread evenly");
+
+    worker.kill();
+    wait_until("the worker to be down", || node_state(&manager, worker_name).as_deref() == Some("DOWN"));
+    wait_for("its tasks to have moved", || {
+        let tasks = manager.running("web");
+        (tasks.len() == 4 && tasks.iter().all(|task| task["node"] != worker_name)).then_some(())
+    });
+
+    worker.clear_log();
+    let _worker = Daemon::start(b.path(), &join);
+    wait_until("the worker to be ready again", || node_state(&manager, worker_name).as_deref() == Some("READY"));
+    wait_until("what it ran before to be gone", || sleepers(&mark).len() == 4);
+}
+
+#[test]
+fn a_node_that_cannot_join_says_why_in_one_line_and_fails() {
+    let a = directory();
+    let (_manager, addr, token) = manager(a.path());
+    let nobody = format!("127.0.0.1:{}", free_port().unwrap());
+    let parts: Vec<_> = token.split('-').collect();
+    let wrong_secret = format!("{}-{}-{}-{}", parts[0], parts[1], parts[2], "0".repeat(parts[3].len()));
+    let wrong_root = format!("{}-{}-{}-{}", parts[0], parts[1], "0".repeat(parts[2].len()), parts[3]);
+    for (addr, token, cause) in [
+        (&nobody, &token, "refused"),
+        (&addr, &wrong_secret, "token"),
+        (&addr, &wrong_root, "root"),
+        (&addr, &"nonsense".to_owned(), "token"),
+    ] {
+        let b = directory();
+        let mut node = Daemon::launch(b.path(), &["--join-addr", addr, "--join-token", token, "--log-level", "error"]);
+        assert_eq!(node.wait_end().code(), Some(1), "{}", node.log());
+        let log = node.log();
+        assert_eq!(log.trim_end().lines().count(), 1, "{log}");
+        assert!(log.starts_with("swarmd: ") && log.contains(cause), "{cause}: {log}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The programs as users call them: real processes, real sockets, temporary directories.
+//!
+//! Every wait polls for a condition and has a deadline. Tasks are found by a mark in their command line.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cluster;
+mod ctl;
+mod dev;
+mod harness;
+mod restart;
+mod service;
