@@ -43,6 +43,12 @@ pub enum RaftError {
     /// The membership has no such member, or not in that capacity.
     #[error("raft: member unknown")]
     UnknownMember,
+    /// So few members answer that the group could not decide anything any more without this one.
+    #[error("raft: member cannot be removed, because removing it may result in loss of quorum")]
+    QuorumAtRisk,
+    /// Something did not come about in time. It may still.
+    #[error("timed out: {0}")]
+    TimedOut(&'static str),
     /// A change of the membership was refused.
     #[error("the membership cannot be changed: {0}")]
     Refused(String),

@@ -109,11 +109,15 @@ impl RaftNetworkV2<Types> for Sender {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
-        let route = self.route;
+        let (mut input, route) = (input, self.route);
         async move {
             if self.to.lane == Lane::Heartbeat {
                 return self.heartbeat(input, option).await;
             }
+            // openraft waits out its back-off where it is asked for the first request. Without asking, a member that
+            // cannot be reached would be tried again at once, for ever.
+            let Some(first) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
+            let input = futures_util::stream::iter([first]).chain(input);
             let sent = Arc::new(Sent::default());
             let requests = {
                 let sent = sent.clone();

@@ -6,7 +6,7 @@ use openraft_rt::WatchReceiver as _;
 use rand::Rng as _;
 use swarmkit_api::NodeId;
 use swarmkit_runtime::{Crew, Env};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     options::{RaftId, RaftOptions},
     proposer::{self, RaftProposer},
     receiver::Receiver,
-    role::{Announcer, Leadership, Member, Role, is_alone, to_member},
+    role::{Announcer, Leadership, Role, is_alone},
     seal::LogKey,
     snapshot::Shelf,
     types::{Peer, Types},
@@ -65,7 +65,10 @@ pub enum Begin {
 #[derive(Clone)]
 pub struct Raft {
     pub(crate) core: openraft::Raft<Types, Machine>,
-    raft_id: u64,
+    pub(crate) raft_id: u64,
+    pub(crate) lease: Duration,
+    /// Held during a change of the membership: there is one at a time.
+    pub(crate) changing: Arc<Mutex<()>>,
     leadership: Leadership,
     receiver: Receiver,
 }
@@ -164,7 +167,8 @@ impl Raft {
         crew.spawn("role", move |stop| announcer.run(stop));
 
         let receiver = Receiver::new(raft_id, core.clone(), shelf, crew.spawner());
-        let raft = Self { core, raft_id, leadership: Leadership::new(role), receiver };
+        let (lease, changing) = (config.options.election_max, Arc::default());
+        let raft = Self { core, raft_id, lease, changing, leadership: Leadership::new(role), receiver };
         raft.begin(&config, pristine).await?;
         tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
         Ok((raft, RaftParts { crew, log }))
@@ -204,15 +208,6 @@ impl Raft {
     #[must_use]
     pub fn receiver(&self) -> Receiver {
         self.receiver.clone()
-    }
-
-    /// All members, by raft id, as far as this one knows.
-    #[must_use]
-    pub fn members(&self) -> Vec<Member> {
-        let metrics = self.core.server_metrics();
-        let membership = metrics.borrow_watched().membership_config.clone();
-        let is_voter = |id| membership.voter_ids().any(|voter| voter == id);
-        membership.nodes().map(|(&id, peer)| to_member(id, peer, is_voter(id))).collect()
     }
 }
 

@@ -8,7 +8,10 @@
 //! The header says what the snapshot stands for, the end how much data there is and its checksum; a file without an
 //! end was never finished. Every piece is sealed for its number in this very file, so pieces cannot be exchanged.
 
-use std::sync::Arc;
+use std::{
+    io::ErrorKind,
+    sync::{Arc, Weak},
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -46,16 +49,23 @@ pub(crate) struct Shelf {
     sealer: Sealer,
     env: Env,
     newest: Arc<Mutex<Option<SnapshotFile>>>,
+    unfinished: Arc<Mutex<Vec<Unfinished>>>,
 }
+
+/// A file that does not count yet, and whether anybody still works on it.
+type Unfinished = (String, Weak<()>);
 
 /// A finished snapshot. Clones share the file.
 #[derive(Clone)]
 pub(crate) struct SnapshotFile {
+    /// Held while the file is of use to somebody.
+    _used: Arc<()>,
     pub(crate) meta: SnapshotMeta,
     /// How much data it has, in bytes.
     pub(crate) size: u64,
     /// CRC-32 of the data.
     pub(crate) checksum: u32,
+    disk: Arc<dyn Disk>,
     name: String,
     file: Arc<dyn DiskFile>,
     salt: [u8; SALT_BYTES],
@@ -65,7 +75,9 @@ pub(crate) struct SnapshotFile {
 
 /// Writes a snapshot.
 pub(crate) struct SnapshotWriter {
+    used: Arc<()>,
     meta: SnapshotMeta,
+    disk: Arc<dyn Disk>,
     name: String,
     file: Arc<dyn DiskFile>,
     salt: [u8; SALT_BYTES],
@@ -88,7 +100,13 @@ pub(crate) struct SnapshotReader {
 impl Shelf {
     /// Finds the newest snapshot, and removes what is older or was never finished.
     pub(crate) async fn open(disk: Arc<dyn Disk>, key: &LogKey, env: Env) -> Result<Self, LogError> {
-        let shelf = Self { disk, sealer: Sealer::new(key, env.clone()), env, newest: Arc::default() };
+        let shelf = Self {
+            disk,
+            sealer: Sealer::new(key, env.clone()),
+            env,
+            newest: Arc::default(),
+            unfinished: Arc::default(),
+        };
         let names = shelf.names(|_| true).await?;
         if let Some(name) = names.iter().filter(|name| name.ends_with(SUFFIX)).max() {
             let found = shelf.load(name.clone()).await?;
@@ -108,7 +126,10 @@ impl Shelf {
 
     /// Begins a snapshot. It counts only after [`Shelf::adopt`].
     pub(crate) async fn begin(&self, meta: SnapshotMeta) -> Result<SnapshotWriter, LogError> {
+        self.sweep().await?;
         let name = format!("{}{UNFINISHED}", self.env.new_id());
+        let used = Arc::new(());
+        self.unfinished.lock().push((name.clone(), Arc::downgrade(&used)));
         let file: Arc<dyn DiskFile> = self.disk.create(&name).await.map_err(LogError::io("create", &name))?.into();
         let mut salt = [0; SALT_BYTES];
         self.env.fill_random(&mut salt);
@@ -117,18 +138,23 @@ impl Shelf {
         put_piece(&mut head, &self.sealer, &place(&salt, 0), &meta_to_wire(&meta).encode_to_vec());
         let data_at = head.len() as u64;
         file.append(head.freeze()).await.map_err(LogError::io("write", &name))?;
-        let (sealer, checksum) = (self.sealer.clone(), crc32fast::Hasher::new());
-        Ok(SnapshotWriter { meta, name, file, salt, sealer, data_at, number: 1, size: 0, checksum })
+        let (disk, sealer, checksum) = (self.disk.clone(), self.sealer.clone(), crc32fast::Hasher::new());
+        Ok(SnapshotWriter { used, meta, disk, name, file, salt, sealer, data_at, number: 1, size: 0, checksum })
     }
 
-    /// Keeps a finished snapshot, durably, and removes all older ones. Does nothing for one that is kept already.
+    /// Keeps a finished snapshot, durably, and removes all older ones. Does nothing for one that is kept already, and
+    /// copies one of another folder.
     pub(crate) async fn adopt(&self, mut snapshot: SnapshotFile) -> Result<SnapshotFile, LogError> {
+        if !Arc::ptr_eq(&snapshot.disk, &self.disk) {
+            snapshot = self.copy(&snapshot).await?;
+        }
         let name = final_name(&snapshot.meta);
         if snapshot.name == name {
             return Ok(snapshot);
         }
         self.disk.rename(&snapshot.name, &name).await.map_err(LogError::io("rename", &snapshot.name))?;
         self.disk.sync_names().await.map_err(LogError::io("sync the folder for", &name))?;
+        self.unfinished.lock().retain(|(other, _)| *other != snapshot.name);
         snapshot.name.clone_from(&name);
         {
             let mut newest = self.newest.lock();
@@ -138,6 +164,29 @@ impl Shelf {
         }
         self.remove_before(&name).await?;
         Ok(snapshot)
+    }
+
+    /// Removes what was begun and then given up: a snapshot that did not arrive whole, or that was not wanted.
+    async fn sweep(&self) -> Result<(), LogError> {
+        let (live, given_up): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *self.unfinished.lock()).into_iter().partition(|(_, used)| used.strong_count() > 0);
+        self.unfinished.lock().extend(live);
+        for (name, _) in given_up {
+            match self.disk.remove(&name).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(LogError::io("remove", &name)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, snapshot: &SnapshotFile) -> Result<SnapshotFile, LogError> {
+        let mut writer = self.begin(snapshot.meta.clone()).await?;
+        let mut reader = snapshot.reader();
+        while let Some(piece) = reader.next().await? {
+            writer.write(&piece).await?;
+        }
+        writer.finish().await
     }
 
     async fn remove_before(&self, kept: &str) -> Result<(), LogError> {
@@ -175,7 +224,8 @@ impl Shelf {
             end[..].try_into().map_err(|_| LogError::damaged(&name, end_at, "the end is malformed"))?;
         let [size @ .., c0, c1, c2, c3] = end;
         let (size, checksum) = (u64::from_le_bytes(size), u32::from_le_bytes([c0, c1, c2, c3]));
-        Ok(SnapshotFile { meta, size, checksum, name, file, salt, data_at, sealer: self.sealer.clone() })
+        let (disk, sealer) = (self.disk.clone(), self.sealer.clone());
+        Ok(SnapshotFile { _used: Arc::default(), meta, size, checksum, disk, name, file, salt, data_at, sealer })
     }
 }
 
@@ -199,9 +249,11 @@ impl SnapshotWriter {
         put_piece(&mut piece, &self.sealer, &place(&self.salt, END), &end);
         self.file.append_and_sync(piece.freeze()).await.map_err(LogError::io("write", &self.name))?;
         Ok(SnapshotFile {
+            _used: self.used,
             meta: self.meta,
             size: self.size,
             checksum,
+            disk: self.disk,
             name: self.name,
             file: self.file,
             salt: self.salt,

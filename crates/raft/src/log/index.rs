@@ -1,6 +1,9 @@
 //! What the log knows without reading the disk: where each entry lies, and the newest entries themselves.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 use crate::types::{Entry, LogId, Vote, log_id, term_of};
 
@@ -210,9 +213,22 @@ impl Index {
             .collect()
     }
 
-    /// The oldest segment that still holds an entry which is not gone.
-    pub(super) fn oldest_segment(&self) -> Option<u64> {
-        self.slots.front().and_then(|slot| slot.location).map(|location| location.segment)
+    /// For each segment the highest index of an entry in it, of those that are written and not gone.
+    pub(super) fn highest_by_segment(&self) -> BTreeMap<u64, u64> {
+        let written = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.location?)));
+        written.map(|(at, location)| (location.segment, self.first + at as u64)).collect()
+    }
+
+    /// How many entries are cached.
+    #[cfg(test)]
+    pub(super) fn cached(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.entry.is_some()).count()
+    }
+
+    /// Where an entry lies, once it is written.
+    #[cfg(test)]
+    pub(super) fn location(&self, index: u64) -> Option<Location> {
+        self.slots[self.position(index)?].location
     }
 
     fn position(&self, index: u64) -> Option<usize> {

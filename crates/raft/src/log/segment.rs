@@ -1,6 +1,6 @@
 //! Names and beginnings of segments.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -44,14 +44,19 @@ pub(super) struct Said {
     pub(super) purged: Option<LogId>,
     /// The newest entry, even if it is gone by now.
     pub(super) last: Option<LogId>,
+    /// For each segment with entries the highest index of those that are not cut off.
+    pub(super) highest: BTreeMap<u64, u64>,
 }
 
 impl Said {
-    /// Takes one more record into account.
-    pub(super) fn add(&mut self, record: &Record) {
+    /// Takes one more record of a segment into account.
+    pub(super) fn add(&mut self, record: &Record, segment: u64) {
         match record {
             Record::Start(_) => {}
-            Record::Entry { id, .. } => self.last = Some(*id),
+            Record::Entry { id, .. } => {
+                self.last = Some(*id);
+                self.highest.insert(segment, id.index);
+            }
             Record::Vote(vote) => self.vote = Some(*vote),
             Record::Committed(id) => self.committed = Some(*id),
             Record::Truncate(last) => {
@@ -59,12 +64,27 @@ impl Said {
                 if later(self.last, kept) != kept {
                     self.last = kept;
                 }
+                match last {
+                    Some(last) => self.highest.values_mut().for_each(|highest| *highest = last.index.min(*highest)),
+                    None => self.highest.clear(),
+                }
             }
             Record::Purge(id) => {
                 self.purged = later(self.purged, Some(*id));
                 self.last = later(self.last, Some(*id));
             }
         }
+    }
+
+    /// The oldest segment that holds an entry which is not gone.
+    pub(super) fn oldest_needed(&self) -> Option<u64> {
+        let purged = self.purged.map(|id| id.index);
+        self.highest.iter().find(|(_, highest)| Some(**highest) > purged).map(|(&segment, _)| segment)
+    }
+
+    /// Forgets a segment that is removed.
+    pub(super) fn forget(&mut self, segment: u64) {
+        self.highest.remove(&segment);
     }
 }
 

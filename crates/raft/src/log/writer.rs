@@ -66,7 +66,8 @@ impl Writer {
     ) -> Self {
         let said = {
             let index = shared.index.lock();
-            Said { vote: index.vote, committed: index.committed, purged: index.purged(), last: index.last() }
+            let highest = index.highest_by_segment();
+            Said { vote: index.vote, committed: index.committed, purged: index.purged(), last: index.last(), highest }
         };
         Self { disk, shared, identity, active, options, queue, said }
     }
@@ -150,7 +151,7 @@ impl Writer {
         self.active.write(bytes.freeze()).await?;
         let mut index = self.shared.index.lock();
         for (record, location) in records.iter().zip(locations) {
-            self.said.add(record);
+            self.said.add(record, self.active.number);
             if let Record::Entry { id, .. } = record {
                 index.written(id, location);
             }
@@ -182,7 +183,8 @@ impl Writer {
 
     /// Removes the segments that hold nothing but entries which are gone; the oldest first, so that no gap can appear.
     async fn remove_segments(&mut self) -> Result<(), LogError> {
-        let oldest_needed = self.shared.index.lock().oldest_segment().unwrap_or(self.active.number);
+        // What the files say counts, not the index, which knows already what is still to be written.
+        let oldest_needed = self.said.oldest_needed().unwrap_or(self.active.number).min(self.active.number);
         let removable: Vec<u64> =
             self.shared.segments.lock().range(..oldest_needed).map(|(&number, _)| number).collect();
         for number in removable {
@@ -190,6 +192,7 @@ impl Writer {
             self.disk.remove(&name).await.map_err(LogError::io("remove", &name))?;
             self.disk.sync_names().await.map_err(LogError::io("sync the folder for", &name))?;
             self.shared.segments.lock().remove(&number);
+            self.said.forget(number);
             tracing::debug!(file = name, "removed a segment");
         }
         Ok(())

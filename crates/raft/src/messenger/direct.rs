@@ -98,7 +98,12 @@ impl Messenger for DirectMessenger {
         let (this, to) = (self.clone(), to.node_id.clone());
         Box::pin(async move {
             let receiver = this.exchange.find(&this.me, &to)?;
-            let answers = receiver.append_stream(&this.me, requests).map(move |answer| {
+            let way = (this.exchange.clone(), this.me.clone(), to.clone());
+            let requests = requests.take_while(move |_| {
+                let (exchange, from, to) = &way;
+                std::future::ready(exchange.find(from, to).is_ok())
+            });
+            let answers = receiver.append_stream(&this.me, requests.boxed()).map(move |answer| {
                 this.exchange.find(&to, &this.me)?;
                 answer.map_err(lost)
             });

@@ -63,16 +63,30 @@ async fn snapshots_replace_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_alone_sets_no_timers() {
+async fn a_leader_that_is_alone_sleeps_until_it_is_needed() {
     let site = Site::new("n1", MemoryDisk::new());
     let member = site.start().await.unwrap();
     member.lead().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let start = tokio::time::Instant::now();
+    let wakes = || tokio::runtime::Handle::current().metrics().worker_park_count(0);
+    let before = wakes();
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(start.elapsed().as_secs(), 3600);
-    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
+    let woken = wakes() - before;
+    assert!(woken < 20, "the runtime woke {woken} times in an idle hour");
+    member.write("a").await.unwrap();
+    member.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_on_an_idle_member_costs_one_sync() {
+    let disk = MemoryDisk::new();
+    let member = Site::new("n1", disk.clone()).start().await.unwrap();
+    member.lead().await;
+    let before = disk.syncs();
+    for number in 0..50 {
+        member.write(&format!("n{number}")).await.unwrap();
+    }
+    assert_eq!(disk.syncs() - before, 50);
     member.stop().await;
 }
 

@@ -2,3 +2,5 @@
 
 mod alone;
 mod cluster;
+mod conformance;
+mod group;

@@ -1,0 +1,237 @@
+//! Groups of three, on paused time.
+
+use std::time::Duration;
+
+use swarmkit_raft::{Begin, Crash, MemoryDisk, RaftError, RaftOptions, Role, new_raft_id};
+use swarmkit_runtime::Env;
+use swarmkit_store::{ProposeError, StoreError};
+
+use crate::cluster::{Running, Site};
+
+/// A member that can be killed and started again.
+pub(crate) struct Place {
+    pub(crate) site: Site,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) running: Option<Running>,
+}
+
+impl Place {
+    pub(crate) fn member(&self) -> &Running {
+        self.running.as_ref().expect("the member runs")
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.site.exchange.remove(&self.site.node);
+        self.running.take().expect("the member runs").kill();
+        self.disk.crash(Crash::LoseAll);
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.running = Some(self.site.start().await.unwrap());
+    }
+
+    fn cut_off(&self, cut: bool) {
+        self.site.exchange.cut_off(&self.site.node, cut);
+    }
+}
+
+/// Three voters, of which the first leads.
+pub(crate) async fn three(options: RaftOptions) -> Vec<Place> {
+    let env = Env::real();
+    let mut places: Vec<Place> = Vec::new();
+    for name in ["n1", "n2", "n3"] {
+        let disk = MemoryDisk::new();
+        let mut site = Site::new(name, disk.clone());
+        site.options = options.clone();
+        if let Some(founder) = places.first() {
+            site.begin = Begin::Join { raft_id: new_raft_id(&env) };
+            site.exchange = founder.site.exchange.clone();
+        }
+        let running = site.start().await.unwrap();
+        places.push(Place { site, disk, running: Some(running) });
+    }
+    let founder = places[0].member();
+    founder.lead().await;
+    for place in &places[1..] {
+        let addr = format!("{}:2377", place.site.node);
+        founder.raft.add_learner(place.member().raft.raft_id(), &place.site.node, &addr).await.unwrap();
+        founder.raft.promote(place.member().raft.raft_id()).await.unwrap();
+    }
+    places
+}
+
+/// Waits until a member has these nodes, in whatever time.
+async fn has(member: &Running, ids: &[&str]) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while member.ids() != ids {
+        assert!(tokio::time::Instant::now() < deadline, "{:?} has {:?}, not {ids:?}", member.raft, member.ids());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn within<T>(wait: impl AsyncFnOnce() -> T) -> T {
+    tokio::time::timeout(Duration::from_secs(60), wait()).await.expect("it happens within a minute")
+}
+
+/// Whichever of these leads first.
+async fn leader(places: &[Place]) -> usize {
+    within(async || {
+        loop {
+            for (at, place) in places.iter().enumerate() {
+                if let Some(running) = &place.running
+                    && matches!(running.raft.leadership().current(), Role::Leader { .. })
+                {
+                    return at;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_leader_commits_reaches_everybody() {
+    let places = three(RaftOptions::default()).await;
+    for id in ["a", "b", "c"] {
+        places[0].member().write(id).await.unwrap();
+    }
+    for place in &places {
+        has(place.member(), &["a", "b", "c"]).await;
+    }
+    let status = places[0].member().raft.members();
+    assert_eq!(status.len(), 3);
+    assert!(status.iter().all(|status| status.member.voter && status.reachable == Some(true)), "{status:?}");
+    assert_eq!(status.iter().filter(|status| status.leader).count(), 1);
+    for place in places {
+        place.running.unwrap().stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_refuses_writes_and_names_the_leader() {
+    let places = three(RaftOptions::default()).await;
+    let error = within(async || {
+        loop {
+            match places[1].member().write("a").await.unwrap_err() {
+                StoreError::Propose(ProposeError::NotLeader { leader: None }) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                error => return error,
+            }
+        }
+    })
+    .await;
+    assert_eq!(error, StoreError::Propose(ProposeError::NotLeader { leader: Some("n1:2377".to_owned()) }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_member_leads_when_the_leader_dies_and_nothing_is_lost() {
+    let mut places = three(RaftOptions::default()).await;
+    places[0].member().write("a").await.unwrap();
+    places[0].kill();
+    let next = leader(&places).await;
+    assert_eq!(places[next].member().ids(), ["a"]);
+    places[next].member().write("b").await.unwrap();
+
+    places[0].restart().await;
+    has(places[0].member(), &["a", "b"]).await;
+    assert_eq!(leader(&places).await, next, "a member that comes back takes leadership from nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_stops_leading_before_another_one_begins() {
+    let places = three(RaftOptions::default()).await;
+    let old = places[0].member();
+    old.write("a").await.unwrap();
+    places[0].cut_off(true);
+    let cut_at = tokio::time::Instant::now();
+    let lost = old.write("lost").await.unwrap_err();
+    assert_eq!(lost, StoreError::Propose(ProposeError::Unknown));
+    assert!(cut_at.elapsed() <= RaftOptions::default().election_max + Duration::from_millis(10));
+    assert_eq!(old.raft.leadership().current(), Role::Follower { leader: None });
+    assert!(places[1..].iter().all(|place| !matches!(place.member().raft.leadership().current(), Role::Leader { .. })));
+
+    let next = leader(&places).await;
+    assert_ne!(next, 0);
+    places[next].member().write("b").await.unwrap();
+    places[0].cut_off(false);
+    for place in &places {
+        has(place.member(), &["a", "b"]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_away_for_long_gets_a_snapshot() {
+    let options = RaftOptions { snapshot_interval: 20, kept_entries: 5, ..RaftOptions::default() };
+    let mut places = three(options).await;
+    places[2].kill();
+    let ids: Vec<String> = (0..200).map(|n| format!("n{n:03}")).collect();
+    for id in &ids {
+        places[0].member().write(id).await.unwrap();
+    }
+    places[2].restart().await;
+    has(places[2].member(), &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let names = swarmkit_raft::Disk::list(&places[2].disk).await.unwrap();
+    assert_eq!(names.iter().filter(|name| name.ends_with(".snap")).count(), 1, "{names:?}");
+
+    // What came as a snapshot is durable.
+    places[2].kill();
+    places[2].restart().await;
+    places[0].member().write("z").await.unwrap();
+    let all: Vec<&str> = ids.iter().map(String::as_str).chain(["z"]).collect();
+    has(places[2].member(), &all).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_was_stopped_starts_again() {
+    let mut places = three(RaftOptions::default()).await;
+    places[0].member().write("a").await.unwrap();
+    for place in &mut places {
+        place.running.take().unwrap().stop().await;
+    }
+    for place in &mut places {
+        place.restart().await;
+    }
+    let leader = leader(&places).await;
+    assert_eq!(places[leader].member().ids(), ["a"]);
+    places[leader].member().write("b").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_is_handed_over_at_once() {
+    let places = three(RaftOptions::default()).await;
+    let successor = places[1].member();
+    let started = tokio::time::Instant::now();
+    places[0].member().raft.transfer_leadership(Some(successor.raft.raft_id())).await.unwrap();
+    successor.lead().await;
+    assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
+    successor.write("a").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_removed_one_at_a_time_as_long_as_a_quorum_answers() {
+    let mut places = three(RaftOptions::default()).await;
+    let ids: Vec<u64> = places.iter().map(|place| place.member().raft.raft_id()).collect();
+    let leader = places[0].member();
+    assert!(matches!(leader.raft.remove(12345).await, Err(RaftError::UnknownMember)));
+    assert!(matches!(places[1].member().raft.remove(ids[2]).await, Err(RaftError::NotLeader { .. })));
+
+    // One of three is down: it may go, a healthy one may not.
+    places[2].kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let leader = places[0].member();
+    assert!(matches!(leader.raft.remove(ids[1]).await, Err(RaftError::QuorumAtRisk)));
+    leader.raft.remove(ids[2]).await.unwrap();
+    assert_eq!(leader.raft.members().len(), 2);
+    leader.write("a").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_can_change() {
+    let places = three(RaftOptions::default()).await;
+    let moved = places[1].member().raft.raft_id();
+    places[0].member().raft.set_address(moved, "elsewhere:2377").await.unwrap();
+    let status = places[0].member().raft.members();
+    assert!(status.iter().any(|status| status.member.raft_id == moved && status.member.addr == "elsewhere:2377"));
+}
