@@ -13,13 +13,16 @@ use crate::{
     backoff::SessionBackoff,
     database::Database,
     describe::Describer,
+    logs,
     manager::{Experience, ManagerClient, Managers},
     membership::{Contact, Herald, Membership},
     payloads::Payloads,
     records::Records,
     reports::Reports,
+    roster::Roster,
     runner::Tools,
     session::{ANSWER_TIMEOUT, Session, open},
+    volumes::Unpublished,
     worker::{Worker, WorkerHandle},
 };
 
@@ -56,6 +59,8 @@ struct Liaison {
     managers: Arc<dyn Managers>,
     worker: WorkerHandle,
     reports: Reports,
+    roster: Roster,
+    unpublished: Unpublished,
     herald: Herald,
     describer: Describer,
     contact: watch::Sender<Contact>,
@@ -119,8 +124,10 @@ impl AgentBuilder {
             payloads,
             records: records.clone(),
             reports: Reports::default(),
+            roster: Roster::default(),
+            unpublished: Unpublished::default(),
         };
-        let reports = tools.reports.clone();
+        let (reports, roster, unpublished) = (tools.reports.clone(), tools.roster.clone(), tools.unpublished.clone());
         let (worker, worker_handle) = Worker::new(tools);
         let handle = AgentHandle {
             worker: worker_handle.clone(),
@@ -142,6 +149,8 @@ impl AgentBuilder {
             managers: self.managers,
             worker: worker_handle,
             reports,
+            roster,
+            unpublished,
             describer,
             contact,
             session: String::new(),
@@ -288,13 +297,15 @@ impl Liaison {
         self.contact.send_modify(|contact| {
             *contact = Contact { established: true, sessions: contact.sessions + 1, failures: 0, error: None };
         });
-        let Self { env, worker, reports, herald, describer, .. } = self;
-        let session = Session { env, manager: &manager, id: self.session.clone(), worker, reports };
+        let Self { env, worker, reports, unpublished, roster, herald, describer, .. } = self;
+        let session = Session { env, manager: &manager, id: self.session.clone(), worker, reports, unpublished };
         tokio::select! { biased; // the session's own word first: it may say why the rest is about to end
             error = herald.listen(&mut messages) => SessionEnd::Failed(error),
             error = session.heartbeats() => SessionEnd::Failed(error),
             error = session.assignments() => SessionEnd::Failed(error),
             error = session.report() => SessionEnd::Failed(error),
+            error = session.report_volumes() => SessionEnd::Failed(error),
+            error = logs::serve(env, &manager, roster) => SessionEnd::Failed(error),
             () = describer.changed() => SessionEnd::NewDescription,
         }
     }

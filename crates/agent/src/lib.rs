@@ -38,15 +38,18 @@ mod controller;
 mod database;
 mod describe;
 mod error;
+mod logs;
 mod manager;
 mod membership;
 mod payloads;
 mod records;
 mod remote;
 mod reports;
+mod roster;
 mod runner;
 mod session;
 mod step;
+mod volumes;
 mod worker;
 
 pub use agent::{Agent, AgentBuilder, AgentHandle};

@@ -13,7 +13,9 @@ use crate::{
     payloads::Payloads,
     records::Records,
     reports::Reports,
+    roster::Roster,
     step::{self, Operation, Reached, Step, Verdict},
+    volumes::Unpublished,
 };
 
 /// The first pause before an operation that failed for now is tried again.
@@ -29,6 +31,8 @@ pub(crate) struct Tools {
     pub(crate) payloads: Payloads,
     pub(crate) records: Records,
     pub(crate) reports: Reports,
+    pub(crate) roster: Roster,
+    pub(crate) unpublished: Unpublished,
 }
 
 /// What is wanted of a task.

@@ -4,17 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use swarmkit_api::wire;
-use swarmkit_runtime::Env;
+use swarmkit_runtime::{Backoff, Env};
 use tonic::{Code, Status};
 use wire::{
     assignment::Item, assignment_change::AssignmentAction, assignments_message::Type,
-    update_task_status_request::TaskStatusUpdate,
+    update_task_status_request::TaskStatusUpdate, update_volume_status_request::VolumeStatusUpdate,
 };
 
 use crate::{
     SessionError,
     manager::{ManagerClient, Messages},
     reports::Reports,
+    volumes::Unpublished,
     worker::WorkerHandle,
 };
 
@@ -24,6 +25,8 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many statuses one report holds.
 const STATUSES_PER_REPORT: usize = 1024;
+/// The first pause before volumes are reported again, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The period of heartbeats if a manager gives none.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
 
@@ -34,6 +37,7 @@ pub(crate) struct Session<'a> {
     pub(crate) id: String,
     pub(crate) worker: &'a WorkerHandle,
     pub(crate) reports: &'a Reports,
+    pub(crate) unpublished: &'a Unpublished,
 }
 
 /// Opens a session, or the same one again, and gives its first message.
@@ -107,6 +111,26 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tells which volumes are not published here any more. Not being heard does not end the session.
+    pub(crate) async fn report_volumes(&self) -> SessionError {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1, self.env.rng("agent/volumes"));
+        loop {
+            let volumes = self.unpublished.wait().await;
+            let updates = volumes.iter().map(|id| VolumeStatusUpdate { id: id.to_string(), unpublished: true });
+            let request = wire::UpdateVolumeStatusRequest { session_id: self.id.clone(), updates: updates.collect() };
+            match in_time("a report", REPORT_TIMEOUT, self.manager.update_volume_status(request)).await {
+                Ok(_) => {
+                    self.unpublished.told(&volumes);
+                    backoff.reset();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the manager does not take the volumes' status");
+                    self.env.sleep(backoff.next_delay()).await;
+                }
+            }
+        }
     }
 
     /// Takes what this node shall have: all of it, then what changes. A gap is mended by asking for all of it again.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use swarmkit_api::{Object as _, Task, TaskId, wire};
+use swarmkit_api::{Object as _, Task, TaskId, VolumeId, wire};
 use swarmkit_runtime::{PartError, Spawner};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ struct Sorted {
     /// Tasks that are named, readable or not.
     named: BTreeSet<TaskId>,
     gone: Vec<TaskId>,
+    volumes: Vec<(AssignmentAction, VolumeId)>,
 }
 
 // === impl WorkerHandle ===
@@ -98,7 +99,10 @@ impl Worker {
     /// Takes up the tasks of an earlier agent, then serves requests until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), PartError> {
         let spawner = Spawner::current().ok_or(AgentError::Closed)?;
-        self.resume(&spawner).await?;
+        tokio::select! { biased; // clearing what earlier tasks have left may take long
+            () = stop.cancelled() => return Ok(()),
+            resumed = self.resume(&spawner) => resumed?,
+        }
         loop {
             tokio::select! { biased; // endings first: a request may be about the same task
                 () = stop.cancelled() => return Ok(()),
@@ -149,7 +153,7 @@ impl Worker {
     /// Payloads first, so that a task finds what it needs; then tasks, written down before anything is done for them.
     async fn assign(&mut self, message: wire::AssignmentsMessage, spawner: &Spawner) {
         let complete = message.r#type() == Type::Complete;
-        let Sorted { payloads, tasks, named, mut gone } = Sorted::of(message, complete);
+        let Sorted { payloads, tasks, named, mut gone, volumes } = Sorted::of(message, complete);
         if complete {
             self.tools.payloads.replace(payloads);
             gone = self.tasks.keys().filter(|task| !named.contains(*task)).cloned().collect();
@@ -166,6 +170,12 @@ impl Worker {
         }
         for task in gone {
             self.release(&task);
+        }
+        for (action, volume) in volumes {
+            match action {
+                AssignmentAction::Update => tracing::warn!(%volume, "this node has no plugin for cluster volumes"),
+                AssignmentAction::Remove => self.tools.unpublished.put(volume),
+            }
         }
     }
 
@@ -205,6 +215,7 @@ impl Worker {
     fn begin(&mut self, task: Arc<Task>, spawner: &Spawner) {
         let tools = self.tools.clone();
         let controller = ControllerCell::new(Arc::clone(&tools.executor), tools.payloads.clone(), Arc::clone(&task));
+        self.tools.roster.add(task.id.clone(), controller.clone());
         let (wanted, receiver) = watch::channel(Wanted::Task(Arc::clone(&task)));
         let runner = Runner::new(tools, controller, Arc::clone(&task), receiver);
         let endings = self.endings.0.clone();
@@ -232,6 +243,7 @@ impl Worker {
     /// Nothing is left of a task. If it was assigned anew meanwhile, it begins again.
     fn ended(&mut self, task: TaskId, spawner: &Spawner) {
         self.tools.reports.forget(&task);
+        self.tools.roster.remove(&task);
         let again = self.tasks.remove(&task).and_then(|held| held.task);
         match again {
             Some(again) if !self.left => {
@@ -258,14 +270,14 @@ impl Worker {
 // === impl Sorted ===
 
 impl Sorted {
-    /// A complete set names what there is, so removals in it mean nothing.
+    /// A complete set names what there is, so removals in it mean nothing; but volumes are no part of it.
     fn of(message: wire::AssignmentsMessage, complete: bool) -> Self {
         let mut sorted = Self::default();
         for change in message.changes {
             let remove = change.action() == AssignmentAction::Remove;
             let Some(item) = change.assignment.and_then(|assignment| assignment.item) else { continue };
             match (item, remove) {
-                (_, true) if complete => {}
+                (item, true) if complete && !matches!(item, Item::Volume(_)) => {}
                 (Item::Secret(secret), false) => sorted.payloads.push(PayloadChange::Secret(Box::new(secret))),
                 (Item::Secret(secret), true) => sorted.payloads.push(PayloadChange::NoSecret(secret.id)),
                 (Item::Config(config), false) => sorted.payloads.push(PayloadChange::Config(Box::new(config))),
@@ -273,7 +285,8 @@ impl Sorted {
                 (Item::Task(task), false) => sorted.task(task),
                 (Item::Task(task), true) => sorted.gone.push(TaskId::from(task.id)),
                 (Item::Volume(volume), _) => {
-                    tracing::warn!(volume = volume.id, "this node has no plugin for cluster volumes");
+                    let action = if remove { AssignmentAction::Remove } else { AssignmentAction::Update };
+                    sorted.volumes.push((action, VolumeId::from(volume.id)));
                 }
             }
         }

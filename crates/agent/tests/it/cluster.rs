@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use swarmkit_agent::{Agent, AgentHandle, ClusterManagers};
 use swarmkit_api::{NodeId, NodeRole, Task, TaskId, TaskState, wire};
 use swarmkit_ca::Identity;
-use swarmkit_dispatcher::{Dispatcher, DispatcherConfig};
+use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
 use swarmkit_executor::{Executor, InertExecutor, Machine};
 use swarmkit_rpc::{
     Authority, ChannelOptions, Channels, MemoryNetwork, Remote, Remotes, ServerOptions, Services, Transport as _, serve,
@@ -15,7 +15,7 @@ use swarmkit_store::{Store, View};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wire::dispatcher_server::DispatcherServer;
+use wire::{dispatcher_server::DispatcherServer, log_broker_server::LogBrokerServer, logs_server::LogsServer};
 
 /// Longer than anything takes that goes well.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,6 +27,7 @@ pub(crate) struct Cluster {
     pub(crate) network: MemoryNetwork,
     _managers: watch::Sender<Vec<wire::Peer>>,
     pub(crate) dispatcher: Dispatcher,
+    pub(crate) logs: LogBroker,
     pub(crate) crew: Crew,
     pub(crate) server: Option<Crew>,
     term: CancellationToken,
@@ -48,10 +49,11 @@ impl Cluster {
         let (managers, receiver) = watch::channel(vec![wire::Peer { node_id: "m1".into(), addr: "m1:4242".into() }]);
         let config = DispatcherConfig { registration_window: Duration::ZERO, ..DispatcherConfig::default() };
         let dispatcher = Dispatcher::new(env.clone(), store.clone(), "m1".into(), receiver, config);
+        let logs = LogBroker::new(env.clone(), store.clone());
         let crew = Crew::under(&CancellationToken::new());
         let network = MemoryNetwork::default();
         let term = CancellationToken::new();
-        let mut cluster = Self { env, store, network, _managers: managers, dispatcher, crew, server: None, term };
+        let mut cluster = Self { env, store, network, _managers: managers, dispatcher, logs, crew, server: None, term };
         cluster.lead();
         cluster.listen().await;
         cluster
@@ -61,6 +63,8 @@ impl Cluster {
         self.term = CancellationToken::new();
         let (dispatcher, term) = (self.dispatcher.clone(), self.term.clone());
         drop(self.crew.spawner().spawn("term", async move { dispatcher.run(term).await.unwrap() }));
+        let (logs, term) = (self.logs.clone(), self.term.clone());
+        drop(self.crew.spawner().spawn("logs", async move { logs.run(term).await.unwrap() }));
     }
 
     pub(crate) fn resign(&self) {
@@ -70,8 +74,13 @@ impl Cluster {
     /// Listens on the network.
     pub(crate) async fn listen(&mut self) {
         let own = identity("m1", NodeRole::Manager);
-        let services =
-            Services::new(Authority::fixed(own.clone())).with(DispatcherServer::new(self.dispatcher.clone())).unwrap();
+        let services = Services::new(Authority::fixed(own.clone()))
+            .with(DispatcherServer::new(self.dispatcher.clone()))
+            .unwrap()
+            .with(LogBrokerServer::new(self.logs.clone()))
+            .unwrap()
+            .with(LogsServer::new(self.logs.clone()))
+            .unwrap();
         let listener = self.network.transport(Some(own)).listen("m1:4242").await.unwrap();
         let crew = Crew::under(self.crew.stop());
         let spawner = crew.spawner();

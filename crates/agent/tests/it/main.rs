@@ -4,4 +4,5 @@
 
 mod cluster;
 mod life;
+mod logs;
 mod restart;
