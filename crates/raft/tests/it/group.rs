@@ -27,7 +27,7 @@ impl Place {
     }
 
     pub(crate) async fn restart(&mut self) {
-        self.running = Some(self.site.start().await.unwrap());
+        self.running = Some(self.site.start().await.expect("a member starts again"));
     }
 
     fn cut_off(&self, cut: bool) {
@@ -47,15 +47,16 @@ pub(crate) async fn three(options: RaftOptions) -> Vec<Place> {
             site.begin = Begin::Join { raft_id: new_raft_id(&env) };
             site.exchange = founder.site.exchange.clone();
         }
-        let running = site.start().await.unwrap();
+        let running = site.start().await.expect("a member starts");
         places.push(Place { site, disk, running: Some(running) });
     }
     let founder = places[0].member();
     founder.lead().await;
     for place in &places[1..] {
         let addr = format!("{}:2377", place.site.node);
-        founder.raft.add_learner(place.member().raft.raft_id(), &place.site.node, &addr).await.unwrap();
-        founder.raft.promote(place.member().raft.raft_id()).await.unwrap();
+        let raft_id = place.member().raft.raft_id();
+        founder.raft.add_learner(raft_id, &place.site.node, &addr).await.expect("a learner is added");
+        founder.raft.promote(raft_id).await.expect("a learner is promoted");
     }
     places
 }
