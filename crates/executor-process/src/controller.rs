@@ -28,7 +28,7 @@ use crate::{
     plan::{Offer, Plan, Stop},
     removal::{self, Patience, Stage},
     supervisor::Answer,
-    task_dir::{Ended, TaskDir},
+    task_dir::{Claim, Ended, TaskDir},
     users::Users,
 };
 use starting::Starting;
@@ -165,12 +165,18 @@ impl Controller for ProcessController {
 
     async fn prepare(&self) -> Result<(), ExecError> {
         let task = self.open()?;
-        if matches!(self.stage()?, Stage::Started(_) | Stage::Ended(_)) {
-            return Ok(());
+        let mut patience = Patience::new();
+        while !matches!(self.stage()?, Stage::Started(_) | Stage::Ended(_)) {
+            self.dir.create().map_err(ExecError::temporary)?;
+            let Some(claim) = self.dir.claim().map_err(ExecError::temporary)? else {
+                patience.wait().await?;
+                continue;
+            };
+            let (shared, dir, dependencies) = (self.shared.clone(), self.dir.clone(), self.dependencies.clone());
+            let prepared = Spawner::blocking(move || prepare(&shared, &dir, &task, &*dependencies, &claim)).await;
+            return prepared.map_err(ExecError::temporary)?;
         }
-        let (shared, dir, dependencies) = (self.shared.clone(), self.dir.clone(), self.dependencies.clone());
-        let prepared = Spawner::blocking(move || prepare(&shared, &dir, &task, &*dependencies)).await;
-        prepared.map_err(ExecError::temporary)?
+        Ok(())
     }
 
     async fn start(&self) -> Result<(), ExecError> {
@@ -263,7 +269,16 @@ fn polite(task: &Task) -> Order {
 }
 
 /// Puts everything in place for a start. What is there from an earlier attempt is put anew.
-fn prepare(shared: &Shared, dir: &TaskDir, task: &Task, dependencies: &dyn Dependencies) -> Result<(), ExecError> {
+///
+/// With a claim, so that nobody starts the task meanwhile, and that it is done only once at a time: who asked for it may
+/// have gone away and come back.
+fn prepare(
+    shared: &Shared,
+    dir: &TaskDir,
+    task: &Task,
+    dependencies: &dyn Dependencies,
+    _claim: &Claim,
+) -> Result<(), ExecError> {
     let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
     let files = shared.shelf.task(task.id.as_str());
     let mut plan = {
@@ -280,9 +295,6 @@ fn prepare(shared: &Shared, dir: &TaskDir, task: &Task, dependencies: &dyn Depen
     if !spec.secrets.is_empty() && !shared.shelf.is_in_memory() && Warned::first(&shared.warned.secrets) {
         tracing::warn!("this machine offers no place in memory: secrets are in files on a disk while their tasks run");
     }
-    dir.create().map_err(ExecError::temporary)?;
-    // Somebody has it already: then it is prepared.
-    let Some(_claim) = dir.claim().map_err(ExecError::temporary)? else { return Ok(()) };
     files.put(spec, dependencies, plan.identity.as_ref())?;
     plan.cgroups = shared
         .cgroups

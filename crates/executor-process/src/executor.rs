@@ -9,8 +9,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -33,6 +34,10 @@ use crate::{
 /// How many tasks are removed at a time by [`Executor::reconcile`].
 const REMOVALS: usize = 16;
 
+/// How often, and how long apart, it is tried to lock the state directory.
+const LOCK_TRIES: u32 = 100;
+const BETWEEN_LOCK_TRIES: Duration = Duration::from_millis(10);
+
 /// Runs tasks as processes of this machine.
 ///
 /// Dropping it stops no task, unless the program does not call [`run_if_requested`](crate::run_if_requested).
@@ -51,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) crew: Crew,
     pub(crate) warned: Warned,
     state_dir: PathBuf,
+    /// How much was put into the trash.
+    trashed: AtomicU64,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
     _lock: File,
@@ -163,11 +170,8 @@ impl Builder {
             made.map_err(during("creating"))?;
         }
         let state_dir = fs::canonicalize(&self.state_dir).map_err(during("finding"))?;
-        let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(state_dir.join("lock"));
-        let lock = lock.map_err(during("locking"))?;
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(OpenError::InUse(state_dir));
-        }
+        let lock = lock(&state_dir).map_err(during("locking"))?;
+        let Some(lock) = lock else { return Err(OpenError::InUse(state_dir)) };
         removal::empty_trash(&state_dir.join("trash")).map_err(during("clearing"))?;
         let users = Users::read().map_err(during("reading the users of the machine for"))?;
         let own = users.by_id(rustix::process::geteuid().as_raw());
@@ -186,11 +190,30 @@ impl Builder {
             crew: Crew::under(&CancellationToken::new()),
             warned: Warned::default(),
             state_dir,
+            trashed: AtomicU64::new(0),
             labels: self.labels,
             generic: self.generic,
             _lock: lock,
         })))
     }
+}
+
+/// Locks a state directory. `None` if somebody else has it.
+///
+/// A program that was killed may leave a child behind that was just about to become a supervisor, and that holds all
+/// its files for another moment. So it is tried for a while.
+fn lock(state_dir: &Path) -> io::Result<Option<File>> {
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(state_dir.join("lock"))?;
+    for attempt in 0..LOCK_TRIES {
+        if attempt > 0 {
+            std::thread::sleep(BETWEEN_LOCK_TRIES);
+        }
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::AGAIN) => {}
+            locked => return locked.map(|()| Some(lock)).map_err(Into::into),
+        }
+    }
+    Ok(None)
 }
 
 /// The path of this program where that still is this program; else a name by which the kernel finds it.
@@ -289,9 +312,10 @@ impl Shared {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    /// Where what is about to be deleted goes.
-    pub(crate) fn trash(&self) -> PathBuf {
-        self.state_dir.join("trash")
+    /// Where something goes that is about to be deleted: a new place each time.
+    pub(crate) fn new_trash(&self, name: &str) -> PathBuf {
+        let number = self.trashed.fetch_add(1, Ordering::Relaxed);
+        self.state_dir.join("trash").join(format!("{name}.{number}"))
     }
 }
 

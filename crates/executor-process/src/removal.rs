@@ -130,7 +130,7 @@ pub(crate) async fn remove(shared: &Shared, dir: &TaskDir) -> Result<(), ExecErr
     stop(dir, Order::Kill).await?;
     let mut patience = Patience::new();
     // Held until the directory has its new name, so that nobody starts the task in it any more.
-    let _claim = loop {
+    let claim = loop {
         match dir.claim().map_err(ExecError::temporary)? {
             Some(claim) => break Some(claim),
             None if !dir.path().exists() => break None,
@@ -138,13 +138,13 @@ pub(crate) async fn remove(shared: &Shared, dir: &TaskDir) -> Result<(), ExecErr
         }
     };
     let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (dir, trash, files) = (dir.clone(), shared.trash().join(&name), shared.shelf.task(&name));
+    let (dir, trash, files) = (dir.clone(), shared.new_trash(&name), shared.shelf.task(&name));
     let removed = Spawner::blocking(move || {
+        let _claim = claim;
         files.remove()?;
         if let Some(plan) = dir.plan()? {
             cgroups::remove(&plan.cgroups)?;
         }
-        delete(&trash)?;
         match fs::rename(dir.path(), &trash) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),

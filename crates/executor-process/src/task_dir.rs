@@ -50,6 +50,9 @@ pub(crate) enum Ended {
 }
 
 /// The exclusive right to run a task, or to decide that it shall not run. Given up when dropped.
+///
+/// Anybody's child that is just between fork and exec holds it too, for that moment: that nobody gives a claim now does
+/// not mean that somebody uses it.
 #[derive(Debug)]
 pub(crate) struct Claim {
     _lock: File,

@@ -53,25 +53,31 @@ async fn a_program_killed_while_it_starts_tasks_loses_none_and_doubles_none() {
         let dir = tempfile::tempdir().unwrap();
         kill_after(lines, dir.path()).await;
         let executor = open(dir.path()).await;
-        for task in tasks() {
+        for task in tasks(dir.path()) {
             let controller = executor.controller(Assignment::new(Arc::clone(&task))).await.unwrap();
             within(controller.prepare()).await.unwrap();
             within(controller.start()).await.unwrap();
             let pid = controller.status().await.unwrap().container.unwrap().pid;
+            // A program has its environment a moment after it has started.
+            until("it runs", || processes_of(&task).contains(&pid)).await;
             assert_eq!(processes_of(&task), [pid], "killed after {lines} lines: each task runs once");
         }
         within(executor.reconcile(&[])).await.unwrap();
-        for task in tasks() {
+        for task in tasks(dir.path()) {
             assert_eq!(processes_of(&task), [0; 0], "killed after {lines} lines: what nobody knows is gone");
         }
     }
 }
 
-/// The tasks of that program: the same ones each time. Only one round runs at a time.
-fn tasks() -> Vec<Arc<Task>> {
+/// The tasks of that program: the same ones for it and for us.
+fn tasks(dir: &Path) -> Vec<Arc<Task>> {
+    let round: String =
+        dir.file_name().unwrap().to_str().unwrap().chars().filter(char::is_ascii_alphanumeric).collect();
     let numbered = |number| {
-        let mut task = Task::clone(&task("exec sleep 3600", |_, _| {}));
-        task.id = format!("killed-{}-{number}", env!("CARGO_PKG_NAME")).as_str().into();
+        // Without a shell, which would have to become the program first.
+        let sleeping = task("", |spec, _| spec.command = vec!["sleep".into(), "3600".into()]);
+        let mut task = Task::clone(&sleeping);
+        task.id = format!("{round}-{number}").as_str().into();
         Arc::new(task)
     };
     (0..TASKS).map(numbered).collect()
@@ -91,7 +97,7 @@ async fn start_tasks(dir: &Path) {
             println!("\nstep done");
         }
     };
-    futures_util::future::join_all(tasks().into_iter().map(start)).await;
+    futures_util::future::join_all(tasks(dir).into_iter().map(start)).await;
     std::future::pending::<()>().await;
 }
 

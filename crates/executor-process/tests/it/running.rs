@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use swarmkit_api::{Endpoint, Task, wire};
 use swarmkit_executor::{Assignment, Controller as _, ExecError, Executor as _, LogOptions, LogSource, LogStart};
 
-use crate::world::{World, processes_of, task, within};
+use crate::world::{World, processes_of, task, until, within};
 
 #[tokio::test]
 async fn a_process_has_its_arguments_environment_and_directory_and_nothing_to_read() {
@@ -42,7 +42,7 @@ async fn a_process_leads_a_session_and_a_group_of_its_own() {
         stat.rsplit_once(") ").unwrap().1.split(' ').skip(1).take(3).map(|n| n.parse().unwrap()).collect();
     assert_ne!(fields[0], i32::try_from(std::process::id()).unwrap(), "its parent is its supervisor");
     assert_eq!(fields[1..], [pid, pid], "it leads its group and its session");
-    assert_eq!(processes_of(&run.task), [pid]);
+    until("the shell becomes the program", || processes_of(&run.task) == [pid]).await;
     run.removed().await;
 }
 
