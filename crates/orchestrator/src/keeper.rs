@@ -1,7 +1,5 @@
 //! The loop of those who only tidy up: they look at what has changed, and write or delete what follows from it.
 
-use std::future::Future;
-
 use swarmkit_api::{Kind, Version};
 use swarmkit_runtime::Env;
 use swarmkit_store::{Store, StoreError, Transaction, Update};
@@ -37,16 +35,10 @@ pub(crate) trait Keeper: Default + Send {
 }
 
 /// Keeps things tidy until told to stop.
-pub(crate) fn keep<K: Keeper>(
-    env: Env,
-    store: Store,
-    stop: CancellationToken,
-) -> impl Future<Output = Result<(), Error>> + Send {
-    async move {
-        tokio::select! { biased; // nothing is decided after the stop
-            () = stop.cancelled() => Ok(()),
-            end = tidy::<K>(&env, &store) => end,
-        }
+pub(crate) async fn keep<K: Keeper>(env: Env, store: Store, stop: CancellationToken) -> Result<(), Error> {
+    tokio::select! { biased; // nothing is decided after the stop
+        () = stop.cancelled() => Ok(()),
+        end = tidy::<K>(&env, &store) => end,
     }
 }
 

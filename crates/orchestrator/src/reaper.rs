@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use swarmkit_api::{Cluster, Kind, Service, ServiceId, Task, TaskId, TaskState};
+use swarmkit_api::{Cluster, Kind, Service, ServiceId, Task, TaskId, TaskState, wire::update_status::UpdateState};
 use swarmkit_runtime::Env;
 use swarmkit_store::{Change, Edit, State, Store, StoreError, TaskBy, Transaction, Update, View};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     keeper::{Keeper, keep},
-    policy::{HISTORY_LIMIT, Restart, Shape},
+    policy::{self, HISTORY_LIMIT, Restart, Shape},
+    rollout::is_made_by_rollout,
     slot::{Slot, SlotKey, goal, is_live},
     template::iteration,
     world::is_default,
@@ -40,7 +41,7 @@ struct Reaper {
 
 impl Keeper for Reaper {
     const NAME: &str = "reaper";
-    const KINDS: &[Kind] = &[Kind::Cluster, Kind::Task];
+    const KINDS: &[Kind] = &[Kind::Cluster, Kind::Service, Kind::Task];
     const SEES_ITS_WRITES: bool = true;
     type Write = Arc<Task>;
 
@@ -53,10 +54,17 @@ impl Keeper for Reaper {
                         Change::Cluster(Edit { before, after }) => {
                             self.everything |= before.as_deref().map(limit) != after.as_deref().map(limit);
                         }
-                        Change::Task(Edit { before, after: Some(task) }) => {
-                            if before.as_ref().is_none_or(|before| matters(before, task)) {
-                                self.mark(task, &delta.view);
-                            }
+                        // What a rollout needed to know is history when it is over.
+                        Change::Service(Edit { before: Some(before), after: Some(after) })
+                            if is_rolling(before) && !is_rolling(after) =>
+                        {
+                            let tasks = delta.view.find(TaskBy::Service(&after.id));
+                            tasks.for_each(|task| self.mark(task, &delta.view));
+                        }
+                        Change::Task(Edit { before, after: Some(task) })
+                            if before.as_ref().is_none_or(|before| matters(before, task)) =>
+                        {
+                            self.mark(task, &delta.view);
                         }
                         _ => {}
                     }
@@ -112,7 +120,8 @@ impl Reaper {
 /// The tasks of a slot that are more than are kept, oldest first.
 ///
 /// A task is kept as long as it says something about what comes next: the last one of a slot without a live one, those
-/// before a task that is yet to start, and what a job has completed.
+/// before a task that is yet to start, what a job has completed, and the one by which a rollout that is under way judges
+/// the slot.
 fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>> {
     let attempts = service.spec.task.as_ref().map_or(0, |spec| Restart::of(spec).max_attempts);
     let limit = match i64::try_from(attempts).unwrap_or(i64::MAX) {
@@ -127,8 +136,10 @@ fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>>
         |task: &Task| task.status.state == TaskState::Complete && task.job_iteration == Some(iteration(service));
     let kept: Vec<_> = slot.tasks().filter(|task| task.desired_state < TaskState::Remove && !is_result(task)).collect();
     let newest = if slot.live().next().is_none() { slot.tasks().next_back() } else { None };
-    let disposable = kept.iter().filter(|task| !is_live(task) && is_over(task));
-    let disposable = disposable.filter(|task| newest.is_none_or(|newest| newest.id != task.id));
+    let judged = slot.tasks().find(|task| is_rolling(service) && is_made_by_rollout(service, slot, task));
+    let before = judged.and_then(|task| slot.before(task));
+    let tells = |task: &Task| [newest, judged, before].into_iter().flatten().any(|telling| telling.id == task.id);
+    let disposable = kept.iter().filter(|task| !is_live(task) && is_over(task) && !tells(task));
     disposable.take(kept.len().saturating_sub(limit)).map(|task| Arc::clone(task)).collect()
 }
 
@@ -141,7 +152,7 @@ fn slot_of(state: &State, service: &ServiceId, key: &SlotKey) -> Slot {
         }
     };
     let mut slot = Slot::default();
-    tasks.into_iter().for_each(|task| slot.put(task.clone(), SystemTime::UNIX_EPOCH));
+    tasks.into_iter().for_each(|task| slot.put_by_age(task.clone(), SystemTime::UNIX_EPOCH));
     slot
 }
 
@@ -160,6 +171,11 @@ fn is_over(task: &Task) -> bool {
 fn is_finished(task: &Task) -> bool {
     (task.desired_state == TaskState::Remove && is_over(task))
         || (task.service_id.is_none() && task.status.state == TaskState::Orphaned)
+}
+
+/// Whether a rollout is under way.
+fn is_rolling(service: &Service) -> bool {
+    matches!(policy::state(service), Some(UpdateState::Updating | UpdateState::RollbackStarted))
 }
 
 /// How many tasks a slot keeps in a cluster. Less than 0 means all.

@@ -62,6 +62,15 @@ impl SlotKey {
     }
 }
 
+// === impl Seated ===
+
+impl Seated {
+    fn new(task: Arc<Task>, now: SystemTime) -> Self {
+        let since = time(task.meta.created_at).map_or(now, |made| made.min(now));
+        Self { task, since }
+    }
+}
+
 // === impl Slot ===
 
 impl Slot {
@@ -87,12 +96,18 @@ impl Slot {
         self.tasks().filter(|task| is_live(task))
     }
 
-    /// Puts a task in, or a new record of it in place of the old one.
+    /// Puts a task in that was just made, or a new record of one that is there.
     pub(crate) fn put(&mut self, task: Arc<Task>, now: SystemTime) {
-        let known = self.take(&task.id).map(|known| known.since);
-        let since = known.unwrap_or_else(|| time(task.meta.created_at).map_or(now, |created| created.min(now)));
+        match self.tasks.iter_mut().find(|seated| seated.task.id == task.id) {
+            Some(seated) => seated.task = task,
+            None => self.tasks.push(Seated::new(task, now)),
+        }
+    }
+
+    /// Puts a task in that was made at some time: where its time, as far as it tells, says.
+    pub(crate) fn put_by_age(&mut self, task: Arc<Task>, now: SystemTime) {
         let place = self.tasks.partition_point(|other| age(&other.task) <= age(&task));
-        self.tasks.insert(place, Seated { task, since });
+        self.tasks.insert(place, Seated::new(task, now));
     }
 
     pub(crate) fn take(&mut self, id: &TaskId) -> Option<Seated> {
@@ -186,7 +201,8 @@ pub(crate) fn goal(job_iteration: Option<Version>) -> TaskState {
     if job_iteration.is_some() { TaskState::Complete } else { TaskState::Running }
 }
 
-/// Orders tasks of a slot: by when they were made, then by when they were last heard of, then by id.
-fn age(task: &Task) -> (Option<SystemTime>, Option<SystemTime>, &TaskId) {
-    (time(task.meta.created_at), observed_at(task), &task.id)
+/// Orders tasks of a slot by when they were made. Of those made in one moment, the ones that are no longer wanted were
+/// replaced by the others.
+fn age(task: &Task) -> (Option<SystemTime>, bool, Option<SystemTime>, &TaskId) {
+    (time(task.meta.created_at), is_live(task), observed_at(task), &task.id)
 }

@@ -43,11 +43,13 @@ pub(crate) fn start_of(slot: &Slot, seated: &Seated, world: &World, now: SystemT
 fn delay(slot: &Slot, task: &Task, world: &World) -> Duration {
     let Some(before) = slot.before(task) else { return Duration::ZERO };
     let fate = world.fate(before);
-    let ended_by_itself = if before.status.state > TaskState::Running {
+    let ended_by_itself = match before.status.state {
+        TaskState::Shutdown => false,
         // What ends because it was replaced is written after its replacement was made.
-        fate != Fate::Drained && time(before.meta.updated_at) <= time(task.meta.created_at)
-    } else {
-        fate.is_silent()
+        state if state > TaskState::Running => {
+            fate != Fate::Drained && time(before.meta.updated_at) <= time(task.meta.created_at)
+        }
+        _ => fate.is_silent(),
     };
     if ended_by_itself && slot.may_restart(before) { Restart::of(&before.spec).delay } else { Duration::ZERO }
 }

@@ -140,7 +140,13 @@ impl World {
             world.absorb_service(None, Some(service), now);
         }
         for task in state.all::<Task>() {
-            world.absorb_task(None, Some(task), now);
+            let Some(service) = &task.service_id else { continue };
+            let book = world.services.entry(service.clone()).or_default();
+            book.slots.entry(book.key(task)).or_default().put_by_age(task.clone(), now);
+        }
+        for (id, book) in &mut world.services {
+            book.review(&world.nodes, now);
+            world.due.insert(id.clone(), Due { whole: true, slots: BTreeSet::new() });
         }
         world
     }
@@ -285,14 +291,19 @@ impl Book {
         if was_per_node != is_per_node {
             for seated in std::mem::take(&mut self.slots).into_values().flat_map(Slot::into_seated) {
                 let key = SlotKey::of(&seated.task, is_per_node);
-                self.slots.entry(key).or_default().put(seated.task, seated.since);
+                self.slots.entry(key).or_default().put_by_age(seated.task, seated.since);
             }
         }
+        self.review(nodes, now);
+    }
+
+    /// Works out anew all that follows from the service and its slots.
+    fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
         let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));
         self.rollout = rollout.unwrap_or_default();
-        self.taken.clear();
-        self.dirty.clear();
-        self.running.clear();
+        for set in [&mut self.taken, &mut self.dirty, &mut self.running] {
+            set.clear();
+        }
         for key in self.slots.keys().cloned().collect::<Vec<_>>() {
             self.classify(&key, nodes);
         }

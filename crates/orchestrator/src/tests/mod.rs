@@ -70,7 +70,8 @@ fn tell(step: &Step, action: &Action) -> String {
 
 /// Writes to a local store, which commits at once.
 fn write(store: &Store, edit: impl FnOnce(&mut Transaction) -> Result<(), StoreError>) {
-    store.update(edit).now_or_never().expect("a local store commits at once").expect("the store takes it");
+    let written = tokio::task::unconstrained(store.update(edit)).now_or_never();
+    written.expect("a local store commits at once").expect("the store takes it");
 }
 
 fn edit_task(store: &Store, id: &str, change: impl FnOnce(&mut Task)) {

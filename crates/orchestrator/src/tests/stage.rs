@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use swarmkit_api::constraint;
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::TaskBy;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +28,9 @@ pub(super) struct Stage {
     pub(super) most_in_flight: usize,
 }
 
-/// How finely time passes.
+/// How finely time passes when it is short, and when it is long.
 const BEAT: Duration = Duration::from_millis(100);
+const LONG_BEAT: Duration = Duration::from_secs(1);
 
 impl Stage {
     /// Everything in `text` is there before the loops begin.
@@ -85,7 +87,7 @@ impl Stage {
     pub(super) async fn pass(&mut self, time: Duration) {
         let mut left = time;
         while !left.is_zero() {
-            let beat = left.min(BEAT);
+            let beat = left.min(if left > Duration::from_secs(30) { LONG_BEAT } else { BEAT });
             tokio::time::sleep(beat).await;
             self.settle().await;
             left -= beat;
@@ -190,7 +192,7 @@ impl Stage {
             let Some(state) = self.next(&task) else { continue };
             acted = true;
             if task.node_id.is_none() && state == TaskState::Assigned {
-                let node = self.freest().expect("there is a node");
+                let node = self.freest(&task).expect("there is a node");
                 edit_task(&self.store, task.id.as_str(), |task| task.node_id = Some(node));
             }
             self.observe(&task, state);
@@ -203,7 +205,7 @@ impl Stage {
         let is_wanted = crate::slot::is_live(task);
         if task.status.state < TaskState::Assigned {
             let has_place = match &task.node_id {
-                None => self.freest().is_some(),
+                None => self.freest(task).is_some(),
                 Some(node) => self.takes_tasks(node),
             };
             return (is_wanted && has_place).then_some(TaskState::Assigned);
@@ -240,9 +242,12 @@ impl Stage {
         })
     }
 
-    fn freest(&self) -> Option<swarmkit_api::NodeId> {
+    fn freest(&self, task: &Task) -> Option<swarmkit_api::NodeId> {
         let view = self.store.view();
+        let placement = task.spec.placement.clone().unwrap_or_default();
+        let constraints = constraint::parse_all(&placement.constraints).unwrap();
         let nodes = view.all::<Node>().filter(|node| self.takes_tasks(&node.id));
+        let nodes = nodes.filter(|node| constraint::all_match(&constraints, node));
         let load = |node: &&Arc<Node>| {
             view.find(TaskBy::Node(Some(&node.id))).filter(|task| crate::slot::is_live(task)).count()
         };
