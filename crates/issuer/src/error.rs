@@ -11,9 +11,6 @@ pub enum Error {
     /// The request holds no signing request, or names no node.
     #[error("{0}")]
     Incomplete(&'static str),
-    /// The signing request cannot be read, or does not prove its key.
-    #[error("the certificate signing request is refused: {0}")]
-    BadRequest(#[source] swarmkit_ca::Error),
     /// Neither a certificate of this cluster nor a token that it knows.
     #[error("A valid join token is necessary to join this cluster")]
     NoToken,
@@ -26,26 +23,47 @@ pub enum Error {
     /// The node is not known.
     #[error("node {0} not found")]
     NotFound(NodeId),
-    /// This manager does not lead yet, or has not read the cluster yet.
+    /// The certificate was not issued while the caller waited. Ask again.
+    #[error("the certificate of node {0} is not issued yet")]
+    NotYet(NodeId),
+    /// The cluster is not in the store yet.
     #[error("CA signer is still starting")]
     Starting,
     /// This manager is stopping. Another one will answer.
     #[error("CA signer is stopped")]
     Stopped,
-    /// The root of trust in the store cannot be used.
-    #[error("the root certificate of the cluster is unusable: {0}")]
+    /// The root of trust in the store cannot sign.
+    #[error("the root certificate of the cluster cannot be used: {0}")]
     Root(#[source] swarmkit_ca::Error),
     /// The store refused the write.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+impl Error {
+    /// Whether what failed may work later, while this manager leads.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Starting | Self::Root(_) => true,
+            Self::Store(error) => error.is_transient(),
+            Self::Incomplete(_)
+            | Self::NoToken
+            | Self::OneManager
+            | Self::UnknownNode(_)
+            | Self::NotFound(_)
+            | Self::NotYet(_)
+            | Self::Stopped => false,
+        }
+    }
+}
+
 impl ServiceError for Error {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Incomplete(_) | Self::BadRequest(_) | Self::NoToken => ErrorCode::InvalidArgument,
+            Self::Incomplete(_) | Self::NoToken => ErrorCode::InvalidArgument,
             Self::OneManager => ErrorCode::FailedPrecondition,
             Self::UnknownNode(_) | Self::NotFound(_) => ErrorCode::NotFound,
+            Self::NotYet(_) => ErrorCode::DeadlineExceeded,
             Self::Starting | Self::Stopped => ErrorCode::Aborted,
             Self::Root(_) => ErrorCode::Internal,
             Self::Store(StoreError::Propose(ProposeError::TooLarge { .. })) => ErrorCode::InvalidArgument,

@@ -4,11 +4,12 @@
 //! store, as part of the node's object; [`run`] signs what is pending; the node waits for the outcome. Keeping every
 //! step in the store is what lets a new leader go on where the old one stopped.
 //!
-//! How certificates are made is the `ca` crate's business. This crate decides who gets one, for which role.
+//! This crate decides who gets a certificate, and for which role. How one is made is the business of the `ca` crate. It
+//! knows no sockets and no files, and never sees a node's private key.
 //!
 //! ```
 //! use swarmkit_issuer::{Decision, decide};
-//! use swarmkit_api::{Node, NodeId, wire::{issuance_status::State, node_spec::Membership}};
+//! use swarmkit_api::{Node, NodeId, wire::issuance_status::State};
 //!
 //! let mut node = Node::new(NodeId::from("6nkkxmkwpoxpolyy4gkrcgyqv"));
 //! node.certificate.status = Some(swarmkit_api::wire::IssuanceStatus { state: State::Renew.into(), err: String::new() });
@@ -20,11 +21,14 @@
 //! - The role in a certificate comes from the store or from the token, never from what the caller says.
 //! - A certificate is stored only beside the signing request that it was made for.
 //! - A removed node gets no certificate under its old identity.
+//! - A request fails for good only by its own fault. Anything else is tried again, by this leader or the next.
 
 mod error;
+mod run;
 mod service;
 mod sign;
 
 pub use error::Error;
+pub use run::run;
 pub use service::CaApi;
-pub use sign::{Decision, decide, run};
+pub use sign::{Decision, decide};

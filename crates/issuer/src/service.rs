@@ -1,6 +1,6 @@
 //! The CA and NodeCA services.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::{
     Cluster, Node, NodeId, NodeRole, wire,
@@ -17,6 +17,10 @@ use crate::{Error, sign::role_of_token};
 
 /// How often a fresh id may clash before the clash is taken for something else.
 const ID_ATTEMPTS: usize = 4;
+
+/// How long one question for the outcome may wait. Nobody needs a certificate to ask, so it must end; callers ask again,
+/// as upstream's do every five seconds.
+const OUTCOME_WAIT: Duration = Duration::from_secs(60);
 
 /// The CA and NodeCA services. Clones share the store.
 #[derive(Clone, Debug)]
@@ -58,13 +62,7 @@ impl CaApi {
         let cluster = self.cluster()?;
         let (node, membership) = match self.member(peer, &cluster) {
             Some(node) => self.renew(node, request.csr).await?,
-            None => {
-                let role = role_of_token(&cluster.root_ca, &request.token).ok_or(Error::NoToken)?;
-                if role == NodeRole::Manager {
-                    return Err(Error::OneManager);
-                }
-                self.admit(role, request, &cluster).await?
-            }
+            None => self.admit(request).await?,
         };
         Ok(wire::IssueNodeCertificateResponse { node_id: node.into(), node_membership: membership.into() })
     }
@@ -84,14 +82,8 @@ impl CaApi {
     }
 
     /// A machine that holds a token becomes a node.
-    async fn admit(
-        &self,
-        role: NodeRole,
-        request: wire::IssueNodeCertificateRequest,
-        cluster: &Cluster,
-    ) -> Result<(NodeId, Membership), Error> {
+    async fn admit(&self, request: wire::IssueNodeCertificateRequest) -> Result<(NodeId, Membership), Error> {
         let spec = Arc::new(wire::NodeSpec {
-            desired_role: role.into(),
             membership: Membership::Accepted.into(),
             availability: request.availability,
             ..Default::default()
@@ -99,16 +91,24 @@ impl CaApi {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let id = NodeId::from(self.env.new_id());
-            let mut node = Node::new(id.clone());
-            node.role = role;
+            let mut node = Node::new(NodeId::from(self.env.new_id()));
             node.spec = spec.clone();
-            node.certificate = pending(&id, role, request.csr.clone(), State::Pending);
-            node.vxlan_udp_port = cluster.vxlan_udp_port;
-            match self.store.update(|tx| tx.create(node)).await {
-                Ok(_) => return Ok((id, Membership::Accepted)),
-                Err(StoreError::Exists) if attempts < ID_ATTEMPTS => {}
-                Err(error) => return Err(error.into()),
+            let admitted = self.store.update(|tx| {
+                let cluster = tx.cluster().ok_or(Error::Starting)?;
+                let role = role_of_token(&cluster.root_ca, &request.token).ok_or(Error::NoToken)?;
+                if role == NodeRole::Manager {
+                    return Err(Error::OneManager);
+                }
+                node.role = role;
+                Arc::make_mut(&mut node.spec).desired_role = role.into();
+                node.certificate = pending(&node.id, role, request.csr.clone(), State::Pending);
+                node.vxlan_udp_port = cluster.vxlan_udp_port;
+                Ok(tx.create(node)?.id.clone())
+            });
+            match admitted.await {
+                Ok(admitted) => return Ok((admitted.value, Membership::Accepted)),
+                Err(Error::Store(StoreError::Exists)) if attempts < ID_ATTEMPTS => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -116,21 +116,33 @@ impl CaApi {
     /// Waits until the request of a node has been answered.
     async fn outcome(&self, node_id: String) -> Result<wire::NodeCertificateStatusResponse, Error> {
         let id = NodeId::from_wire(node_id).ok_or(Error::Incomplete("a node id is necessary"))?;
-        let mut updates = self.store.watch(Interest::none().object::<Node>(&id));
-        loop {
-            let update = tokio::select! { biased; // stopping comes before answers
-                () = self.stop.cancelled() => return Err(Error::Stopped),
-                update = updates.next() => update.map_err(|_| Error::Stopped)?,
-            };
-            let node = update.view().get::<Node>(&id).ok_or_else(|| Error::NotFound(id.clone()))?;
-            let status = node.certificate.status.clone().unwrap_or_default();
-            if matches!(status.state(), State::Issued | State::Failed | State::Rotate) {
-                return Ok(wire::NodeCertificateStatusResponse {
-                    status: Some(status),
-                    certificate: Some(node.certificate.clone()),
-                });
+        let answer = async {
+            let mut updates = self.store.watch(Interest::none().object::<Node>(&id));
+            loop {
+                let update = updates.next().await.map_err(|_| Error::Stopped)?;
+                let node = update.view().get::<Node>(&id).ok_or_else(|| Error::NotFound(id.clone()))?;
+                if let Some(answer) = answer(node) {
+                    return Ok(answer);
+                }
             }
+        };
+        tokio::select! { biased; // stopping comes before answers, and answers before the end of the wait
+            () = self.stop.cancelled() => Err(Error::Stopped),
+            answer = answer => answer,
+            () = self.env.sleep(OUTCOME_WAIT) => Err(Error::NotYet(id.clone())),
         }
+    }
+}
+
+/// What a node is told of its certificate. `None` while that is not decided.
+fn answer(node: &Node) -> Option<wire::NodeCertificateStatusResponse> {
+    let status = node.certificate.status.clone().unwrap_or_default();
+    match status.state() {
+        State::Issued | State::Failed | State::Rotate => Some(wire::NodeCertificateStatusResponse {
+            status: Some(status),
+            certificate: Some(node.certificate.clone()),
+        }),
+        State::Unknown | State::Pending | State::Renew => None,
     }
 }
 

@@ -1,15 +1,14 @@
-//! Signing what is pending.
+//! Making the certificates: what one pending request becomes.
 
 use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::{
-    Cluster, Kind, Node, NodeId, NodeRole, wire,
+    Cluster, Node, NodeId, NodeRole, wire,
     wire::{issuance_status::State, node_spec::Membership},
 };
-use swarmkit_ca::{Identity, KeyPair, LEAF_VALIDITY_DEFAULT, RootCa};
+use swarmkit_ca::{Error as CaError, Identity, JoinToken, KeyPair, LEAF_VALIDITY_DEFAULT, RootCa};
 use swarmkit_runtime::Env;
-use swarmkit_store::{Interest, ProposeError, Store, StoreError, Transaction, Update, View};
-use tokio_util::sync::CancellationToken;
+use swarmkit_store::{StoreError, Transaction};
 
 use crate::Error;
 
@@ -33,84 +32,55 @@ pub fn decide(node: &Node) -> Decision {
     }
 }
 
-/// Signs what is pending, until told to stop.
-///
-/// # Errors
-///
-/// When leadership was lost.
-pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), Error> {
-    let mut updates = store.watch(Interest::none().kinds([Kind::Node, Kind::Cluster]));
-    let mut signer = Signer::default();
-    loop {
-        let update = tokio::select! { biased; // stopping comes before more work
-            () = stop.cancelled() => return Ok(()),
-            update = updates.next() => update.map_err(|_| Error::Stopped)?,
-        };
-        let (view, nodes): (View, Vec<Arc<Node>>) = match update {
-            Update::Snapshot(view) => {
-                let nodes = view.all::<Node>().cloned().collect();
-                (view, nodes)
-            }
-            Update::Delta(delta) => {
-                let changed = delta.changes.iter().filter_map(|change| change.as_::<Node>()?.after.clone());
-                (delta.view.clone(), changed.collect())
-            }
-        };
-        let pending: Vec<_> = nodes.into_iter().filter(|node| decide(node) == Decision::Sign).collect();
-        if pending.is_empty() {
-            continue;
-        }
-        let Some(cluster) = view.cluster() else { continue };
-        signer.follow(cluster, &env)?;
-        let signed: Vec<_> = pending.into_iter().map(|node| signer.sign(node, cluster, &env)).collect();
-        match store.batch(signed.into_iter().map(|signed| move |tx: &mut Transaction| signed.write(tx))).await {
-            Ok(_) => {}
-            Err(StoreError::Propose(ProposeError::TooLarge { .. } | ProposeError::Superseded)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// The root certificate with its key, read anew only when the cluster's changed.
 #[derive(Default)]
-struct Signer {
+pub(crate) struct Signer {
     read: Option<(Arc<wire::RootCa>, RootCa)>,
 }
 
-/// The outcome for one node.
-struct Signed {
+impl Signer {
+    /// Answers one request.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be signed at present, whatever the request: it keeps its place.
+    pub(crate) fn sign(&mut self, node: &Node, cluster: &Cluster, env: &Env) -> Result<Signed, Error> {
+        let identity = Identity::new(node.id.clone(), node.certificate.role(), cluster.id.clone());
+        let outcome = match std::str::from_utf8(&node.certificate.csr) {
+            Err(_) => Err("malformed certificate signing request: not a text".to_owned()),
+            Ok(csr) => match self.root(cluster, env)?.issue(csr, &identity, validity(cluster), env) {
+                Ok(chain) => Ok(chain),
+                Err(error @ CaError::MalformedRequest { .. }) => Err(error.to_string()),
+                Err(error) => return Err(Error::Root(error)),
+            },
+        };
+        match &outcome {
+            Ok(_) => tracing::info!(node = %node.id, role = ?identity.role, "certificate issued"),
+            Err(error) => tracing::warn!(node = %node.id, error, "certificate refused"),
+        }
+        Ok(Signed { node: node.id.clone(), request: node.certificate.csr.clone(), outcome })
+    }
+
+    fn root(&mut self, cluster: &Cluster, env: &Env) -> Result<&RootCa, Error> {
+        let read = self.read.take().filter(|(from, _)| Arc::ptr_eq(from, &cluster.root_ca));
+        let read = match read {
+            Some(read) => read,
+            None => (cluster.root_ca.clone(), root_ca(&cluster.root_ca, env).map_err(Error::Root)?),
+        };
+        Ok(&self.read.insert(read).1)
+    }
+}
+
+/// The answer to one request: the certificate chain, or what is wrong with the request.
+pub(crate) struct Signed {
     node: NodeId,
     request: bytes::Bytes,
     outcome: Result<String, String>,
 }
 
-impl Signer {
-    fn follow(&mut self, cluster: &Cluster, env: &Env) -> Result<(), Error> {
-        if self.read.as_ref().is_some_and(|(read, _)| Arc::ptr_eq(read, &cluster.root_ca)) {
-            return Ok(());
-        }
-        self.read = Some((cluster.root_ca.clone(), root_ca(&cluster.root_ca, env)?));
-        Ok(())
-    }
-
-    fn sign(&self, node: Arc<Node>, cluster: &Cluster, env: &Env) -> Signed {
-        let identity = Identity::new(node.id.clone(), node.certificate.role(), cluster.id.clone());
-        let outcome = match &self.read {
-            None => Err("no root certificate".to_owned()),
-            Some((_, root)) => std::str::from_utf8(&node.certificate.csr)
-                .map_err(|_| "the certificate signing request is not text".to_owned())
-                .and_then(|csr| root.issue(csr, &identity, validity(cluster), env).map_err(|error| error.to_string())),
-        };
-        if let Err(error) = &outcome {
-            tracing::warn!(node = %node.id, error, "certificate refused");
-        }
-        Signed { node: node.id.clone(), request: node.certificate.csr.clone(), outcome }
-    }
-}
-
 impl Signed {
-    /// Stores the outcome, unless another request came in meanwhile: that one will be signed next.
-    fn write(self, tx: &mut Transaction) -> Result<(), StoreError> {
+    /// Stores the answer, unless another request came in meanwhile: that one will be signed next.
+    pub(crate) fn write(self, tx: &mut Transaction) -> Result<(), StoreError> {
         let Some(stored) = tx.get::<Node>(&self.node) else { return Ok(()) };
         if stored.certificate.csr != self.request || decide(stored) == Decision::Leave {
             return Ok(());
@@ -129,15 +99,15 @@ impl Signed {
     }
 }
 
-/// The root of trust as the cluster keeps it, with its key.
-pub(crate) fn root_ca(root: &wire::RootCa, env: &Env) -> Result<RootCa, Error> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let certificate = RootCa::from_pem(&text(&root.ca_cert), env.now()).map_err(Error::Root)?;
+/// The root of trust as the cluster keeps it, with its key where it is not kept elsewhere.
+fn root_ca(root: &wire::RootCa, env: &Env) -> Result<RootCa, CaError> {
+    let bundle = std::str::from_utf8(&root.ca_cert).map_err(|_| CaError::NoRoots)?;
+    let certificate = RootCa::from_pem(bundle, env.now())?;
     if root.ca_key.is_empty() {
         return Ok(certificate);
     }
-    let key = KeyPair::from_pem(&text(&root.ca_key)).map_err(Error::Root)?;
-    certificate.with_key(key, env).map_err(Error::Root)
+    let key = std::str::from_utf8(&root.ca_key).map_err(|_| CaError::MalformedKey)?;
+    certificate.with_key(KeyPair::from_pem(key)?, env)
 }
 
 /// How long a certificate lives in this cluster.
@@ -149,7 +119,7 @@ fn validity(cluster: &Cluster) -> Duration {
 /// The role that a token stands for.
 pub(crate) fn role_of_token(root: &wire::RootCa, presented: &str) -> Option<NodeRole> {
     let tokens = root.join_tokens.as_ref()?;
-    let is = |stored: &str| swarmkit_ca::JoinToken::parse(stored).is_ok_and(|token| token.matches(presented));
+    let is = |stored: &str| JoinToken::parse(stored).is_ok_and(|token| token.matches(presented));
     if is(&tokens.manager) {
         Some(NodeRole::Manager)
     } else if is(&tokens.worker) {
