@@ -5,6 +5,14 @@ use std::{collections::BTreeMap, io, num::NonZero};
 use swarmkit_api::wire;
 use swarmkit_executor::{Workload, platform};
 
+use crate::logs::LOG_DRIVERS;
+
+/// What this executor can do, by type and name: run processes, and keep their output in files.
+fn plugins() -> Vec<wire::PluginDescription> {
+    let logs = LOG_DRIVERS.map(|name| wire::PluginDescription { r#type: "Log".to_owned(), name: name.to_owned() });
+    [Workload::Process.plugin()].into_iter().chain(logs).collect()
+}
+
 /// Describes the machine, as an engine would.
 pub(crate) fn describe(
     labels: &BTreeMap<String, String>,
@@ -24,7 +32,7 @@ pub(crate) fn describe(
         engine: Some(wire::EngineDescription {
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
             labels: labels.clone(),
-            plugins: vec![Workload::Process.plugin()],
+            plugins: plugins(),
         }),
         ..Default::default()
     })

@@ -17,6 +17,9 @@ pub(crate) use reader::read;
 pub(crate) use watch::DirWatch;
 pub(crate) use writer::{Capture, LogWriter};
 
+/// The log drivers of container engines that keep files, as we do.
+pub(crate) const LOG_DRIVERS: [&str; 2] = ["json-file", "local"];
+
 /// How much of a task's output is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
@@ -39,7 +42,8 @@ impl LogLimits {
     pub(crate) fn for_driver(self, driver: Option<&wire::Driver>) -> Result<Self, Cause> {
         let Some(driver) = driver else { return Ok(self) };
         let mut limits = match driver.name.as_str() {
-            "" | "json-file" | "local" => self,
+            "" => self,
+            name if LOG_DRIVERS.contains(&name) => self,
             "none" => return Ok(Self { files: 0, ..self }),
             other => return Err(format!("unknown log driver {other:?}: a process has json-file, local or none").into()),
         };

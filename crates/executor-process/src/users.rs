@@ -23,9 +23,13 @@ pub(crate) struct User {
 }
 
 impl Users {
-    /// Reads the machine's files.
+    /// Reads the machine's files. Where there are none, users and groups are numbers.
     pub(crate) fn read() -> io::Result<Self> {
-        Ok(Self { passwd: fs::read_to_string("/etc/passwd")?, group: fs::read_to_string("/etc/group")? })
+        let read = |file| match fs::read_to_string(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        };
+        Ok(Self { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
     }
 
     /// Reads `name`, `uid`, `name:group` or `uid:gid`.
