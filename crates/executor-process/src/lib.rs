@@ -2,7 +2,7 @@
 //!
 //! A [`ProcessExecutor`] runs every task whose image is [`PROCESS_IMAGE`](swarmkit_executor::PROCESS_IMAGE): its command
 //! with its arguments, environment, directory, user, limits, secrets and configs, in a session of its own. It needs no
-//! root; what only root can do (running as other users) is refused without. It needs Linux 5.4 or later.
+//! root; what only root can do (running as other users) is refused without. It is for Linux.
 //!
 //! It is no isolation: a process sees the machine's files, network and other processes, as far as its user may.
 //!

@@ -164,6 +164,9 @@ async fn the_machine_is_described() {
     assert!(resources.nano_cpus >= 1_000_000_000 && resources.nano_cpus % 1_000_000_000 == 0);
     assert!(resources.memory_bytes > 64 << 20);
     assert_eq!(description.platform.unwrap().os, "linux");
+    let plugins = description.engine.unwrap().plugins;
+    let plugins: Vec<_> = plugins.iter().map(|plugin| (plugin.r#type.as_str(), plugin.name.as_str())).collect();
+    assert_eq!(plugins, [("Executor", "process"), ("Log", "json-file"), ("Log", "local")]);
     assert!(!description.hostname.is_empty());
 }
 
