@@ -10,7 +10,7 @@ use std::{
 
 use swarmkit_api::{
     Node, NodeId, Service, ServiceId, Task, TaskState, Version, constraint,
-    wire::{node_status, update_config::UpdateOrder, update_status::UpdateState},
+    wire::{node_status, update_status::UpdateState},
 };
 
 use crate::{
@@ -209,10 +209,14 @@ impl Draft<'_> {
     /// made to replace others when it is time.
     fn tend(&mut self, template: &Arc<Template>, key: &SlotKey, may_replace: bool) {
         let Some(slot) = self.book.slots.get(key).filter(|_| !self.touched.contains(key)) else { return };
+        let is_present = |task: &Task| task.job_iteration == template.iteration();
+        // A task that was given up for lost may have completed its slot all the same.
+        let is_done = template.iteration().is_some()
+            && slot.tasks().any(|task| is_present(task) && task.status.state == TaskState::Complete);
         let (mut kept, mut stopped, mut actions) = (Vec::new(), Vec::new(), Vec::new());
         for seated in slot.seated().iter().filter(|seated| is_live(&seated.task)) {
             let task = &seated.task;
-            if task.job_iteration.is_some() && task.job_iteration != template.iteration() {
+            if !is_present(task) {
                 continue;
             }
             let goal = template.goal();
@@ -220,6 +224,7 @@ impl Draft<'_> {
             let is_pending = task.desired_state < goal;
             let start = if is_pending { start_of(slot, seated, self.world, self.now) } else { Start::Now };
             match start {
+                _ if is_done && task.status.state != TaskState::Complete => stopped.push(task),
                 // One that fails before its time is not replaced before its time.
                 Start::By(at) if has_ended || !self.world.fate(task).is_bad() => {
                     self.plan.alarms.push((at, self.id.clone(), Some(key.clone())));
@@ -239,7 +244,7 @@ impl Draft<'_> {
         let is_dirty = |task: &&&Arc<Task>| self.book.is_dirty(task, &self.world.nodes);
         let is_filled = kept.iter().any(|task| !is_dirty(&task))
             || (!kept.is_empty() && stopped.iter().all(|task| is_dirty(&task)));
-        let restart = may_replace && !is_filled && stopped.iter().any(|task| slot.may_restart(task));
+        let restart = may_replace && !is_done && !is_filled && stopped.iter().any(|task| slot.may_restart(task));
         actions.extend(stopped.into_iter().map(|task| Action::Want { task: task.clone(), state: TaskState::Shutdown }));
         if restart {
             self.create(template, key.clone(), TaskState::Ready, actions);
@@ -278,11 +283,9 @@ impl Draft<'_> {
                 Turn::Wait => {}
                 Turn::Finish { stop } => self.step(key, stop.into_iter().map(want).collect()),
                 Turn::Replace { .. } if room == 0 => {}
-                Turn::Replace { stop, order } => {
+                Turn::Replace { stop, on_hold } => {
                     room -= 1;
-                    let waits = order == UpdateOrder::StopFirst && !stop.is_empty();
-                    let desired = if waits { TaskState::Ready } else { template.goal() };
-                    let stop = if order == UpdateOrder::StopFirst { stop } else { Vec::new() };
+                    let desired = if on_hold { TaskState::Ready } else { template.goal() };
                     self.create(template, key.clone(), desired, stop.into_iter().map(want).collect());
                 }
             }

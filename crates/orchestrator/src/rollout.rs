@@ -65,8 +65,8 @@ pub(crate) enum Verdict {
 /// What to do in one slot of a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Turn {
-    /// Nothing is as it shall be: make a task, and stop these; before it starts, if it may only start after them.
-    Replace { stop: Vec<Arc<Task>>, order: UpdateOrder },
+    /// Nothing is as it shall be: stop these, and make a task, which is on hold if it may only start after them.
+    Replace { stop: Vec<Arc<Task>>, on_hold: bool },
     /// One task is as it shall be: stop the others.
     Finish { stop: Vec<Arc<Task>> },
     /// One task is as it shall be, but the others go on until it runs.
@@ -113,8 +113,11 @@ impl Rollout {
         if matches!(state, Some(UpdateState::Paused | UpdateState::RollbackPaused)) {
             return Next::default();
         }
-        let rolling = Rolling::of(service);
         let watched = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
+        if dirty.is_empty() && !watched {
+            return Next::default();
+        }
+        let rolling = Rolling::of(service);
         let begun: BTreeSet<_> = self.made.values().map(|made| &made.slot).collect();
         if watched
             && rolling.on_failure != FailureAction::Continue
@@ -186,7 +189,10 @@ pub(crate) fn turn(slot: &Slot, order: UpdateOrder, is_dirty: impl Fn(&Task) -> 
     // The oldest of the best, since it has come furthest.
     let kept = live.iter().filter(|task| !is_dirty(task)).rev().max_by_key(|task| rank(task));
     let Some(kept) = kept else {
-        return Turn::Replace { stop: live.into_iter().cloned().collect(), order };
+        // What runs goes on until the new task does, if that starts first; what does not run yet is not waited for.
+        let goes = |task: &&&Arc<Task>| order == UpdateOrder::StopFirst || task.status.state != TaskState::Running;
+        let stop: Vec<_> = live.iter().filter(goes).map(|task| Arc::clone(task)).collect();
+        return Turn::Replace { on_hold: order == UpdateOrder::StopFirst && !stop.is_empty(), stop };
     };
     let others = live.iter().filter(|task| task.id != kept.id);
     let stop: Vec<_> = others.clone().map(|task| Arc::clone(task)).collect();

@@ -78,21 +78,28 @@ impl Needs {
         let Some(node) = book.node.as_deref().filter(|_| book.is_available()) else {
             return Some(Reason::Unavailable);
         };
-        let refusals = [
-            (Reason::Resources, self.resources.as_ref().is_some_and(|wanted| !book.fits(wanted))),
-            (Reason::Plugin, !self.plugins.iter().all(|(class, name)| has_plugin(node, class, name))),
-            (Reason::Executor, self.kind.as_deref().is_some_and(|kind| !runs(node, kind))),
-            (Reason::Constraint, !self.constraints.as_ref().is_some_and(|all| constraint::all_match(all, node))),
-            (Reason::Platform, !self.platforms.is_empty() && !self.platforms.iter().any(|wanted| is_on(wanted, node))),
-            (Reason::HostPort, self.ports.iter().any(|port| book.has_port(*port))),
-            (
-                Reason::MaxReplicas,
-                self.max_replicas > 0
-                    && u64::from(books.active_of(self.service.as_ref(), &node.id)) >= self.max_replicas,
-            ),
-            (Reason::Volume, self.cluster_volumes),
-        ];
-        refusals.into_iter().find_map(|(reason, refused)| refused.then_some(reason))
+        let has_plugins = || self.plugins.iter().all(|(class, name)| has_plugin(node, class, name));
+        let satisfies = || self.constraints.as_ref().is_some_and(|all| constraint::all_match(all, node));
+        let of_service = || u64::from(books.active_of(self.service.as_ref(), &node.id));
+        if self.resources.as_ref().is_some_and(|wanted| !book.fits(wanted)) {
+            Some(Reason::Resources)
+        } else if !has_plugins() {
+            Some(Reason::Plugin)
+        } else if self.kind.as_deref().is_some_and(|kind| !runs(node, kind)) {
+            Some(Reason::Executor)
+        } else if !satisfies() {
+            Some(Reason::Constraint)
+        } else if !self.platforms.is_empty() && !self.platforms.iter().any(|wanted| is_on(wanted, node)) {
+            Some(Reason::Platform)
+        } else if self.ports.iter().any(|port| book.has_port(*port)) {
+            Some(Reason::HostPort)
+        } else if self.max_replicas > 0 && of_service() >= self.max_replicas {
+            Some(Reason::MaxReplicas)
+        } else if self.cluster_volumes {
+            Some(Reason::Volume)
+        } else {
+            None
+        }
     }
 
     /// Why no node can run the task, as the books stand.

@@ -156,6 +156,18 @@ async fn a_task_of_a_job_on_a_lost_node_is_done_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_that_a_lost_task_has_completed_is_not_done_again() {
+    let mut stage = Stage::open("node a; node b; service job job=1 restart=on-failure delay=10s").await;
+    let lost = stage.tasks()[0].clone();
+    let node = lost.node_id.clone().unwrap();
+    stage.edit_node(node.as_str(), |node| set_state(node, wire::node_status::State::Down)).await;
+    assert_eq!(stage.told(), ["job.0 ready wants ready"]);
+    edit_task(&stage.store, lost.id.as_str(), |task| task.status.state = TaskState::Complete);
+    stage.pass(Duration::from_secs(60)).await;
+    assert_eq!(states(&stage), ["job.0 complete wants shutdown", "job.0 shutdown wants shutdown"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_are_reaped_and_completions_are_kept() {
     let mut stage = Stage::open("node a; service job job=2 concurrent=2 restart=any delay=1s").await;
     let second = stage.tasks()[1].clone();

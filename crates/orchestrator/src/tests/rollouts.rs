@@ -153,6 +153,15 @@ async fn start_first_leaves_the_old_task_alone_when_the_new_one_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_another_change_overtakes_before_it_runs_is_not_waited_for() {
+    let mut stage = Stage::open("node a; service web replicas=1").await;
+    stage.cast(|_| Some(TaskState::Preparing));
+    stage.update("web", new_image(|config| config.set_order(UpdateOrder::StartFirst))).await;
+    stage.update("web", set_image("newer")).await;
+    assert_eq!(stage.told(), ["web.1 running", "web.1 newer ready"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_pauses_the_update_and_names_the_task() {
     let mut stage = Stage::open("node a; service web replicas=3").await;
     stage.cast(new_ones(TaskState::Failed));
