@@ -29,7 +29,7 @@ impl WatchApi {
     }
 
     /// Everything that is committed from now on. The snapshot that a watch begins with is what the client has listed.
-    async fn from_now(&self, interest: Interest) -> Result<swarmkit_store::Watch, Status> {
+    async fn since_now(&self, interest: Interest) -> Result<swarmkit_store::Watch, Status> {
         let mut updates = self.store.watch(interest);
         updates.next().await.map_err(|ended| Status::unavailable(ended.to_string()))?;
         Ok(updates)
@@ -51,7 +51,7 @@ impl Watch for WatchApi {
         let kinds: BTreeSet<Kind> = entries.iter().map(|entry| entry.kind).collect();
         let interest = Interest::none().kinds(kinds);
         let updates = match request.resume_from {
-            None => self.from_now(interest).await?,
+            None => self.since_now(interest).await?,
             Some(version) => self
                 .store
                 .watch_from(version.into(), interest)

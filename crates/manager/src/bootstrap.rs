@@ -11,6 +11,7 @@ use swarmkit_api::{
     },
 };
 use swarmkit_ca::{Identity, JoinToken};
+use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
 use swarmkit_store::{DEFAULT_CLUSTER, Store, StoreError};
 
@@ -24,11 +25,17 @@ const HEARTBEAT: Duration = Duration { seconds: 5, nanos: 0 };
 const NODE_CERT_EXPIRY: Duration = Duration { seconds: 90 * 24 * 3600, nanos: 0 };
 
 /// Writes the cluster and this manager's node, where they are not there yet.
-pub(crate) async fn ensure(env: &Env, store: &Store, own: &Identity, first: &FirstLeader) -> Result<(), StoreError> {
+pub(crate) async fn ensure(
+    env: &Env,
+    store: &Store,
+    own: &Identity,
+    first: &FirstLeader,
+    raft: &RaftOptions,
+) -> Result<(), StoreError> {
     store
         .update(|tx| {
             if tx.cluster().is_none() {
-                tx.create(cluster(env, own, first))?;
+                tx.create(cluster(env, own, first, raft))?;
             }
             if tx.get::<Node>(&own.node).is_none() {
                 tx.create(node(own))?;
@@ -39,11 +46,12 @@ pub(crate) async fn ensure(env: &Env, store: &Store, own: &Identity, first: &Fir
         .map(drop)
 }
 
-fn cluster(env: &Env, own: &Identity, first: &FirstLeader) -> Cluster {
+fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -> Cluster {
     let mut cluster = Cluster::new(own.cluster.clone());
     cluster.spec = Arc::new(wire::ClusterSpec {
         annotations: Some(wire::Annotations { name: DEFAULT_CLUSTER.to_owned(), ..Default::default() }),
         orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: TASK_HISTORY }),
+        raft: Some(raft_config(raft)),
         dispatcher: Some(wire::DispatcherConfig { heartbeat_period: Some(HEARTBEAT) }),
         ca_config: Some(wire::CaConfig { node_cert_expiry: Some(NODE_CERT_EXPIRY), ..Default::default() }),
         ..Default::default()
@@ -57,6 +65,18 @@ fn cluster(env: &Env, own: &Identity, first: &FirstLeader) -> Cluster {
         ..Default::default()
     });
     cluster
+}
+
+/// The options of raft as the wire says them: times as a number of heartbeats.
+fn raft_config(options: &RaftOptions) -> wire::RaftConfig {
+    let election = options.election_max.as_millis() / options.heartbeat.as_millis().max(1);
+    wire::RaftConfig {
+        snapshot_interval: options.snapshot_interval,
+        keep_old_snapshots: 0,
+        log_entries_for_slow_followers: options.kept_entries,
+        heartbeat_tick: 1,
+        election_tick: u32::try_from(election).unwrap_or(u32::MAX),
+    }
 }
 
 fn node(own: &Identity) -> Node {
@@ -89,17 +109,20 @@ mod tests {
         let store = Store::local(env.clone());
         let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
         let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap() };
-        ensure(&env, &store, &own, &first).await.unwrap();
+        ensure(&env, &store, &own, &first, &RaftOptions::default()).await.unwrap();
         let version = store.version();
         let view = store.view();
         let cluster = view.cluster().unwrap();
         assert_eq!(cluster.id, own.cluster);
+        let raft = cluster.spec.raft.unwrap();
+        assert_eq!((raft.snapshot_interval, raft.log_entries_for_slow_followers), (10_000, 500));
+        assert_eq!((raft.heartbeat_tick, raft.election_tick), (1, 6));
         let tokens = cluster.root_ca.join_tokens.as_ref().unwrap();
         assert_ne!(tokens.worker, tokens.manager);
         assert_eq!(JoinToken::parse(&tokens.worker).unwrap().digest(), first.root.digest());
         assert_eq!(view.get::<Node>(&own.node).unwrap().role, NodeRole::Manager);
 
-        ensure(&env, &store, &own, &first).await.unwrap();
+        ensure(&env, &store, &own, &first, &RaftOptions::default()).await.unwrap();
         assert_eq!(store.version(), version, "a cluster that exists is left alone");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::{Credentials, RootCa};
 use swarmkit_raft::{Disk, LogKey, RaftOptions};
 use swarmkit_rpc::Transport;
@@ -21,6 +22,8 @@ pub struct ManagerConfig {
     pub log_key: LogKey,
     /// Timing and compaction of the log.
     pub raft: RaftOptions,
+    /// Who knows networks and gives out their addresses.
+    pub networks: Arc<dyn NetworkProvider>,
     /// `host:port` to listen on for other nodes; port 0 takes any.
     pub listen_remote: String,
     /// `host:port` that other nodes are told. `None` finds one that fits `listen_remote`.

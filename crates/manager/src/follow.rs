@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 /// What follows from who leads.
 pub(crate) struct Followed {
+    /// Where this manager is reached now. The log may hold the address that it had when it was admitted.
+    pub(crate) own_addr: String,
     pub(crate) leader: watch::Sender<Leader>,
     pub(crate) managers: watch::Sender<Vec<wire::Peer>>,
     pub(crate) members: Members,
@@ -35,7 +37,12 @@ pub(crate) async fn raft(raft: Raft, followed: Followed, stop: CancellationToken
 
 impl Followed {
     fn tell(&self, raft: &Raft, role: &Role) {
-        let members = raft.members();
+        let mut members = raft.members();
+        for status in &mut members {
+            if status.member.raft_id == raft.raft_id() {
+                status.member.addr.clone_from(&self.own_addr);
+            }
+        }
         let (leader, leader_id) = match role {
             Role::Leader { .. } => (Leader::Here, Some(raft.raft_id())),
             Role::Follower { leader: Some(member) } => (Leader::At(member.addr.clone()), Some(member.raft_id)),

@@ -2,8 +2,8 @@
 //!
 //! [`Manager::start`] opens the log, binds the addresses and mounts the services; [`Manager::run`] serves until it is told
 //! to stop. Whenever this manager leads, a *leader term* is built: the certificate authority, the allocator, the
-//! scheduler, the orchestrators and the dispatcher, as one crew. When it leads no more the term is dropped and everything
-//! of it is awaited; nothing is left to be switched off.
+//! scheduler, the orchestrators, the dispatcher and the log broker, as one crew. When it leads no more the term is stopped
+//! and everything of it is awaited; nothing is left to be switched off.
 //!
 //! This crate decides nothing about services or tasks, and holds no identity: certificates come from the node around it.
 //!
@@ -12,7 +12,7 @@
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # async fn f(config: ManagerConfig, stop: CancellationToken) -> Result<(), swarmkit_manager::Error> {
-//! let manager = Manager::start(config, &stop).await?;
+//! let manager = Manager::start(config).await?;
 //! println!("managers are reached at {}", manager.handle().addr());
 //! manager.run(stop).await
 //! # }
@@ -20,14 +20,17 @@
 //!
 //! # Invariants
 //!
-//! - No loop of a leader term runs before this manager leads, or after it does not.
-//! - Stopping goes from the outside in: listeners, then the leader term, then raft.
+//! - No loop of a leader term runs before this manager leads, and none of the next begins before the last has ended.
+//! - A term that fails while this manager leads is built anew, after a pause.
+//! - Stopping goes from the outside in: listeners and the leader term, then connections to other managers, then raft, and
+//!   the store at last. Whatever was answered is in the log.
 //! - Every service that is mounted has its row in the access table; otherwise the manager does not start.
 
 mod bootstrap;
 mod config;
 mod error;
 mod follow;
+mod lead;
 mod manager;
 mod reach;
 mod services;

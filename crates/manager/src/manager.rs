@@ -1,49 +1,48 @@
 //! The manager as a whole: what is started, in which order it stops.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use swarmkit_api::wire;
-use swarmkit_ca::Identity;
 use swarmkit_control::Members;
-use swarmkit_dispatcher::{Dispatcher, DispatcherConfig};
-use swarmkit_raft::{Begin, NoMessenger, Raft, RaftConfig, RaftError, RaftParts, RaftProposer, Role};
+use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
+use swarmkit_raft::{Begin, NoMessenger, Raft, RaftConfig, RaftError, RaftParts, RaftProposer};
 use swarmkit_rpc::{
     Authority, Channel, ChannelOptions, Channels, ControlSocket, Forward, Leader, Listener, ServerOptions, Services,
     serve,
 };
-use swarmkit_runtime::{Backoff, Crew, Env, PartError};
+use swarmkit_runtime::{Crew, PartError};
 use swarmkit_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, FirstLeader, ManagerConfig, bootstrap,
+    Error, ManagerConfig,
     follow::{self, Followed},
-    reach,
+    lead, reach,
     services::{self, Parts},
-    term,
+    term::LeaderTerm,
 };
 
-/// The shortest and the longest pause before a leader term is built anew that ended with an error.
-const TERM_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
 /// A manager that is ready to serve.
+#[must_use = "a manager serves while it is run"]
 pub struct Manager {
     handle: ManagerHandle,
-    env: Env,
     /// Stops raft, when nothing needs it any more.
     raft_stop: CancellationToken,
     raft: Raft,
     raft_parts: RaftParts,
     authority: Authority,
     followed: Followed,
+    /// Connections to other managers. They outlive what is forwarded over them.
     channels: Crew,
-    dispatcher: Dispatcher,
-    first: Option<FirstLeader>,
+    term: LeaderTerm,
     remote: (Box<dyn Listener>, Services),
     local: (Box<dyn Listener>, Services),
-    /// Ends streams; cancelled together with the listeners.
-    serving: CancellationToken,
+    /// Ends what callers wait for, which would otherwise hold up the end of their connections.
+    waiting: CancellationToken,
 }
 
 /// What others may ask of a manager that runs. Clones share it.
@@ -65,7 +64,7 @@ impl ManagerHandle {
 
     /// Where local clients connect.
     #[must_use]
-    pub fn control_socket(&self) -> &PathBuf {
+    pub fn control_socket(&self) -> &Path {
         &self.control_socket
     }
 
@@ -99,14 +98,15 @@ impl Manager {
     /// # Errors
     ///
     /// An address is taken, the log cannot be opened, or a service cannot be mounted.
-    pub async fn start(config: ManagerConfig, stop: &CancellationToken) -> Result<Self, Error> {
+    pub async fn start(config: ManagerConfig) -> Result<Self, Error> {
         let ManagerConfig {
             env,
             credentials,
             transport,
             disk,
             log_key,
-            raft,
+            raft: raft_options,
+            networks,
             listen_remote,
             advertise,
             control_socket,
@@ -134,7 +134,7 @@ impl Manager {
             disk,
             key: log_key,
             env: env.clone(),
-            options: raft,
+            options: raft_options.clone(),
             node_id: own.node.clone(),
             addr: addr.clone(),
             messenger: Arc::new(NoMessenger),
@@ -145,13 +145,14 @@ impl Manager {
         let (leader, leader_seen) = watch::channel(Leader::Unknown);
         let (managers, managers_seen) = watch::channel(Vec::<wire::Peer>::new());
         let members = Members::default();
-        let channels = Crew::under(stop);
+        let channels = Crew::under(&CancellationToken::new());
         let forward =
             Forward::new(leader_seen.clone(), Channels::new(transport, ChannelOptions::default(), channels.spawner()));
         let dispatcher =
             Dispatcher::new(env.clone(), store.clone(), own.node.clone(), managers_seen, DispatcherConfig::default());
+        let logs = LogBroker::new(env.clone(), store.clone());
         let authority = Authority::of(&credentials);
-        let serving = stop.child_token();
+        let waiting = CancellationToken::new();
         let parts = Parts {
             env: &env,
             store: &store,
@@ -159,28 +160,16 @@ impl Manager {
             forward: &forward,
             members: &members,
             dispatcher: &dispatcher,
-            stop: &serving,
+            logs: &logs,
+            stop: &waiting,
         };
         let remote = (listener, services::remote(&parts)?);
         let local: (Box<dyn Listener>, _) = (Box::new(socket), services::local(&parts)?);
         let here = Channel::here(&local.1);
-        let handle = ManagerHandle { addr, control_socket, store, leader: leader_seen, local: here };
-        let followed = Followed { leader, managers, members };
-        Ok(Self {
-            handle,
-            env,
-            raft_stop,
-            raft,
-            raft_parts,
-            authority,
-            followed,
-            channels,
-            dispatcher,
-            first,
-            remote,
-            local,
-            serving,
-        })
+        let followed = Followed { own_addr: addr.clone(), leader, managers, members };
+        let handle = ManagerHandle { addr, control_socket, store: store.clone(), leader: leader_seen, local: here };
+        let term = LeaderTerm { env, store, own, first, raft: raft_options, networks, dispatcher, logs };
+        Ok(Self { handle, raft_stop, raft, raft_parts, authority, followed, channels, term, remote, local, waiting })
     }
 
     /// For asking the manager while it runs.
@@ -195,97 +184,40 @@ impl Manager {
     ///
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let store = self.handle.store.clone();
+        let Self { handle, raft_stop, raft, raft_parts, authority, followed, channels, term, remote, local, waiting } =
+            self;
+        let store = handle.store;
         let mut serving = Crew::under(&stop);
-        for (name, (listener, services)) in [("remote listener", self.remote), ("control socket", self.local)] {
+        for (name, (listener, services)) in [("remote listener", remote), ("control socket", local)] {
             let spawner = serving.spawner();
             serving.spawn(name, move |_| async move {
                 serve(listener, services, ServerOptions::default(), spawner).await;
                 Ok::<(), PartError>(())
             });
         }
+        serving.spawn("waiting callers", |stop| async move {
+            stop.cancelled().await;
+            waiting.cancel();
+            Ok::<(), PartError>(())
+        });
         serving.spawn("members", {
-            let raft = self.raft.clone();
-            move |stop| follow::raft(raft, self.followed, stop)
+            let raft = raft.clone();
+            move |stop| follow::raft(raft, followed, stop)
         });
         serving.spawn("leadership", {
-            let lead = Lead {
-                env: self.env,
-                store: store.clone(),
-                raft: self.raft.clone(),
-                dispatcher: self.dispatcher,
-                own: self.authority.own(),
-                first: self.first,
-            };
-            move |stop| lead.run(stop)
+            let (leadership, env) = (raft.leadership(), term.env.clone());
+            move |stop| lead::run(leadership, env, move |stop| term.clone().run(stop), stop)
         });
-        serving.spawn("removed nodes", |stop| follow::removed_nodes(store.clone(), self.authority, stop));
-        let ended_streams = self.serving.clone().drop_guard();
-        let result = serving.finish().await;
-        drop(ended_streams);
+        serving.spawn("removed nodes", |stop| follow::removed_nodes(store.clone(), authority, stop));
+        let served = serving.finish().await;
 
-        let channels = self.channels;
         channels.stop().cancel();
         channels.join().await;
-        self.raft_stop.cancel();
-        let raft = self.raft_parts.run().await;
+        raft_stop.cancel();
+        let replicated = raft_parts.run().await;
         store.close();
         // The log is the cause of whatever followed from it.
-        raft?;
-        result.map_err(Error::Part)
-    }
-}
-
-/// Builds a leader term whenever this manager leads.
-struct Lead {
-    env: Env,
-    store: Store,
-    raft: Raft,
-    dispatcher: Dispatcher,
-    own: Identity,
-    first: Option<FirstLeader>,
-}
-
-impl Lead {
-    async fn run(self, stop: CancellationToken) -> Result<(), PartError> {
-        let mut leadership = self.raft.leadership();
-        let mut retry = Backoff::new(TERM_RETRY.0, TERM_RETRY.1, self.env.rng("leader term"));
-        loop {
-            let term = tokio::select! { biased; // stopping comes first
-                () = stop.cancelled() => return Ok(()),
-                term = leadership.lead() => term?,
-            };
-            tracing::info!(term, "this manager leads");
-            let over = stop.child_token();
-            let mut running = std::pin::pin!(self.term(over.clone()));
-            let result = loop {
-                tokio::select! { biased; // losing ends the term, and what it then says is no error
-                    role = leadership.changed(), if !over.is_cancelled() => {
-                        if role? != (Role::Leader { term }) {
-                            over.cancel();
-                        }
-                    }
-                    result = &mut running => break result,
-                }
-            };
-            match result {
-                Err(error) if leadership.current() == (Role::Leader { term }) && !stop.is_cancelled() => {
-                    let pause = retry.next_delay();
-                    tracing::error!(term, %error, ?pause, "the leader term failed, and is built anew");
-                    self.env.sleep(pause).await;
-                }
-                _ => {
-                    retry.reset();
-                    tracing::info!(term, "this manager leads no more");
-                }
-            }
-        }
-    }
-
-    async fn term(&self, stop: CancellationToken) -> Result<(), PartError> {
-        if let Some(first) = &self.first {
-            bootstrap::ensure(&self.env, &self.store, &self.own, first).await?;
-        }
-        term::run(self.env.clone(), self.store.clone(), self.dispatcher.clone(), stop).await
+        replicated?;
+        served.map_err(Error::Part)
     }
 }

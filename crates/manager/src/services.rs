@@ -5,11 +5,12 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 use prost_types::Timestamp;
 use swarmkit_api::wire::{
     ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
-    health_server::HealthServer, node_ca_server::NodeCaServer, watch_server::WatchServer,
+    health_server::HealthServer, log_broker_server::LogBrokerServer, logs_server::LogsServer,
+    node_ca_server::NodeCaServer, watch_server::WatchServer,
 };
 use swarmkit_ca::{JoinToken, RootDigest, Validity};
 use swarmkit_control::{ControlApi, ControlConfig, HealthApi, Members, WatchApi};
-use swarmkit_dispatcher::Dispatcher;
+use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_issuer::CaApi;
 use swarmkit_rpc::{Authority, Forward, MountError, Services};
 use swarmkit_runtime::Env;
@@ -28,6 +29,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) forward: &'a Forward,
     pub(crate) members: &'a Members,
     pub(crate) dispatcher: &'a Dispatcher,
+    pub(crate) logs: &'a LogBroker,
     pub(crate) stop: &'a CancellationToken,
 }
 
@@ -35,14 +37,16 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
     let health = HealthApi::default();
     health.set(RAFT, true);
-    joint(parts, health)?.with(ControlServer::new(control(parts)))
+    joint(parts, health)?.with(ControlServer::new(control(parts)))?.with(LogsServer::new(parts.logs.clone()))
 }
 
 /// The services on the control socket, where everything that writes goes to the leader.
 pub(crate) fn local(parts: &Parts<'_>) -> Result<Services, MountError> {
     let health = HealthApi::default();
     health.set(CONTROL, true);
-    joint(parts, health)?.with_forwarded(ControlServer::new(control(parts)), parts.forward)
+    joint(parts, health)?
+        .with_forwarded(ControlServer::new(control(parts)), parts.forward)?
+        .with_forwarded(LogsServer::new(parts.logs.clone()), parts.forward)
 }
 
 fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
@@ -52,7 +56,8 @@ fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
         .with(WatchServer::new(WatchApi::new(parts.store.clone(), parts.stop.clone())))?
         .with_forwarded(CaServer::new(ca.clone()), parts.forward)?
         .with_forwarded(NodeCaServer::new(ca), parts.forward)?
-        .with_forwarded(DispatcherServer::new(parts.dispatcher.clone()), parts.forward)
+        .with_forwarded(DispatcherServer::new(parts.dispatcher.clone()), parts.forward)?
+        .with_forwarded(LogBrokerServer::new(parts.logs.clone()), parts.forward)
 }
 
 fn control(parts: &Parts<'_>) -> ControlApi {

@@ -2,28 +2,47 @@
 
 use std::sync::Arc;
 
-use swarmkit_allocator::InertNetworks;
-use swarmkit_dispatcher::Dispatcher;
+use swarmkit_allocator::NetworkProvider;
+use swarmkit_ca::Identity;
+use swarmkit_dispatcher::{Dispatcher, LogBroker};
+use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-/// Runs one leader term, until told to stop or until a part of it ends.
-///
-/// # Errors
-///
-/// Why the first part ended that did so before its time.
-pub(crate) async fn run(
-    env: Env,
-    store: Store,
-    dispatcher: Dispatcher,
-    stop: CancellationToken,
-) -> Result<(), PartError> {
-    let mut crew = Crew::under(&stop);
-    crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
-    crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), Arc::new(InertNetworks), stop));
-    crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
-    crew.spawn("services", |stop| swarmkit_orchestrator::services::run(env.clone(), store.clone(), stop));
-    crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
-    crew.finish().await
+use crate::{FirstLeader, bootstrap};
+
+/// What a leader term is made of. Clones make the same term again.
+#[derive(Clone)]
+pub(crate) struct LeaderTerm {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) own: Identity,
+    pub(crate) first: Option<FirstLeader>,
+    pub(crate) raft: RaftOptions,
+    pub(crate) networks: Arc<dyn NetworkProvider>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) logs: LogBroker,
+}
+
+impl LeaderTerm {
+    /// Runs the term, until told to stop or until a part of it ends.
+    ///
+    /// # Errors
+    ///
+    /// Why the first part ended that did so before its time.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), PartError> {
+        let Self { env, store, own, first, raft, networks, dispatcher, logs } = self;
+        if let Some(first) = &first {
+            bootstrap::ensure(&env, &store, &own, first, &raft).await?;
+        }
+        let mut crew = Crew::under(&stop);
+        crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
+        crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));
+        crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
+        crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
+        crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
+        crew.spawn("log broker", move |stop| async move { logs.run(stop).await });
+        crew.finish().await
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_executor::DynExecutor;
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
@@ -25,6 +26,7 @@ pub struct NodeBuilder {
     pub(crate) control_socket: PathBuf,
     pub(crate) join: Option<Target>,
     pub(crate) raft: RaftOptions,
+    pub(crate) networks: Arc<dyn NetworkProvider>,
 }
 
 impl NodeBuilder {
@@ -39,6 +41,7 @@ impl NodeBuilder {
             advertise: None,
             join: None,
             raft: RaftOptions::default(),
+            networks: Arc::new(InertNetworks),
         }
     }
 
@@ -89,6 +92,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn raft(mut self, options: RaftOptions) -> Self {
         self.raft = options;
+        self
+    }
+
+    /// Who knows networks and gives out their addresses, where this node manages. Default: a cluster without networks of
+    /// its own.
+    #[must_use]
+    pub fn networks(mut self, networks: Arc<dyn NetworkProvider>) -> Self {
+        self.networks = networks;
         self
     }
 

@@ -128,8 +128,18 @@ impl Node {
     }
 
     pub(crate) async fn start(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
-        let NodeBuilder { state_dir, executor, env, hostname, listen_remote, advertise, control_socket, join, raft } =
-            set_up;
+        let NodeBuilder {
+            state_dir,
+            executor,
+            env,
+            hostname,
+            listen_remote,
+            advertise,
+            control_socket,
+            join,
+            raft,
+            networks,
+        } = set_up;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state_dir);
         made.map_err(|source| NodeError::StateDir { action: "create", path: state_dir.clone(), source })?;
         let crew = Crew::under(stop);
@@ -159,12 +169,13 @@ impl Node {
                     disk: Arc::new(disk),
                     log_key: log_key::load(&KeyStore::new(&state_dir), has_log, &env)?,
                     raft,
+                    networks,
                     listen_remote,
                     advertise,
                     control_socket: control_socket.clone(),
                     first: root.map(|root| FirstLeader { root }),
                 };
-                Some(Manager::start(config, stop).await?)
+                Some(Manager::start(config).await?)
             }
         };
 

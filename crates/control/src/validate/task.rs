@@ -20,7 +20,7 @@ const GENERIC_KIND_MIN: usize = 3;
 pub(super) fn task(spec: Option<&wire::TaskSpec>) -> Checked {
     let Some(spec) = spec else { return Err(ControlError::missing_argument()) };
     if let Some(resources) = &spec.resources {
-        resources.limits.iter().chain(&resources.reservations).try_for_each(|resources| self::resources(resources))?;
+        resources.limits.iter().chain(&resources.reservations).try_for_each(self::resources)?;
     }
     if let Some(restart) = &spec.restart {
         not_negative("TaskSpec: restart-delay", restart.delay.as_ref())?;

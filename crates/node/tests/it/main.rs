@@ -1,5 +1,7 @@
 //! Nodes over real sockets on the loopback: founding, joining, coming back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
 
 use swarmkit_api::{Node as NodeObject, NodeRole, wire::node_status::State};
