@@ -280,3 +280,6 @@ pub(crate) fn same_definition(a: &Task, b: &Task) -> bool {
     let bare = |task: &Task| Task { meta: b.meta, status: TaskStatus::default(), ..task.clone() };
     bare(a) == bare(b)
 }
+
+#[cfg(test)]
+mod tests;

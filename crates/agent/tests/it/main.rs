@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cluster;
+mod fake;
 mod life;
 mod logs;
 mod restart;
+mod session;
