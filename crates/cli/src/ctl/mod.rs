@@ -36,7 +36,7 @@ const EXIT_FAILURE: u8 = 255;
 
 /// Control a swarm cluster.
 #[derive(Debug, Parser)]
-#[command(name = "swarmctl", version, disable_help_subcommand = true)]
+#[command(name = "swarmctl", version, disable_help_subcommand = true, args_override_self = true)]
 struct Args {
     /// Control socket of the node to talk to
     #[arg(short, long, global = true, value_name = "PATH", env = SOCKET_VARIABLE, default_value = DEFAULT_SOCKET)]

@@ -5,7 +5,7 @@ use swarmkit_api::wire::{self, config_reference, secret_reference, task_spec};
 
 use super::{
     Context, CtlError, Format, ListFlags, lookup,
-    service_flags::{Csv, Mode, ServiceFlags, parse_file_ref, set_replicas, values},
+    service_flags::{Csv, Mode, RESTART_DEFAULT, ServiceFlags, parse_file_ref, set_replicas, values},
 };
 use crate::output::{inspect_service, is_current, json, list_services, running_on_live_nodes};
 
@@ -164,6 +164,7 @@ fn new_spec(name: String, mode: Mode, flags: &ServiceFlags) -> Result<wire::Serv
     let mut spec = wire::ServiceSpec {
         annotations: Some(annotations),
         mode: Some(mode.to_wire()),
+        task: Some(wire::TaskSpec { restart: Some(RESTART_DEFAULT), ..wire::TaskSpec::default() }),
         ..wire::ServiceSpec::default()
     };
     flags.apply(&mut spec)?;

@@ -15,6 +15,10 @@ use swarmkit_executor::PROCESS_IMAGE;
 use super::CtlError;
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
+/// The policy of a service that does not say otherwise, as upstream. Nothing at all would be read as never.
+pub(super) const RESTART_DEFAULT: wire::RestartPolicy =
+    wire::RestartPolicy { condition: RestartCondition::Any as i32, delay: None, max_attempts: 0, window: None };
+
 /// One argument of a flag that takes several values: they are separated by commas, and quoted as in CSV.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Csv(Vec<String>);
@@ -282,10 +286,11 @@ impl ServiceFlags {
     }
 
     fn apply_restart(&self, task: &mut wire::TaskSpec) {
-        let restart = task.restart.get_or_insert_with(|| wire::RestartPolicy {
-            condition: RestartCondition::Any.into(),
-            ..wire::RestartPolicy::default()
-        });
+        let given = (self.restart_condition.is_some(), self.restart_max_attempts.is_some());
+        if given == (false, false) && self.restart_delay.is_none() && self.restart_window.is_none() {
+            return;
+        }
+        let restart = task.restart.get_or_insert(RESTART_DEFAULT);
         if let Some(condition) = self.restart_condition {
             restart.set_condition(match condition {
                 Condition::Any => RestartCondition::Any,

@@ -239,6 +239,9 @@ fn malformed_values_are_refused() {
 fn an_update_changes_only_what_is_given() {
     let spec = created(&["--image", "nginx", "--env", "A=1", "--replicas", "3", "--label", "a=1"]).unwrap();
     assert_eq!(updated(&spec, &[]), spec);
+    let mut bare = spec.clone();
+    bare.task.as_mut().unwrap().restart = None;
+    assert_eq!(updated(&bare, &[]), bare);
     let changed = updated(&spec, &["--replicas", "5", "--env", "B=2"]);
     let mut expected = spec.clone();
     expected.mode = Some(wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas: 5 }));

@@ -18,7 +18,7 @@ use crate::{client::DEFAULT_SOCKET, dev};
 /// Without --join-addr the node starts a cluster of its own, or goes on with the one in its state directory.
 #[derive(Debug, Parser)]
 #[command(name = "swarmd", version, disable_version_flag = true, disable_help_subcommand = true)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Args {
     #[command(flatten)]
     node: NodeFlags,

@@ -20,6 +20,9 @@ use swarmkit_api::TaskState;
 use super::world::{Row, World};
 use crate::output::{Columns, since};
 
+/// The lines above the rows of the table.
+const TITLES: usize = 2;
+
 /// The terminal while it shows the table. Dropping it gives the terminal back as it was.
 pub(crate) struct Board<W: Write> {
     out: W,
@@ -124,16 +127,17 @@ impl Line {
 
 /// The table of services and tasks, without colours.
 pub(crate) fn table(world: &World, now: SystemTime) -> String {
-    columns(&world.rows(), now).to_string()
+    columns(&world.rows(), now).to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// The same for the terminal.
-pub(crate) fn picture(header: &[String], world: &World, now: SystemTime, logs: &[String]) -> Vec<Line> {
+/// The same for a terminal with so many lines, below a header and above the end of the log.
+pub(crate) fn picture(header: &[String], world: &World, now: SystemTime, logs: &[String], height: u16) -> Vec<Line> {
     let rows = world.rows();
+    let others = header.len() + TITLES + if logs.is_empty() { 0 } else { logs.len() + 1 };
+    let rows = if rows.len() + others > usize::from(height) { collapsed(rows) } else { rows };
     let looks = [Look::Title, Look::Dim].into_iter().chain(rows.iter().map(look));
     let table = columns(&rows, now).to_string();
     let mut lines: Vec<_> = header.iter().map(|line| Line::new(Look::Plain, line)).collect();
-    lines.push(Line::new(Look::Plain, ""));
     lines.extend(table.lines().zip(looks).map(|(text, look)| Line::new(look, text.trim_end())));
     if rows.is_empty() {
         lines.push(Line::new(Look::Dim, "no tasks yet"));
@@ -143,6 +147,34 @@ pub(crate) fn picture(header: &[String], world: &World, now: SystemTime, logs: &
         lines.extend(logs.iter().map(|line| Line::new(Look::Dim, line)));
     }
     lines
+}
+
+/// One row for all tasks of a service that are as they should be, so that the others can be seen.
+fn collapsed(rows: Vec<Row>) -> Vec<Row> {
+    let mut shown: Vec<Row> = Vec::new();
+    let mut count = 0;
+    for row in rows {
+        match shown.last_mut() {
+            Some(last) if last.is_settled && row.is_settled && last.service == row.service => {
+                count += 1;
+                last.task = format!("{count} tasks");
+                last.restarts += row.restarts;
+                if last.node != row.node {
+                    last.node.clear();
+                }
+                // Since when all of this is so.
+                let key = |time: &Option<prost_types::Timestamp>| time.map(|time| (time.seconds, time.nanos));
+                if key(&row.since) > key(&last.since) {
+                    last.since = row.since;
+                }
+            }
+            _ => {
+                count = 1;
+                shown.push(row);
+            }
+        }
+    }
+    shown
 }
 
 fn columns(rows: &[Row], now: SystemTime) -> Columns {
@@ -167,5 +199,58 @@ fn look(row: &Row) -> Look {
         TaskState::Failed | TaskState::Rejected | TaskState::Orphaned => Look::Bad,
         _ if row.note.is_empty() => Look::Waiting,
         _ => Look::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(service: &str, slot: u64, state: TaskState) -> Row {
+        Row {
+            service: service.to_owned(),
+            task: format!("{service}.{slot}"),
+            state,
+            node: "ada".to_owned(),
+            restarts: 1,
+            since: Some(prost_types::Timestamp { seconds: slot.cast_signed(), nanos: 0 }),
+            note: String::new(),
+            is_settled: state == TaskState::Running,
+        }
+    }
+
+    #[test]
+    fn neighbours_that_are_as_they_should_be_become_one_row() {
+        let rows = vec![
+            row("db", 1, TaskState::Running),
+            row("web", 1, TaskState::Running),
+            row("web", 2, TaskState::Running),
+            row("web", 3, TaskState::Starting),
+            row("web", 4, TaskState::Running),
+        ];
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(10);
+        let lines: Vec<_> = columns(&collapsed(rows), now).to_string().lines().map(str::to_owned).collect();
+        let rows: Vec<_> = lines[2..].iter().map(|line| line.trim_end()).collect();
+        assert_eq!(
+            rows,
+            [
+                "db       db.1     RUNNING   ada   1         9s",
+                "web      2 tasks  RUNNING   ada   2         8s",
+                "web      web.3    STARTING  ada   1         7s",
+                "web      web.4    RUNNING   ada   1         6s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_picture_that_is_too_high_ends_with_how_much_is_hidden() {
+        let lines: Vec<_> = (0..10).map(|line| Line::new(Look::Plain, format!("line {line}\u{1b}[2J"))).collect();
+        let mut out = Vec::new();
+        let mut board = Board { out: &mut out, before: None };
+        board.draw(&lines, 4).unwrap();
+        drop(board);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("line 2") && !text.contains("line 3") && text.contains("… and 7 more lines"), "{text:?}");
+        assert!(!text.contains("\u{1b}[2J"), "what is shown must not steer the terminal: {text:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use swarmkit_api::{TaskState, wire};
+use swarmkit_api::TaskState;
 
 use super::world::World;
 use crate::output::task_name;
@@ -28,7 +28,7 @@ impl Plain {
         let mut lines = Vec::new();
         for task in world.tasks() {
             let status = task.status.clone().unwrap_or_default();
-            let state = (status.state(), note(&status));
+            let state = (status.state(), status.err.clone());
             if self.told.get(&task.id) == Some(&state) {
                 continue;
             }
@@ -47,14 +47,5 @@ impl Plain {
             writeln!(out, "{:>7.1}s  {line}", elapsed.as_secs_f32())?;
         }
         out.flush()
-    }
-}
-
-/// What went wrong, or what it waits for.
-fn note(status: &wire::TaskStatus) -> String {
-    match status.state() {
-        _ if !status.err.is_empty() => status.err.clone(),
-        TaskState::Pending => status.message.clone(),
-        _ => String::new(),
     }
 }

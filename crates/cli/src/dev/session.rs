@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use swarmkit_api::{TaskState, wire};
 use swarmkit_node::{NodeError, NodeHandle};
 use swarmkit_runtime::Env;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -18,7 +19,7 @@ use super::{
     deploy::{self, DeployError, Done},
     feed::Feed,
     plain::Plain,
-    world::Unsettled,
+    world::{Unsettled, World},
 };
 use crate::{client::Client, compose::Project, daemon::log::Tail};
 
@@ -33,6 +34,9 @@ const STOP_DEADLINE: Duration = Duration::from_millis(3500);
 
 /// How long the node may take to kill what did not stop.
 const KILL_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long to wait for the cluster to forget tasks that have stopped.
+const TIDY_DEADLINE: Duration = Duration::from_millis(300);
 
 /// Why a session failed.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +130,7 @@ impl Session<'_> {
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (_, height) = crossterm::terminal::size()?;
-            board.draw(&picture(&self.intro, feed.world(), self.env.now(), &tail.lines()), height)?;
+            board.draw(&picture(&self.intro, feed.world(), self.env.now(), &tail.lines(), height), height)?;
             let pause = tokio::time::sleep(PICTURE_MIN_INTERVAL);
             tokio::select! { biased; // what has changed is worth more than another second
                 changed = feed.changed() => changed?,
@@ -182,20 +186,32 @@ impl Session<'_> {
         }
     }
 
-    /// Removes everything and waits until no task is left.
+    /// Removes everything and waits until nothing runs.
     async fn down(&self, feed: &mut Feed) -> Result<(), SessionError> {
         let mut control = self.client.control();
         deploy::remove_services(&mut control).await?;
-        let gone = async {
-            while feed.world().tasks().next().is_some() {
-                feed.changed().await?;
-            }
-            Ok::<_, Status>(())
-        };
-        match tokio::time::timeout(STOP_DEADLINE, gone).await {
-            Ok(gone) => gone?,
+        let stopped = timeout(STOP_DEADLINE, until(feed, |world| !world.tasks().any(may_run))).await;
+        match stopped {
+            Ok(stopped) => stopped?,
             Err(_) => self.node.leave(KILL_DEADLINE).await.map_err(SessionError::Leave)?,
+        }
+        // What has stopped is soon tidied up; what is left of it now goes with the state, or at the next start.
+        if let Ok(gone) = timeout(TIDY_DEADLINE, until(feed, |world| world.tasks().next().is_none())).await {
+            gone?;
         }
         Ok(deploy::remove_blobs(&mut control, self.stack).await?)
     }
+}
+
+async fn until(feed: &mut Feed, holds: impl Fn(&World) -> bool) -> Result<(), Status> {
+    while !holds(feed.world()) {
+        feed.changed().await?;
+    }
+    Ok(())
+}
+
+/// Whether there may be a process of this task.
+fn may_run(task: &wire::Task) -> bool {
+    let state = task.status.as_ref().map(wire::TaskStatus::state).unwrap_or_default();
+    (TaskState::Assigned..=TaskState::Running).contains(&state)
 }

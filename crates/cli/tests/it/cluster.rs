@@ -55,7 +55,7 @@ fn a_node_that_cannot_join_says_why_in_one_line_and_fails() {
     for (addr, token, cause) in [
         (&nobody, &token, "refused"),
         (&addr, &wrong_secret, "token"),
-        (&addr, &wrong_root, "root"),
+        (&addr, &wrong_root, "fingerprint"),
         (&addr, &"nonsense".to_owned(), "token"),
     ] {
         let b = directory();

@@ -178,6 +178,14 @@ impl Daemon {
         tasks
     }
 
+    /// Whether there may still be a process of a task.
+    fn has_processes(&self) -> bool {
+        let tasks = self.ctl(&["task", "ls", "-a", "--format", "json"]).stdout;
+        let states = ["ASSIGNED", "ACCEPTED", "PREPARING", "READY", "STARTING", "RUNNING"];
+        let text = String::from_utf8_lossy(&tasks);
+        text.lines().any(|line| states.iter().any(|state| line.contains(&format!("\"state\":\"{state}\""))))
+    }
+
     /// Waits until exactly `count` tasks of a service run, and gives them.
     pub(crate) fn wait_running(&self, service: &str, count: usize) -> Vec<Value> {
         wait_for(&format!("{count} tasks of {service} to run"), || {
@@ -197,7 +205,7 @@ impl Drop for Daemon {
                 self.ctl(&["service", "rm", id]);
             }
             let began = now();
-            while began.elapsed() < PATIENCE && !self.ctl(&["task", "ls", "-a", "-q"]).stdout.is_empty() {
+            while began.elapsed() < PATIENCE && self.has_processes() {
                 thread::sleep(POLL);
             }
             let _ = self.child.kill();

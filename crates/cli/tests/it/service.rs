@@ -24,7 +24,7 @@ fn a_service_is_created_listed_inspected_and_removed() {
     assert_eq!((&inspected["id"], &inspected["running"]), (&id.as_str().into(), &3.into()));
     assert_eq!(inspected["args"], serde_json::json!(["sleep", mark]));
     let text = node.ok(&["service", "inspect", &id]);
-    assert!(text.contains("Replicas") && text.contains("3/3") && text.contains("===") == false, "{text}");
+    assert!(text.contains("Replicas") && text.contains("3/3") && !text.contains("==="), "{text}");
 
     let task = &node.running("web")[0];
     let task_id = task["id"].as_str().unwrap();
@@ -159,7 +159,7 @@ fn what_the_cluster_refuses_is_told_and_changes_nothing() {
         node.refused(&all)
     };
     assert_eq!(create(&["--name", ""]), "Error: meta: name must be provided");
-    assert_eq!(create(&["--name", "-a"]), "Error: name must be valid as a DNS name component");
+    assert_eq!(create(&["--name=-a"]), "Error: name must be valid as a DNS name component");
     assert!(create(&["--name", "a", "--constraint", "node.id"]).contains("constraint"));
     assert!(create(&["--name", "a", "--memory-limit", "1m"]).contains("invalid memory value"));
     assert_eq!(create(&["--name", "a", "--secret", "nope"]), "Error: secret not found: nope");
