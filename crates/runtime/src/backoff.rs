@@ -44,8 +44,7 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_cap_and_start_over_after_a_reset() {
-        let mut backoff =
-            Backoff::new(Duration::from_millis(100), Duration::from_secs(2), SmallRng::seed_from_u64(1));
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2), SmallRng::seed_from_u64(1));
         for ceiling in [100, 200, 400, 800, 1600, 2000, 2000] {
             let delay = backoff.next_delay().as_millis();
             assert!((ceiling / 2..=ceiling).contains(&delay), "{delay} of at most {ceiling}");

@@ -95,7 +95,9 @@ impl Crew {
         let run = async move { End { part, result: run.await.map_err(Into::into) } };
         let inner = self.spawner.clone();
         #[expect(clippy::disallowed_methods, reason = "the one place that starts a part")]
-        self.parts.spawn(CURRENT.scope(inner, Guarded { part }.run(run)).instrument(tracing::info_span!("part", name = part)));
+        self.parts.spawn(
+            CURRENT.scope(inner, Guarded { part }.run(run)).instrument(tracing::info_span!("part", name = part)),
+        );
     }
 
     /// Waits for the first part to end, or for the parent to stop; then stops the rest and awaits everything.
