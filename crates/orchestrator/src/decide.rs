@@ -10,7 +10,7 @@ use std::{
 
 use swarmkit_api::{
     Node, NodeId, Service, ServiceId, Task, TaskState, Version, constraint,
-    wire::{node_status, update_status::UpdateState},
+    wire::{node_status, update_config::UpdateOrder, update_status::UpdateState},
 };
 
 use crate::{
@@ -256,28 +256,37 @@ impl Draft<'_> {
     /// Brings slots to what the service asks for now, as many at a time as it says.
     fn roll(&mut self, service: &Arc<Service>, template: &Arc<Template>) {
         let book = self.book;
-        let dirty: BTreeSet<_> = book.dirty.iter().filter(|key| self.rolls(key)).collect();
-        let next = book.rollout.next(service, &dirty, self.now);
-        let mut room = next.room;
-        let is_open = dirty.iter().any(|key| !self.touched.contains(*key));
+        let next = book.rollout.next(service, book.dirty.iter().filter(|key| self.rolls(key)), self.now);
         if let Some(at) = next.alarm {
             self.plan.alarms.push((at, self.id.clone(), None));
         }
         // What is being replaced anyway does not make a rollout.
+        let is_open = || book.dirty.iter().any(|key| self.rolls(key) && !self.touched.contains(key));
         let begins = |verdict: &Verdict| matches!(verdict, Verdict::Report(UpdateState::Updating, _));
-        if let Some(verdict) = next.verdict.filter(|verdict| is_open || !begins(verdict)) {
+        if let Some(verdict) = next.verdict.filter(|verdict| !begins(verdict) || is_open()) {
             let action = match verdict {
                 Verdict::Report(state, message) => Action::Report { service: service.clone(), state, message },
                 Verdict::RollBack(message) => Action::RollBack { service: service.clone(), message },
             };
             self.plan.steps.push(Step { service: self.id.clone(), slot: None, actions: vec![action] });
         }
-        if !next.goes_on {
-            return;
+        if next.goes_on {
+            self.take_turns(template, Rolling::of(service).order, next.room);
         }
-        let order = Rolling::of(service).order;
-        for key in dirty {
-            let Some(slot) = book.slots.get(key).filter(|_| !self.touched.contains(key)) else { continue };
+    }
+
+    /// Goes on in the slots that were begun, and begins as many as there is room for.
+    fn take_turns(&mut self, template: &Arc<Template>, order: UpdateOrder, mut room: usize) {
+        let book = self.book;
+        // Those with several tasks were begun, and need no room.
+        let waiting = book.dirty.iter().filter(|key| !book.crowded.contains(*key));
+        for (key, is_begun) in book.crowded.iter().map(|key| (key, true)).chain(waiting.map(|key| (key, false))) {
+            if room == 0 && !is_begun {
+                break;
+            }
+            let Some(slot) = book.slots.get(key).filter(|_| self.rolls(key) && !self.touched.contains(key)) else {
+                continue;
+            };
             let want = |task: Arc<Task>| Action::Want { task, state: TaskState::Shutdown };
             match turn(slot, order, |task| book.is_dirty(task, &self.world.nodes)) {
                 Turn::Wait => {}

@@ -28,12 +28,19 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rollout {
     made: BTreeMap<TaskId, Made>,
+    /// The slots of these tasks.
+    begun: BTreeSet<SlotKey>,
+    /// Those that neither ran nor ended yet.
+    open: BTreeSet<TaskId>,
+    /// The others, by when they did.
+    settled: BTreeSet<(SystemTime, TaskId)>,
+    /// Those that have ended.
+    ended: BTreeSet<TaskId>,
 }
 
 /// A task that a rollout has made.
 #[derive(Clone, Debug)]
 struct Made {
-    slot: SlotKey,
     at: SystemTime,
     /// Whether it was seen before it ended.
     seen_alive: bool,
@@ -92,82 +99,85 @@ impl Rollout {
                 return;
             }
             let at = time(task.meta.created_at).map_or(now, |at| at.min(now));
-            let made = Made { slot: key.clone(), at, seen_alive: false, running: None, ended: None };
-            self.made.insert(task.id.clone(), made);
+            self.made.insert(task.id.clone(), Made { at, seen_alive: false, running: None, ended: None });
+            self.begun.insert(key.clone());
+            self.open.insert(task.id.clone());
         }
         let Some(made) = self.made.get_mut(&task.id) else { return };
         let observed = observed_at(task).unwrap_or(now).min(now).max(made.at);
-        if task.status.state == TaskState::Running && made.running.is_none() {
-            made.running = Some(observed);
-        }
-        if task.status.state > TaskState::Running {
-            made.ended.get_or_insert((observed, task.status.state));
-        } else {
+        if task.status.state < TaskState::Running {
             made.seen_alive = true;
+            return;
+        }
+        if self.open.remove(&task.id) {
+            self.settled.insert((observed, task.id.clone()));
+        }
+        if task.status.state == TaskState::Running {
+            made.seen_alive = true;
+            made.running.get_or_insert(observed);
+        } else if made.ended.is_none() {
+            made.ended = Some((observed, task.status.state));
+            self.ended.insert(task.id.clone());
         }
     }
 
     /// What comes next, given the slots that are not yet as they shall be.
-    pub(crate) fn next(&self, service: &Service, dirty: &BTreeSet<&SlotKey>, now: SystemTime) -> Next {
+    pub(crate) fn next<'s>(
+        &self,
+        service: &Service,
+        mut dirty: impl Iterator<Item = &'s SlotKey> + Clone,
+        now: SystemTime,
+    ) -> Next {
         let state = policy::state(service);
         if matches!(state, Some(UpdateState::Paused | UpdateState::RollbackPaused)) {
             return Next::default();
         }
         let watched = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
-        if dirty.is_empty() && !watched {
+        if !watched && dirty.clone().next().is_none() {
             return Next::default();
         }
         let rolling = Rolling::of(service);
-        let begun: BTreeSet<_> = self.made.values().map(|made| &made.slot).collect();
+        let slots = || self.begun.len() + dirty.clone().filter(|slot| !self.begun.contains(slot)).count();
         if watched
             && rolling.on_failure != FailureAction::Continue
-            && let Some(failed) = self.failed_too_often(&rolling, begun.union(dirty).count())
+            && let Some(failed) = self.failed_too_often(&rolling, slots)
         {
             return Next { verdict: fail(service, &rolling, failed), ..Next::default() };
         }
-        let begins = state.is_none() && !dirty.is_empty();
-        let verdict = begins.then(|| Verdict::Report(UpdateState::Updating, "update in progress".to_owned()));
-
-        let busy_until: Vec<_> = self.made.values().map(|made| made.busy_until(rolling.delay)).collect();
-        let busy = busy_until.iter().filter(|until| until.is_none_or(|until| until > now)).count();
+        let begins = || Verdict::Report(UpdateState::Updating, "update in progress".to_owned());
+        // Whoever has worked on a slot rests for the delay.
+        let resting = self.settled.iter().rev().map(|(at, _)| *at + rolling.delay).take_while(|until| *until > now);
+        let busy = self.open.len() + resting.clone().count();
         let limit = rolling.parallelism.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let next = Next {
-            verdict,
+            verdict: state.is_none().then(begins),
             goes_on: true,
             room: limit.saturating_sub(busy),
-            alarm: busy_until.iter().copied().flatten().filter(|until| *until > now).min(),
+            alarm: resting.last(),
         };
-        if !watched || busy > 0 || !dirty.is_subset(&begun) {
+        if !watched || busy > 0 || !dirty.all(|slot| self.begun.contains(slot)) {
             return next;
         }
-        let last = busy_until.into_iter().flatten().max();
-        match last.map(|last| last + watch_period(&rolling)) {
+        let last = self.settled.last().map(|(at, _)| *at + rolling.delay + watch_period(&rolling));
+        match last {
             Some(over) if over > now => Next { alarm: Some(over), ..next },
             _ => Next { verdict: Some(complete(state)), alarm: None, ..next },
         }
     }
 
     /// The task that was one failure too many, out of all slots of the rollout.
-    fn failed_too_often(&self, rolling: &Rolling, slots: usize) -> Option<&TaskId> {
-        let mut failures: Vec<_> =
-            self.made.iter().filter_map(|(id, made)| Some((made.failure(rolling)?, id))).collect();
-        failures.sort();
+    fn failed_too_often(&self, rolling: &Rolling, slots: impl Fn() -> usize) -> Option<&TaskId> {
+        let failures = self.ended.iter().filter_map(|id| Some((self.made.get(id)?.failure(rolling)?, id)));
+        let (_, last) = failures.clone().max()?;
         #[expect(clippy::cast_precision_loss, reason = "a share of slots")]
-        let share = failures.len() as f32 / slots.max(1) as f32;
-        let (_, last) = failures.last()?;
-        (share > rolling.max_failure_ratio).then_some(*last)
+        let share = failures.count() as f32 / slots().max(1) as f32;
+        (share > rolling.max_failure_ratio).then_some(last)
     }
 }
 
 // === impl Made ===
 
 impl Made {
-    /// Until when it keeps one of those who work on slots: until it runs or has ended, and the delay after that. `None`
-    /// while that is not known.
-    fn busy_until(&self, delay: Duration) -> Option<SystemTime> {
-        self.running.or(self.ended.map(|(at, _)| at)).map(|at| at + delay)
-    }
-
     /// When it failed, if its end is one: that of any task that was not asked to stop, and that came before it ran or
     /// soon after. Of a task that this leader has never seen alive only what is certain counts.
     fn failure(&self, rolling: &Rolling) -> Option<SystemTime> {

@@ -58,6 +58,8 @@ pub(crate) struct Book {
     pub(crate) taken: BTreeSet<SlotKey>,
     /// Slots whose tasks are not what the service asks for.
     pub(crate) dirty: BTreeSet<SlotKey>,
+    /// Those of them that have several tasks.
+    pub(crate) crowded: BTreeSet<SlotKey>,
     /// Of a job: the slots that are being worked on.
     pub(crate) running: BTreeSet<SlotKey>,
     pub(crate) rollout: Rollout,
@@ -301,7 +303,7 @@ impl Book {
     fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
         let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));
         self.rollout = rollout.unwrap_or_default();
-        for set in [&mut self.taken, &mut self.dirty, &mut self.running] {
+        for set in [&mut self.taken, &mut self.dirty, &mut self.crowded, &mut self.running] {
             set.clear();
         }
         for key in self.slots.keys().cloned().collect::<Vec<_>>() {
@@ -318,7 +320,7 @@ impl Book {
 
     /// Works out anew whether a slot is taken, and whether it is dirty.
     fn classify(&mut self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) {
-        for set in [&mut self.taken, &mut self.dirty, &mut self.running] {
+        for set in [&mut self.taken, &mut self.dirty, &mut self.crowded, &mut self.running] {
             set.remove(key);
         }
         let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return };
@@ -331,12 +333,12 @@ impl Book {
             return;
         }
         let updatable = slot.updatable(service);
-        let is_dirty = updatable.len() > 1 || updatable.iter().any(|task| self.is_dirty(task, nodes));
-        if !updatable.is_empty() {
-            self.taken.insert(key.clone());
-        }
-        if is_dirty {
-            self.dirty.insert(key.clone());
+        let is_crowded = updatable.len() > 1;
+        let is_dirty = is_crowded || updatable.iter().any(|task| self.is_dirty(task, nodes));
+        let sets =
+            [(&mut self.taken, !updatable.is_empty()), (&mut self.dirty, is_dirty), (&mut self.crowded, is_crowded)];
+        for (set, _) in sets.into_iter().filter(|(_, belongs)| *belongs) {
+            set.insert(key.clone());
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use swarmkit_allocator::InertNetworks;
 use swarmkit_api::{Service, Task, TaskState};
 use swarmkit_runtime::Crew;
-use swarmkit_store::{Store, StoreError, TaskBy};
+use swarmkit_store::{Store, StoreError, TaskBy, Transaction};
 use swarmkit_testing as testing;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ async fn with_loops(text: &str, story: impl AsyncFnOnce(&Store)) {
     settle().await;
     story(&store).await;
     stop.cancel();
-    crew.finish().await.unwrap();
+    crew.finish().await.expect("the loops end well");
 }
 
 /// Time is paused, so it only goes on when every part waits.
@@ -31,7 +31,11 @@ async fn settle() {
 }
 
 async fn create(store: &Store, service: Service) {
-    store.update(|tx| tx.create(service).map(drop)).await.map_err(|error: StoreError| error).unwrap();
+    write(store, |tx| tx.create(service).map(drop)).await;
+}
+
+async fn write(store: &Store, edit: impl FnOnce(&mut Transaction) -> Result<(), StoreError>) {
+    store.update(edit).await.expect("the store takes it");
 }
 
 fn in_state(store: &Store, state: TaskState) -> usize {
@@ -62,11 +66,7 @@ async fn a_service_that_grows_and_shrinks_before_anything_runs_leaves_nothing_be
     with_loops("node a", async |store: &Store| {
         create(store, testing::service("web").replicas(50).build()).await;
         settle().await;
-        store
-            .update(|tx| tx.delete::<Service>(&"web".into()).map(drop))
-            .await
-            .map_err(|error: StoreError| error)
-            .unwrap();
+        write(store, |tx| tx.delete::<Service>(&"web".into()).map(drop)).await;
         settle().await;
         let view = store.view();
         assert!(view.all::<Task>().all(|task| task.desired_state == TaskState::Remove), "all are told to go");
