@@ -193,7 +193,7 @@ impl Agent {
         // The templates of the first tasks may want to know the node.
         tokio::select! { biased; // an agent that ends asks nothing
             () = stop.cancelled() => {}
-            _ = liaison.describer.announce() => {}
+            _ = tokio::time::timeout(ANSWER_TIMEOUT, liaison.describer.announce()) => {}
         }
         let mut crew = Crew::under(&stop);
         let writer = records.clone();

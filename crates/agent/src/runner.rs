@@ -54,6 +54,8 @@ pub(crate) struct Runner {
     wanted: watch::Receiver<Wanted>,
     controller: ControllerCell,
     task: Arc<Task>,
+    /// The controller has not yet been told of `task`.
+    stale: bool,
     status: TaskStatus,
     retry: Backoff,
 }
@@ -67,7 +69,7 @@ impl Runner {
         wanted: watch::Receiver<Wanted>,
     ) -> Self {
         let retry = Backoff::new(RETRY_FIRST, RETRY_CAP, tools.env.rng(&format!("agent/task/{}", task.id)));
-        Self { id: task.id.clone(), tools, wanted, controller, status: task.status.clone(), task, retry }
+        Self { id: task.id.clone(), tools, wanted, controller, status: task.status.clone(), task, stale: false, retry }
     }
 
     /// Runs until nothing is left of the task, and says so; or until the agent ends, which leaves the task as it is.
@@ -89,7 +91,11 @@ impl Runner {
             let wanted = self.wanted.borrow_and_update().clone();
             match wanted {
                 Wanted::Gone { .. } => return,
-                Wanted::Task(task) => self.adopt(task).await,
+                Wanted::Task(task) => self.adopt(task),
+            }
+            if self.stale {
+                self.update().await;
+                continue;
             }
             match Step::of(self.status.state, self.task.desired_state) {
                 Step::Rest => new_wish(&mut self.wanted).await,
@@ -100,12 +106,19 @@ impl Runner {
     }
 
     /// Takes a new definition of the task. Its status is ours to say, whatever the managers last heard.
-    async fn adopt(&mut self, task: Arc<Task>) {
-        if Arc::ptr_eq(&task, &self.task) {
-            return;
-        }
-        self.task = Arc::clone(&task);
-        if let Err(error) = self.controller.update(task).await {
+    fn adopt(&mut self, task: Arc<Task>) {
+        self.stale |= !Arc::ptr_eq(&task, &self.task);
+        self.task = task;
+    }
+
+    /// Tells the controller of the task's new definition, unless there is an even newer one.
+    async fn update(&mut self) {
+        let end = tokio::select! { biased; // what was told is told
+            end = self.controller.update(Arc::clone(&self.task)) => end,
+            () = new_wish(&mut self.wanted) => return,
+        };
+        self.stale = false;
+        if let Err(error) = end {
             tracing::warn!(task = %self.id, %error, "the executor refuses the changed task and goes on with the old one");
         }
     }
@@ -148,9 +161,13 @@ impl Runner {
         }
     }
 
-    /// The controller. When there can be none, the task's status says so.
+    /// The controller. When there can be none, the task's status says so; a new wish is looked at first.
     async fn controller(&mut self) -> Option<Arc<dyn DynController>> {
-        match self.controller.get().await {
+        let made = tokio::select! { biased; // what was made is used
+            made = self.controller.get() => made,
+            () = new_wish(&mut self.wanted) => return None,
+        };
+        match made {
             Ok(controller) => Some(controller),
             Err(error) if error.is_temporary() => {
                 self.settle(TaskStatus { err: error.to_string(), ..self.status.clone() });
@@ -164,8 +181,14 @@ impl Runner {
         }
     }
 
-    async fn known(&self, controller: &dyn DynController) -> RuntimeStatus {
-        match controller.status().await {
+    /// What the executor knows of the task. If it does not say so before there is a new wish, nothing.
+    async fn known(&mut self, controller: &dyn DynController) -> RuntimeStatus {
+        let mut wanted = self.wanted.clone();
+        let known = tokio::select! { biased; // as above
+            known = controller.status() => known,
+            () = new_wish(&mut wanted) => return RuntimeStatus::default(),
+        };
+        match known {
             Ok(known) => known,
             Err(ExecError::Unsupported(_)) => RuntimeStatus::default(),
             Err(error) => {

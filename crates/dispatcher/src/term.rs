@@ -71,12 +71,11 @@ pub(crate) struct Visit {
     pub(crate) description: Option<Arc<wire::NodeDescription>>,
 }
 
-/// How a session is opened.
-enum Opening {
-    /// It was open.
-    Resumed(Arc<Session>),
-    /// It is, when the node is written down as ready.
-    Writing(oneshot::Receiver<Result<(), DispatcherError>>),
+/// A session on its way. It stands when the node is written down as ready.
+struct Opening {
+    /// The session that the node has; otherwise a new one has to be registered.
+    resumed: Option<Arc<Session>>,
+    written: oneshot::Receiver<Result<(), DispatcherError>>,
 }
 
 /// Owns the session table.
@@ -89,7 +88,8 @@ pub(crate) struct Owner {
     list: ManagerList,
     calls: mpsc::Receiver<Call>,
     writes: mpsc::Sender<Write>,
-    /// What has to be written, in order, and does not yet fit into the writer's queue. At most a few a node.
+    /// What has to be written, in order, and does not yet fit into the writer's queue: for each node one write of this
+    /// term's own, and one for each call that waits for it.
     outbox: VecDeque<Write>,
 }
 
@@ -99,12 +99,11 @@ impl Term {
     /// A session for a node: the one that it has, if it says so, or a new one, when the node is written down as ready.
     pub(crate) async fn open(&self, visit: Visit, session: String) -> Result<Arc<Session>, DispatcherError> {
         let node = visit.node.clone();
-        match self.ask(|answer| Call::Open { visit, session, answer }).await? {
-            Opening::Resumed(session) => Ok(session),
-            Opening::Writing(written) => {
-                written.await.map_err(|_| DispatcherError::Stopped)??;
-                self.ask(|answer| Call::Register { node, answer }).await
-            }
+        let Opening { resumed, written } = self.ask(|answer| Call::Open { visit, session, answer }).await?;
+        written.await.map_err(|_| DispatcherError::Stopped)??;
+        match resumed {
+            Some(session) => Ok(session),
+            None => self.ask(|answer| Call::Register { node, answer }).await,
         }
     }
 
@@ -227,8 +226,8 @@ impl Owner {
         }
         let write = NodeWrite { node, state: NodeState::Ready, message: "", addr, description };
         let (done, written) = oneshot::channel();
-        self.outbox.push_back(Write { what: What::Node(write), done: resumed.is_none().then_some(done) });
-        Ok(resumed.map_or(Opening::Writing(written), Opening::Resumed))
+        self.outbox.push_back(Write { what: What::Node(write), done: Some(done) });
+        Ok(Opening { resumed, written })
     }
 
     fn absorb(&mut self, update: &Update) {
