@@ -4,6 +4,7 @@ mod starting;
 
 use std::{
     fmt, io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -287,20 +288,30 @@ fn prepare(
         Plan::new(task, &Offer { own: &shared.own, users: &users, secrets_dir, configs_dir, logs: shared.logs })?
     };
     HealthCheck::of(spec).map_err(ExecError::rejected)?;
-    let limits = Limits::of(task);
-    let beyond = shared.cgroups.beyond(&limits);
-    if !beyond.is_empty() && Warned::first(&shared.warned.cgroups) {
-        tracing::warn!(limits = ?beyond, "this machine lets us set no such cgroup limits: tasks run without them");
-    }
     if !spec.secrets.is_empty() && !shared.shelf.is_in_memory() && Warned::first(&shared.warned.secrets) {
         tracing::warn!("this machine offers no place in memory: secrets are in files on a disk while their tasks run");
     }
+    if !spec.secrets.is_empty() || !spec.configs.is_empty() {
+        shared.shelf.open().map_err(ExecError::temporary)?;
+    }
     files.put(spec, dependencies, plan.identity.as_ref())?;
-    plan.cgroups = shared
-        .cgroups
-        .create(task.id.as_str(), &limits)
-        .map_err(|error: io::Error| ExecError::temporary(format!("setting the limits of the task: {error}")))?;
+    plan.cgroups = limit(shared, task)
+        .map_err(|error| ExecError::temporary(format!("setting the limits of the task: {error}")))?;
     dir.put_plan(&plan).map_err(ExecError::temporary)
+}
+
+/// Makes the cgroups for the limits of a task, as far as the machine offers them.
+fn limit(shared: &Shared, task: &Task) -> io::Result<Vec<PathBuf>> {
+    let limits = Limits::of(task);
+    if limits == Limits::default() {
+        return Ok(Vec::new());
+    }
+    let cgroups = shared.cgroups()?;
+    let beyond = cgroups.beyond(&limits);
+    if !beyond.is_empty() && Warned::first(&shared.warned.cgroups) {
+        tracing::warn!(limits = ?beyond, "this machine lets us set no such cgroup limits: tasks run without them");
+    }
+    cgroups.create(task.id.as_str(), &limits)
 }
 
 /// The ports of the machine that the task listens on: as it was told to.

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -49,7 +49,10 @@ pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) own: User,
     pub(crate) shelf: Shelf,
-    pub(crate) cgroups: Cgroups,
+    /// Looked for when the first task with limits comes.
+    cgroups: OnceLock<Cgroups>,
+    /// Tells what is ours from what other executors have, where all share a place.
+    name: String,
     pub(crate) logs: LogLimits,
     pub(crate) supervision: Supervision,
     /// Owns the supervisors that run inside this program.
@@ -178,13 +181,13 @@ impl Builder {
         let own = User { gid: rustix::process::getegid().as_raw(), ..own };
         let name = name_of(&state_dir);
         let user_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let shelf = Shelf::find(&name, &own, user_dir.as_deref(), &state_dir).map_err(during("keeping secrets for"))?;
-        let cgroups = Cgroups::find(&name).map_err(during("looking for cgroups for"))?;
+        let shelf = Shelf::find(&name, &own, user_dir.as_deref(), &state_dir);
         Ok(ProcessExecutor(Arc::new(Shared {
             env: self.env,
             own,
             shelf,
-            cgroups,
+            cgroups: OnceLock::new(),
+            name,
             logs: self.logs,
             supervision,
             crew: Crew::under(&CancellationToken::new()),
@@ -296,6 +299,15 @@ impl Executor for ProcessExecutor {
 // === impl Shared ===
 
 impl Shared {
+    /// The cgroups that this machine offers.
+    pub(crate) fn cgroups(&self) -> io::Result<&Cgroups> {
+        if let Some(cgroups) = self.cgroups.get() {
+            return Ok(cgroups);
+        }
+        let found = Cgroups::find(&self.name)?;
+        Ok(self.cgroups.get_or_init(|| found))
+    }
+
     /// The directory of a task. Its id becomes a name in the file system, so it must be able to be one.
     fn task_dir(&self, task: &TaskId) -> Result<TaskDir, ExecError> {
         let name = task.as_str();
@@ -316,6 +328,16 @@ impl Shared {
     pub(crate) fn new_trash(&self, name: &str) -> PathBuf {
         let number = self.trashed.fetch_add(1, Ordering::Relaxed);
         self.state_dir.join("trash").join(format!("{name}.{number}"))
+    }
+}
+
+impl Drop for Shared {
+    /// Leaves nothing empty behind. What tasks have stays, for the next executor.
+    fn drop(&mut self) {
+        self.shelf.leave();
+        if let Some(cgroups) = self.cgroups.get() {
+            cgroups.leave();
+        }
     }
 }
 

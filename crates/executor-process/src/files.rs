@@ -19,6 +19,7 @@ const MODE: u32 = 0o400;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shelf {
     dir: PathBuf,
+    owner: u32,
     /// Whether what is put here stays off the disks (apart from swap).
     in_memory: bool,
 }
@@ -31,17 +32,27 @@ impl Shelf {
     /// Finds a place in memory; the state directory is the last resort.
     ///
     /// `name` tells the files of one executor from those of another.
-    pub(crate) fn find(name: &str, own: &User, user_dir: Option<&Path>, state_dir: &Path) -> io::Result<Self> {
+    pub(crate) fn find(name: &str, own: &User, user_dir: Option<&Path>, state_dir: &Path) -> Self {
         let shared = format!("swarmkit-{}", own.uid);
         let usual = if own.uid == 0 { Some(Path::new("/run")) } else { user_dir };
         for parent in usual.into_iter().chain([Path::new("/dev/shm")]) {
             if is_in_memory(parent)
-                && let Ok(ours) = own_dir(&parent.join(&shared), own)
+                && let Ok(ours) = own_dir(&parent.join(&shared), own.uid)
             {
-                return Ok(Self { dir: own_dir(&ours.join(name), own)?, in_memory: true });
+                return Self { dir: ours.join(name), owner: own.uid, in_memory: true };
             }
         }
-        Ok(Self { dir: own_dir(&state_dir.join("files"), own)?, in_memory: is_in_memory(state_dir) })
+        Self { dir: state_dir.join("files"), owner: own.uid, in_memory: is_in_memory(state_dir) }
+    }
+
+    /// Makes the place, when it is first needed.
+    pub(crate) fn open(&self) -> io::Result<()> {
+        own_dir(&self.dir, self.owner).map(drop)
+    }
+
+    /// Takes the place away, unless a task has files there.
+    pub(crate) fn leave(&self) {
+        fs::remove_dir(&self.dir).ok();
     }
 
     pub(crate) fn task(&self, task: &str) -> TaskFiles {
@@ -54,8 +65,11 @@ impl Shelf {
 
     /// The tasks that have files here.
     pub(crate) fn tasks(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-        names.collect()
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 }
 
@@ -176,13 +190,15 @@ fn make_dir(dir: &Path, identity: Option<&Identity>) -> io::Result<()> {
 }
 
 /// A directory of ours that others can only pass through. One of the same name that is not ours is refused.
-fn own_dir(dir: &Path, own: &User) -> io::Result<PathBuf> {
-    match fs::DirBuilder::new().mode(0o711).create(dir) {
+fn own_dir(dir: &Path, owner: u32) -> io::Result<PathBuf> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
+        Err(error) => return Err(error),
+        // Whatever our mask is.
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o711))?,
     }
     let metadata = fs::symlink_metadata(dir)?;
-    if !metadata.is_dir() || metadata.uid() != own.uid || metadata.mode() & 0o022 != 0 {
+    if !metadata.is_dir() || metadata.uid() != owner || metadata.mode() & 0o022 != 0 {
         return Err(io::Error::other(format!("{} is not ours alone", dir.display())));
     }
     Ok(dir.to_owned())
@@ -259,12 +275,13 @@ mod tests {
     #[test]
     fn a_shelf_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let me = User { name: None, uid: rustix::process::getuid().as_raw(), gid: 0, home: "/".into(), groups: vec![] };
-        let ours = own_dir(&dir.path().join("ours"), &me).unwrap();
-        assert_eq!(own_dir(&ours, &me).unwrap(), ours);
+        let me = rustix::process::getuid().as_raw();
+        let ours = own_dir(&dir.path().join("ours"), me).unwrap();
+        assert_eq!(own_dir(&ours, me).unwrap(), ours);
+        assert!(own_dir(&ours, me + 1).is_err(), "it belongs to somebody else");
         fs::set_permissions(&ours, Permissions::from_mode(0o777)).unwrap();
-        assert!(own_dir(&ours, &me).is_err(), "others could put files there");
+        assert!(own_dir(&ours, me).is_err(), "others could put files there");
         std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).unwrap();
-        assert!(own_dir(&dir.path().join("link"), &me).is_err(), "a link may lead anywhere");
+        assert!(own_dir(&dir.path().join("link"), me).is_err(), "a link may lead anywhere");
     }
 }

@@ -49,6 +49,16 @@ impl Cgroups {
         Ok(Self { memory: place("memory"), cpu: place("cpu"), pids: place("pids") })
     }
 
+    /// Takes away what [`Self::find`] has made, unless a task has groups there.
+    pub(crate) fn leave(&self) {
+        for place in [&self.memory, &self.cpu, &self.pids].into_iter().flatten() {
+            // What is not empty stays: groups of tasks here, and those of other executors beside.
+            let ours = fs::remove_dir(&place.dir);
+            let all = place.dir.parent().map(fs::remove_dir);
+            tracing::trace!(dir = %place.dir.display(), ?ours, ?all, "leaving the cgroups");
+        }
+    }
+
     /// Which of the limits cannot be kept here.
     pub(crate) fn beyond(&self, limits: &Limits) -> Vec<&'static str> {
         let kinds = [
@@ -120,7 +130,7 @@ impl Place {
     /// The group of a task, made if need be, and listed once.
     fn group(&self, task: &str, groups: &mut Vec<PathBuf>) -> io::Result<PathBuf> {
         let group = self.dir.join(task);
-        make(&group)?;
+        fs::create_dir_all(&group)?;
         if !groups.contains(&group) {
             groups.push(group.clone());
         }

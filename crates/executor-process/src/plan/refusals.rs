@@ -34,6 +34,10 @@ pub(super) fn check(task: &Task, spec: &wire::ContainerSpec) -> Result<(), ExecE
 /// The fields that are set and mean nothing for a process.
 fn asked_in_vain(task: &Task, spec: &wire::ContainerSpec) -> Vec<&'static str> {
     let ports = task.endpoint.as_ref().map(|endpoint| endpoint.ports.as_slice()).unwrap_or_default();
+    let moves = |port: &wire::PortConfig| {
+        let published = port.published_port;
+        port.publish_mode() == PublishMode::Host && published != 0 && published != port.target_port
+    };
     let swap = task
         .spec
         .resources
@@ -56,6 +60,7 @@ fn asked_in_vain(task: &Task, spec: &wire::ContainerSpec) -> Vec<&'static str> {
         ("isolation", !matches!(spec.isolation(), Isolation::Default | Isolation::Process)),
         ("networks", !task.networks.is_empty()),
         ("ports in ingress mode (use host mode)", ports.iter().any(|port| port.publish_mode() == PublishMode::Ingress)),
+        ("host ports other than the ports that it listens on", ports.iter().any(moves)),
         ("swap limits", swap),
         ("cluster volumes", !task.volumes.is_empty()),
     ];

@@ -117,6 +117,23 @@ fn what_a_process_cannot_have_is_refused_by_name() {
         spec.mounts.push(wire::Mount::default());
     });
     assert_eq!(plan(&asks).unwrap_err(), "a process cannot have: hostname, tty, mounts");
+    let port = |published_port, mode: wire::port_config::PublishMode| wire::PortConfig {
+        published_port,
+        target_port: 80,
+        publish_mode: mode.into(),
+        ..Default::default()
+    };
+    let with_port = |port: wire::PortConfig| Task {
+        endpoint: Some(Arc::new(wire::Endpoint { ports: vec![port], ..Default::default() })),
+        ..task(|_| {})
+    };
+    for listening in [0, 80] {
+        assert!(plan(&with_port(port(listening, wire::port_config::PublishMode::Host))).is_ok());
+    }
+    let moved = plan(&with_port(port(8080, wire::port_config::PublishMode::Host))).unwrap_err();
+    assert_eq!(moved, "a process cannot have: host ports other than the ports that it listens on");
+    let routed = plan(&with_port(port(80, wire::port_config::PublishMode::Ingress))).unwrap_err();
+    assert_eq!(routed, "a process cannot have: ports in ingress mode (use host mode)");
     let image = task(|spec| spec.image = "nginx".into());
     assert_eq!(plan(&image).unwrap_err(), "this node runs processes, not the image \"nginx\"");
     type Change = fn(&mut wire::ContainerSpec);
