@@ -7,4 +7,5 @@ mod fake;
 mod life;
 mod logs;
 mod restart;
+mod secrets;
 mod session;

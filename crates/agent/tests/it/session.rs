@@ -191,6 +191,22 @@ async fn a_status_is_told_until_it_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_that_was_under_way_when_the_session_ended_is_told_in_the_next_one() {
+    let fake = Fake::default();
+    let (feed, messages) = Feed::new();
+    fake.next_assignments(Answer::Give(messages));
+    fake.next_status(Answer::Hang);
+    let node = fake.start();
+    feed.send(assign(Type::Complete, "", "1", &["w.1"])).await;
+    eventually("a report hangs", || node.manager.calls("status").len() == 1).await;
+    sleep(Duration::from_secs(1)).await;
+    feed.fail(Status::unavailable("gone")).await;
+    eventually("told", || node.manager.calls("status").len() == 2).await;
+    assert_eq!(node.manager.calls("status")[1], "status w.1 RUNNING");
+    node.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_the_manager_refuses_does_not_hold_up_the_others() {
     let fake = Fake::default();
     let (feed, messages) = Feed::new();

@@ -186,3 +186,13 @@ async fn old_agents_get_the_whole_list_every_time() {
     assert_eq!(ids(stream.next().await), ["w.3"]);
     assert_eq!(refusal(world.tasks("a", "").await).0, Code::InvalidArgument);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_over_is_told_of_no_task_any_more() {
+    let world = World::new("node a").await;
+    let (mut stream, _) = listen(&world, "a").await;
+    world.amend("task w.1 on a assigned");
+    world.register("a").await;
+    world.amend("task w.2 on a assigned");
+    assert_eq!(refusal(stream.try_next().await), (Code::InvalidArgument, "session invalid".into()));
+}
