@@ -1,6 +1,7 @@
 //! The figures, one file for each subject.
 mod build;
 mod e2e;
+mod embed;
 pub(crate) mod idle;
 mod start;
 
@@ -27,6 +28,17 @@ pub(crate) static FIGURES: &[Figure] = &[
         repeats: 10,
         for_information: false,
         run: start::restart,
+    },
+    Figure {
+        id: "embed.ready",
+        meaning: "in a program's own process: Node::builder called on an empty directory, to the first task RUNNING; inert \
+                  executor",
+        unit: Unit::Milliseconds,
+        limit: Some(150.0),
+        upstream: None,
+        repeats: 20,
+        for_information: false,
+        run: embed::ready,
     },
     Figure {
         id: "e2e.create_to_running",
