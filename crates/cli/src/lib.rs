@@ -12,7 +12,7 @@
 //! let findings = compose::parse(text, &|_| None).unwrap_err();
 //! assert_eq!(
 //!     findings[0].to_string(),
-//!     r#"1:53: unknown key "replcas" in services.web.deploy (did you mean "replicas"?)"#
+//!     r#"1:49: unknown key "replcas" in services.web.deploy (did you mean "replicas"?)"#
 //! );
 //! ```
 //!

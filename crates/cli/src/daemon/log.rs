@@ -8,7 +8,12 @@ use std::{
 
 use clap::ValueEnum;
 use parking_lot::Mutex;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// How much is logged. The names are upstream's; the last two, which this daemon does not use, log no more than errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,32 +41,35 @@ pub(crate) enum Format {
 
 impl Level {
     /// Libraries below tell more than anybody wants to know, except when everything is wanted.
-    fn filter(self) -> EnvFilter {
+    fn targets(self) -> Targets {
         let own = match self {
-            Self::Trace => return EnvFilter::new("trace"),
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error | Self::Fatal | Self::Panic => "error",
+            Self::Trace => return Targets::new().with_default(LevelFilter::TRACE),
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Info => LevelFilter::INFO,
+            Self::Warn => LevelFilter::WARN,
+            Self::Error | Self::Fatal | Self::Panic => LevelFilter::ERROR,
         };
-        EnvFilter::new(format!("{own},h2=warn,hyper=warn,hyper_util=warn,rustls=warn,tower=warn,openraft=error"))
+        let quiet = ["h2", "hyper", "hyper_util", "rustls", "tower"].map(|target| (target, LevelFilter::WARN.min(own)));
+        // What it warns of is in the nature of elections.
+        Targets::new().with_default(own).with_targets(quiet).with_target("openraft", LevelFilter::ERROR)
     }
 }
 
 /// Logs to standard error from now on.
 pub(crate) fn to_stderr(level: Level, format: Format) {
-    let builder = tracing_subscriber::fmt().with_env_filter(level.filter()).with_writer(io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(level.targets());
     match format {
-        Format::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-        Format::Json => builder.json().init(),
+        Format::Text => registry.with(layer.with_ansi(io::stderr().is_terminal())).init(),
+        Format::Json => registry.with(layer.json()).init(),
     }
 }
 
 /// Logs to a tail that something else shows.
 pub(crate) fn to_tail(level: Level) -> Tail {
     let tail = Tail::default();
-    let builder = tracing_subscriber::fmt().with_env_filter(level.filter()).with_writer(tail.clone());
-    builder.with_ansi(false).without_time().init();
+    let layer = tracing_subscriber::fmt::layer().with_writer(tail.clone()).with_ansi(false).without_time();
+    tracing_subscriber::registry().with(level.targets()).with(layer).init();
     tail
 }
 

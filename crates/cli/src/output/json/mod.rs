@@ -2,6 +2,25 @@
 //!
 //! Field names are stable. Absent values are `null` or empty, never left out. Times are RFC 3339 in UTC, durations
 //! milliseconds (`…_ms`), processors billionths (`nano_cpus`), sizes bytes, enums the names of the wire (`RUNNING`).
+//! `ls` and `inspect` of one kind print the same object.
+//!
+//! - **service**: `id`, `name`, `labels`, `mode` (`replicated`, `global`, `replicated-job`, `global-job`), `replicas`
+//!   (`null` where the number of nodes decides), `running`, `completed`, `image`, `command`, `args`, `env`, `dir`, `user`,
+//!   `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
+//!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
+//!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `ports` (`name`,
+//!   `protocol`, `target`, `published`, `mode`), `secrets` and `configs` (`id`, `name`, `target`).
+//! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
+//!   `state_since`, `message`, `error`, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`,
+//!   `args`, `env`.
+//! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
+//!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
+//!   `memory_bytes`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
+//! - **cluster**: `id`, `name`, `task_history_limit`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
+//!   `worker_join_token`, `manager_join_token`.
+//! - **secret** and **config**: `id`, `name`, `labels`, `data` (the content of a config if it is text, else `null`).
+//!
+//! All have `created_at` and `updated_at`; all but tasks have `version`.
 
 mod blob;
 mod cluster;
