@@ -54,6 +54,15 @@ impl Channels {
         self.get(address, ServerRole::Manager).await
     }
 
+    /// The channel to the manager at an address, if one is open. Dials nobody.
+    #[must_use]
+    pub fn open_manager(&self, address: &str) -> Option<Channel> {
+        let place = self.0.places.lock().get(&(address.to_owned(), ServerRole::Manager))?.clone();
+        let place = place.try_lock().ok()?;
+        let open = place.as_ref().filter(|open| open.generation == self.0.transport.generation())?;
+        open.channel.is_open().then(|| open.channel.clone())
+    }
+
     /// The channel to a server in the role that a caller without a certificate, or one of another root, can verify.
     ///
     /// # Errors
