@@ -28,7 +28,7 @@ use crate::{
     order::Order,
     plan::{Offer, Plan, Stop},
     removal::{self, Patience, Stage},
-    supervisor::Answer,
+    supervisor::{Answer, kill_leftovers},
     task_dir::{Claim, Ended, TaskDir},
     users::Users,
 };
@@ -46,6 +46,8 @@ pub struct ProcessController {
     task: Mutex<Arc<Task>>,
     dependencies: Arc<dyn Dependencies>,
     dir: TaskDir,
+    /// An earlier program has prepared the task, so it may also have started something that is not on record.
+    inherited: AtomicBool,
     /// What its health checks have told, from when it was first seen to run.
     health: tokio::sync::Mutex<Option<Health>>,
     /// A supervisor that was started and has not yet answered.
@@ -55,8 +57,10 @@ pub struct ProcessController {
 
 impl ProcessController {
     pub(crate) fn new(shared: Arc<Shared>, assignment: Assignment, dir: TaskDir) -> Self {
+        let inherited = AtomicBool::new(!matches!(Stage::of(&dir), Ok(Stage::Absent)));
         Self {
             shared,
+            inherited,
             task: Mutex::new(assignment.task),
             dependencies: assignment.dependencies,
             dir,
@@ -111,9 +115,21 @@ impl ProcessController {
                 Stage::Absent => return Err(ExecError::failed("the task is not prepared")),
                 // Somebody has it: a supervisor that an earlier program has started, and that is not yet that far.
                 Stage::Prepared if self.dir.claim().map_err(ExecError::temporary)?.is_none() => patience.wait().await?,
-                Stage::Prepared => *starting = Some(Starting::new(&self.shared, &self.dir)?),
+                Stage::Prepared => {
+                    if self.inherited.load(Ordering::Acquire) {
+                        self.clear_inherited().await.map_err(ExecError::temporary)?;
+                    }
+                    *starting = Some(Starting::new(&self.shared, &self.dir)?);
+                }
             }
         }
+    }
+
+    /// Ends what an earlier program may have started in the moment before it was killed, and its supervisor with it.
+    async fn clear_inherited(&self) -> io::Result<()> {
+        kill_leftovers(self.dir.task(), self.dir.plan()?.as_ref()).await?;
+        self.inherited.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Waits for the end of the task.
@@ -262,8 +278,8 @@ impl Controller for ProcessController {
     }
 }
 
-/// How to stop a task politely. A specification that cannot be read was not started from either, so that any signal will
-/// do.
+/// How to stop a task politely. A specification that cannot be read was not started from either, so that any signal
+/// will do.
 fn polite(task: &Task) -> Order {
     let usual = || Stop { signal: rustix::process::Signal::TERM, grace: stop_grace(&task.spec) };
     Order::Stop(Stop::of(task).unwrap_or_else(|_| usual()))
@@ -271,8 +287,8 @@ fn polite(task: &Task) -> Order {
 
 /// Puts everything in place for a start. What is there from an earlier attempt is put anew.
 ///
-/// With a claim, so that nobody starts the task meanwhile, and that it is done only once at a time: who asked for it may
-/// have gone away and come back.
+/// With a claim, so that nobody starts the task meanwhile, and that it is done only once at a time: who asked for it
+/// may have gone away and come back.
 fn prepare(
     shared: &Shared,
     dir: &TaskDir,

@@ -1,7 +1,7 @@
 //! Runs tasks as plain processes of the machine.
 //!
-//! A [`ProcessExecutor`] runs every task whose image is [`PROCESS_IMAGE`](swarmkit_executor::PROCESS_IMAGE): its command
-//! with its arguments, environment, directory, user, limits, secrets and configs, in a session of its own. It needs no
+//! A [`ProcessExecutor`] runs every task whose image is [`PROCESS_IMAGE`](swarmkit_executor::PROCESS_IMAGE): its
+//! command with its arguments, environment, directory, user, limits, secrets and configs, in a session of its own. It needs no
 //! root; what only root can do (running as other users) is refused without. It is for Linux.
 //!
 //! It is no isolation: a process sees the machine's files, network and other processes, as far as its user may.
@@ -23,8 +23,8 @@
 //! # What a process finds
 //!
 //! - In its environment: `PATH`, `HOME` and `USER` of the user that it runs as; `SWARMKIT_TASK_ID`, `_TASK_NAME`,
-//!   `_TASK_SLOT`, `_SERVICE_ID`, `_SERVICE_NAME`, `_NODE_ID`; `DOCKER_RESOURCE_<KIND>` for generic resources that it was
-//!   given; and above all what its specification says. An entry without `=` takes a variable away.
+//!   `_TASK_SLOT`, `_SERVICE_ID`, `_SERVICE_NAME`, `_NODE_ID`; `DOCKER_RESOURCE_<KIND>` for generic resources that it
+//!   was given; and above all what its specification says. An entry without `=` takes a variable away. The task's id stays.
 //! - Its secrets as files in `SWARMKIT_SECRETS_DIR` and its configs in `SWARMKIT_CONFIGS_DIR`, under the name of their
 //!   target. A target that is an absolute path is placed below that directory too: the machine's own files are not
 //!   touched. Only the task's user can read them, and they are kept in memory where the machine offers that.

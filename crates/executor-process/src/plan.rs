@@ -194,13 +194,12 @@ fn identity(spec: &wire::ContainerSpec, offer: &Offer<'_>, user: &User) -> Resul
 
 /// The environment: a small base, what tells the task who it is, what it was given, and above all what it asks for.
 ///
-/// An entry without `=` takes a variable of the base away.
+/// An entry without `=` takes a variable of the base away. The task's id stays whatever it asks for.
 fn environment(task: &Task, spec: &wire::ContainerSpec, user: &User, offer: &Offer<'_>) -> BTreeMap<String, String> {
     let id = |id: Option<&str>| id.unwrap_or_default().to_owned();
     let mut env = BTreeMap::from([
         ("PATH".to_owned(), PATH.to_owned()),
         ("HOME".to_owned(), user.home.clone()),
-        ("SWARMKIT_TASK_ID".to_owned(), task.id.to_string()),
         ("SWARMKIT_TASK_NAME".to_owned(), task.name()),
         ("SWARMKIT_TASK_SLOT".to_owned(), task.slot.to_string()),
         ("SWARMKIT_SERVICE_ID".to_owned(), id(task.service_id.as_ref().map(AsRef::as_ref))),
@@ -223,6 +222,8 @@ fn environment(task: &Task, spec: &wire::ContainerSpec, user: &User, offer: &Off
             None => drop(env.remove(entry)),
         }
     }
+    // By this the processes of a task are found, should its supervisor be gone.
+    env.insert("SWARMKIT_TASK_ID".to_owned(), task.id.to_string());
     env
 }
 

@@ -114,8 +114,8 @@ pub(crate) async fn bury_lost(dir: &TaskDir, started: &Started) -> io::Result<()
     if dir.ended()?.is_some() {
         return Ok(());
     }
-    kill_leftovers(started, dir.plan()?.as_ref()).await?;
     let reason = if started.boot == task_dir::boot()? {
+        kill_leftovers(dir.task(), dir.plan()?.as_ref()).await?;
         let complaints = fs::read_to_string(dir.complaints()).unwrap_or_default();
         let last = complaints.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
         format!("the task's supervisor was ended, so its exit code is not known{last}")
@@ -137,7 +137,7 @@ pub(crate) async fn remove(shared: &Shared, dir: &TaskDir) -> Result<(), ExecErr
             None => patience.wait().await?,
         }
     };
-    let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = dir.task().to_owned();
     let (dir, trash, files) = (dir.clone(), shared.new_trash(&name), shared.shelf.task(&name));
     let removed = Spawner::blocking(move || {
         let _claim = claim;

@@ -10,6 +10,7 @@
 mod family;
 mod inherited;
 mod launch;
+mod leftovers;
 mod spawn;
 mod watch;
 
@@ -27,7 +28,7 @@ use swarmkit_runtime::Env;
 
 use crate::task_dir::TaskDir;
 
-pub(crate) use family::kill_leftovers;
+pub(crate) use leftovers::kill_leftovers;
 pub(crate) use watch::supervise;
 
 /// The first argument of a supervisor; the second is the task's directory.

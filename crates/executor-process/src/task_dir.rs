@@ -67,6 +67,11 @@ impl TaskDir {
         &self.0
     }
 
+    /// The id of the task, which is the name of the directory.
+    pub(crate) fn task(&self) -> &str {
+        self.0.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     /// The pipe that the supervisor holds open.
     pub(crate) fn alive(&self) -> PathBuf {
         self.0.join("alive")

@@ -16,7 +16,7 @@ pub enum ExecError {
     #[error("{0}")]
     Rejected(#[source] Cause),
     /// The task ended by itself, and not well. It ends as FAILED with this code.
-    #[error("task: non-zero exit ({code}){}", reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    #[error("task: non-zero exit ({code}){}", after_colon(reason.as_deref()))]
     Exited {
         /// The exit code; 128 + n after the signal n.
         code: i32,
@@ -33,6 +33,10 @@ pub enum ExecError {
     /// The controller was closed before: a mistake of the caller.
     #[error("controller closed")]
     Closed,
+}
+
+fn after_colon(text: Option<&str>) -> String {
+    text.map(|text| format!(": {text}")).unwrap_or_default()
 }
 
 impl ExecError {

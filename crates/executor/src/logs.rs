@@ -10,7 +10,8 @@ use crate::ExecError;
 
 /// The output of a task, oldest record first.
 ///
-/// Ends when everything asked for was given; with [`LogOptions::follow`], when the task has ended and was read to its end.
+/// Ends when everything asked for was given; with [`LogOptions::follow`], when the task has ended and was read to its
+/// end.
 pub type LogStream = BoxStream<'static, Result<LogRecord, ExecError>>;
 
 /// Which part of a task's output is wanted.

@@ -18,7 +18,8 @@
 //! task.slot = 3;
 //! let context = Context::new(&task, None);
 //! assert_eq!(expand("{{.Service.Name}}-{{.Task.Slot}}", &context)?, "web-3");
-//! assert_eq!(expand("{{.Task.Slat}}", &context).unwrap_err().to_string(), "line 1, column 8: .Task has no field Slat");
+//! let error = expand("{{.Task.Slat}}", &context).unwrap_err();
+//! assert_eq!(error.to_string(), "line 1, column 8: .Task has no field Slat");
 //! # Ok::<(), swarmkit_template::TemplateError>(())
 //! ```
 //!

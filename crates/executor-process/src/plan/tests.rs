@@ -64,7 +64,9 @@ fn command_and_arguments_are_one_list() {
 
 #[test]
 fn the_environment_is_the_base_and_then_what_the_task_asks_for() {
-    let made = plan(&task(|spec| spec.env = vec!["A=1".into(), "HOME".into(), "PATH=/bin".into(), "B=x=y".into()]));
+    let made = plan(&task(|spec| {
+        spec.env = vec!["A=1".into(), "HOME".into(), "PATH=/bin".into(), "B=x=y".into(), "SWARMKIT_TASK_ID".into()]
+    }));
     let env = made.unwrap().env;
     assert_eq!(env["A"], "1");
     assert_eq!(env["B"], "x=y");

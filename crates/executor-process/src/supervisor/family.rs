@@ -2,18 +2,11 @@
 
 use std::{fs, io, time::Duration};
 
-use rustix::{
-    io::Errno,
-    process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus},
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 use tokio::signal::unix::Signal as SignalStream;
 
 use super::Host;
-use crate::{
-    cgroups,
-    plan::Plan,
-    task_dir::{self, Started},
-};
+use crate::{cgroups, plan::Plan};
 
 /// How long killed processes may take to disappear. One that hangs in the kernel may take for ever.
 const DEATH: Duration = Duration::from_secs(5);
@@ -101,28 +94,4 @@ impl Drop for Family {
             rustix::process::waitpid(Some(self.pid), WaitOptions::empty()).ok();
         }
     }
-}
-
-/// Kills what a supervisor has left running that was itself killed. Waits until the process is gone.
-///
-/// The launcher has asked the kernel to do this, but a process that became another user may have lost that.
-pub(crate) async fn kill_leftovers(started: &Started, plan: Option<&Plan>) -> io::Result<()> {
-    let is_there = || task_dir::start_ticks(started.pid) == Some(started.ticks);
-    if started.boot != task_dir::boot()? {
-        return Ok(());
-    }
-    if let Some(plan) = plan {
-        cgroups::kill(&plan.cgroups);
-    }
-    let Some(pid) = Pid::from_raw(started.pid).filter(|_| is_there()) else { return Ok(()) };
-    match rustix::process::kill_process_group(pid, Signal::KILL) {
-        Err(Errno::SRCH) => return Ok(()),
-        killed => killed?,
-    }
-    let gone = async {
-        while is_there() {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::time::timeout(DEATH, gone).await.map_err(|_| io::Error::other(format!("process {pid:?} cannot be killed")))
 }

@@ -29,18 +29,39 @@ async fn a_process_that_is_killed_is_told_by_its_signal() {
 #[tokio::test]
 async fn a_task_whose_supervisor_is_killed_ends_and_is_not_taken_for_running() {
     let world = World::new().await;
-    let run = world.script("sleep 3600 & sleep 3600").await;
+    let run = world.script("sleep 3600 & setsid sleep 3600 & sleep 3600").await;
     let pid = run.pid().await;
-    until("both sleep", || processes_of(&run.task).len() == 3).await;
+    until("all of them sleep", || processes_of(&run.task).len() == 4).await;
     let supervisor = world.record(&run.task, "started.json")["supervisor"].to_string();
     assert!(std::process::Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
     let error = run.wait().await.unwrap_err().to_string();
     assert_eq!(error, "the task's supervisor was ended, so its exit code is not known");
     assert!(!is_running(pid));
+    assert_eq!(processes_of(&run.task), [0; 0], "what it had started ends too");
     let status = run.controller.status().await.unwrap().container.unwrap();
     assert_eq!((status.pid, status.exit_code), (0, -1));
     within(run.controller.start()).await.unwrap();
     run.removed().await;
+}
+
+#[tokio::test]
+async fn what_was_started_but_never_put_on_record_is_ended_before_the_task_is_started() {
+    let World { dir, executor } = World::new().await;
+    let sleeping = task("", |spec, _| spec.command = vec!["sleep".into(), "3600".into()]);
+    let controller = executor.controller(Assignment::new(sleeping.clone())).await.unwrap();
+    within(controller.prepare()).await.unwrap();
+    drop((controller, executor));
+    let mut stray =
+        std::process::Command::new("sleep").arg("3600").env("SWARMKIT_TASK_ID", sleeping.id.as_str()).spawn().unwrap();
+    until("the stray runs", || processes_of(&sleeping).len() == 1).await;
+
+    let executor = open(dir.path()).await;
+    let controller = executor.controller(Assignment::new(sleeping.clone())).await.unwrap();
+    within(controller.start()).await.unwrap();
+    let pid = controller.status().await.unwrap().container.unwrap().pid;
+    until("it runs", || processes_of(&sleeping) == [pid]).await;
+    assert!(!stray.wait().unwrap().success(), "it was killed");
+    within(controller.remove()).await.unwrap();
 }
 
 #[tokio::test]

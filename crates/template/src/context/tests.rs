@@ -247,7 +247,8 @@ proptest! {
 
     #[test]
     fn no_layout_makes_it_panic(layout in "[%a-zA-Z0-9.*# +-]{0,12}", number in any::<i64>()) {
-        let _ = crate::format::printf(layout.as_bytes(), &[Value::Int(number), Value::text("ü"), Value::Float(-0.5), Value::Nil]);
+        let values = [Value::Int(number), Value::text("ü"), Value::Float(-0.5), Value::Nil];
+        let _ = crate::format::printf(layout.as_bytes(), &values);
     }
 
     #[test]
