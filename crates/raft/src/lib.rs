@@ -69,7 +69,10 @@ pub use disk::{Crash, Disk, DiskFile, DiskFuture, MemoryDisk, RealDisk};
 pub use error::RaftError;
 pub use log::LogError;
 pub use membership::MemberStatus;
-pub use messenger::{Answer, Answers, Destination, DirectMessenger, Exchange, Lane, Messenger, NoMessenger, SendError};
+pub use messenger::{
+    Answer, Answers, Destination, DirectMessenger, Exchange, Lane, Messenger, NoMessenger, RaftService, RpcMessenger,
+    SendError,
+};
 pub use options::{InvalidOptions, RaftOptions};
 pub use proposer::RaftProposer;
 pub use raft::{Begin, Raft, RaftConfig, RaftParts, new_raft_id};

@@ -1,6 +1,7 @@
 //! How members reach each other: the messages of `swarmkit.raft.v1`, and who carries them.
 
 mod direct;
+mod rpc;
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use swarmkit_api::{NodeId, wire::swarmkit::raft::v1 as wire};
 
 pub use direct::{DirectMessenger, Exchange};
+pub use rpc::{RaftService, RpcMessenger};
 
 /// A member as the others reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub type Answers<T> = BoxStream<'static, Result<T, SendError>>;
 ///
 /// - The identity of the receiver is proved: a message reaches the node of its [`Destination`], or nobody.
 /// - What cannot be delivered is an error, never an invented answer.
-/// - A call ends within its time limit. A stream ends when the connection does.
+/// - A call ends within its time limit. What has streams ends when the connection does, or is given up by the caller.
 /// - Answers of a stream come in the order of its requests, and an error is the last.
 /// - To give up a call does not undo it.
 pub trait Messenger: Send + Sync + 'static {
@@ -84,12 +86,11 @@ pub trait Messenger: Send + Sync + 'static {
         within: Duration,
     ) -> Answer<wire::TransferLeaderResponse>;
 
-    /// Sends a snapshot. `patience` is the time limit for each part, and for installing it after the last.
+    /// Sends a snapshot, and waits until it is installed. The caller watches how long it takes.
     fn install_snapshot(
         &self,
         to: &Destination,
         parts: BoxStream<'static, wire::InstallSnapshotRequest>,
-        patience: Duration,
     ) -> Answer<wire::InstallSnapshotResponse>;
 }
 
@@ -137,7 +138,6 @@ impl Messenger for NoMessenger {
         &self,
         _: &Destination,
         _: BoxStream<'static, wire::InstallSnapshotRequest>,
-        _: Duration,
     ) -> Answer<wire::InstallSnapshotResponse> {
         Self::answer()
     }

@@ -31,7 +31,7 @@ use wire::{append_response::Outcome as Appended, install_snapshot_request::Part,
 
 use crate::{
     codec::{Malformed, entry_to_wire, id_from_wire, id_to_wire, meta_to_wire, vote_from_wire, vote_to_wire},
-    messenger::{Answers, Destination, Lane, Messenger, SendError},
+    messenger::{Answer, Answers, Destination, Lane, Messenger, SendError},
     snapshot::SnapshotFile,
     types::{LogId, Peer, Types, Vote},
 };
@@ -123,7 +123,9 @@ impl RaftNetworkV2<Types> for Sender {
                 let sent = sent.clone();
                 input.inspect(move |_| sent.one_more()).map(move |request| append_to_wire(route, &request)).boxed()
             };
-            let answers = self.messenger.append_stream(&self.to, requests).await.map_err(failed)?;
+            let opening = self.messenger.append_stream(&self.to, requests);
+            let opened = tokio::time::timeout(self.patience, opening).await.unwrap_or_else(|_| Err(late()));
+            let answers = opened.map_err(failed)?;
             let answers = impatient(answers, sent, self.patience);
             Ok(answers.map(|answer| stream_answer(answer.map_err(failed)?, None)).boxed())
         }
@@ -149,9 +151,14 @@ impl RaftNetworkV2<Types> for Sender {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let parts = snapshot_parts(self.route, &vote, &snapshot.snapshot);
-        let sending = self.messenger.install_snapshot(&self.to, parts, option.soft_ttl());
-        match select(Box::pin(cancel), sending).await {
+        let moved = Arc::new(Notify::new());
+        let parts = {
+            let moved = moved.clone();
+            snapshot_parts(self.route, &vote, &snapshot.snapshot).inspect(move |_| moved.notify_one()).boxed()
+        };
+        let sending = self.messenger.install_snapshot(&self.to, parts);
+        let sending = unless_stuck(sending, &moved, option.soft_ttl());
+        match select(Box::pin(cancel), Box::pin(sending)).await {
             Either::Left((closed, _)) => Err(closed.into()),
             Either::Right((answer, _)) => {
                 let vote = answer.map_err(failed)?.vote.ok_or(Malformed("answer")).map_err(malformed)?;
@@ -239,10 +246,7 @@ fn impatient<T: Send + 'static>(answers: Answers<T>, sent: Arc<Sent>, patience: 
                 if sent.count.load(Ordering::Relaxed) > answered {
                     return match tokio::time::timeout(patience, answers.next()).await {
                         Ok(answer) => answer.map(|answer| (answer, (answers, answered + 1, false))),
-                        Err(_) => {
-                            let late = SendError::Unreachable("no answer in time".to_owned());
-                            Some((Err(late), (answers, answered, true)))
-                        }
+                        Err(_) => Some((Err(late()), (answers, answered, true))),
                     };
                 }
                 tokio::select! { biased; // an answer, or the end, matters more than another request
@@ -253,6 +257,21 @@ fn impatient<T: Send + 'static>(answers: Answers<T>, sent: Arc<Sent>, patience: 
         }
     })
     .boxed()
+}
+
+/// Waits for an answer as long as parts go out, and for `patience` after each.
+async fn unless_stuck<T>(mut answer: Answer<T>, moved: &Notify, patience: Duration) -> Result<T, SendError> {
+    loop {
+        tokio::select! { biased; // the answer ends it, whatever else goes on
+            answer = &mut answer => return answer,
+            () = moved.notified() => {}
+            () = tokio::time::sleep(patience) => return Err(late()),
+        }
+    }
+}
+
+fn late() -> SendError {
+    SendError::Unreachable("no answer in time".to_owned())
 }
 
 fn stream_answer(answer: wire::AppendResponse, offered: Option<LogId>) -> Outcome<StreamAppendResult<Types>> {

@@ -97,6 +97,8 @@ impl Receiver {
     ) -> BoxStream<'static, Received<wire::AppendResponse>> {
         let (answers, stream) = mpsc::channel(ANSWERS);
         let (this, sender) = (self.clone(), sender.clone());
+        // The leader keeps a stream open for as long as it leads, so it must not hold up a member that stops.
+        let requests = requests.take_until(self.0.spawner.stop().clone().cancelled_owned());
         self.detached("append stream", async move {
             // A request that cannot be taken ends the stream; its fault follows the answers to those before it.
             let fault = Arc::new(Mutex::new(None));

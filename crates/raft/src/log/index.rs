@@ -197,6 +197,22 @@ impl Index {
         self.purged = Some(upto);
     }
 
+    /// Where a range must end so that its entries have about so many bytes, but one entry at least.
+    pub(super) fn end_within(&self, range: Range<u64>, bytes: usize) -> u64 {
+        let have = self.range();
+        let (from, to) = (range.start.max(have.start), range.end.min(have.end));
+        let mut room = bytes;
+        for index in from..to {
+            let slot = &self.slots[(index - self.first) as usize];
+            let size = slot.location.map_or(slot.bytes, |location| location.len as usize);
+            if index > from && size > room {
+                return index;
+            }
+            room = room.saturating_sub(size);
+        }
+        range.end
+    }
+
     /// The entries of a range, as far as they are there.
     pub(super) fn get(&self, range: Range<u64>) -> Vec<Hit> {
         let have = self.range();

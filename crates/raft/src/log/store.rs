@@ -16,6 +16,10 @@ use tokio::sync::oneshot;
 use super::{Gap, Log, LogError, Op, Shared};
 use crate::types::{Entry, LogId, Types, Vote};
 
+/// The entries of one message to a follower have about so many bytes at most, or are a single one. Together with the
+/// largest proposal that stays below the 4 MiB of a message.
+const MESSAGE_BYTES: usize = 2 << 20;
+
 /// Reads entries, from memory as far as they are recent.
 #[derive(Clone)]
 pub(crate) struct LogReader(Arc<Shared>);
@@ -35,6 +39,11 @@ impl RaftLogReader<Types> for LogReader {
             Bound::Excluded(&end) => end,
             Bound::Unbounded => u64::MAX,
         };
+        Ok(self.0.read(start..end).await?)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let end = self.0.index.lock().end_within(start..end, MESSAGE_BYTES);
         Ok(self.0.read(start..end).await?)
     }
 

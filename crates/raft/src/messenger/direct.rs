@@ -136,8 +136,12 @@ impl Messenger for DirectMessenger {
         &self,
         to: &Destination,
         parts: BoxStream<'static, wire::InstallSnapshotRequest>,
-        patience: Duration,
     ) -> Answer<wire::InstallSnapshotResponse> {
-        self.call(to, patience, async move |receiver, me| receiver.install_snapshot(&me, parts).await)
+        let way = (self.exchange.clone(), self.me.clone(), to.node_id.clone());
+        let parts = parts.take_while(move |_| {
+            let (exchange, from, to) = &way;
+            std::future::ready(exchange.find(from, to).is_ok())
+        });
+        self.call(to, Duration::MAX, async move |receiver, me| receiver.install_snapshot(&me, parts.boxed()).await)
     }
 }

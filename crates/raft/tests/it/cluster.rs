@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use swarmkit_api::{Node, NodeId};
-use swarmkit_raft::{Begin, Disk, Exchange, LogKey, Raft, RaftConfig, RaftError, RaftOptions, RaftParts, RaftProposer};
+use swarmkit_raft::{
+    Begin, Disk, Exchange, LogKey, Messenger, Raft, RaftConfig, RaftError, RaftOptions, RaftParts, RaftProposer,
+};
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,9 @@ pub(crate) struct Site {
     pub(crate) env: Env,
     pub(crate) key: LogKey,
     pub(crate) exchange: Exchange,
+    /// How it reaches others, if not by the exchange.
+    pub(crate) messenger: Option<Arc<dyn Messenger>>,
+    pub(crate) addr: String,
 }
 
 /// A member that runs.
@@ -38,6 +43,8 @@ impl Site {
             env: Env::real(),
             key: LogKey::new([7; 32]),
             exchange: Exchange::default(),
+            messenger: None,
+            addr: format!("{node}:2377"),
         }
     }
 
@@ -51,8 +58,11 @@ impl Site {
             env: self.env.clone(),
             options: self.options.clone(),
             node_id: self.node.clone(),
-            addr: format!("{}:2377", self.node),
-            messenger: Arc::new(self.exchange.messenger(self.node.clone())),
+            addr: self.addr.clone(),
+            messenger: match &self.messenger {
+                Some(messenger) => messenger.clone(),
+                None => Arc::new(self.exchange.messenger(self.node.clone())),
+            },
             begin: self.begin,
         };
         let (raft, parts): (Raft, RaftParts) = Raft::start(config, &proposer, &stop).await?;

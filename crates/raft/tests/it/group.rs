@@ -200,6 +200,14 @@ async fn a_group_that_was_stopped_starts_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_follower_stops_while_its_leader_goes_on() {
+    let mut places = three(RaftOptions::default()).await;
+    places[0].member().write("a").await.unwrap();
+    within(async || places[1].running.take().unwrap().stop().await).await;
+    places[0].member().write("b").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn leadership_is_handed_over_at_once() {
     let places = three(RaftOptions::default()).await;
     let successor = places[1].member();

@@ -4,3 +4,4 @@ mod alone;
 mod cluster;
 mod conformance;
 mod group;
+mod network;

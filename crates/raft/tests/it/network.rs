@@ -1,0 +1,187 @@
+//! Three members over gRPC and mutual TLS, on sockets of this machine.
+
+use std::{sync::Arc, time::Duration};
+
+use swarmkit_api::{ClusterId, NodeId, NodeRole, wire::swarmkit::raft::v1 as wire};
+use swarmkit_ca::{Credentials, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
+use swarmkit_raft::{
+    Begin, Destination, Lane, MemoryDisk, Messenger as _, RaftOptions, RaftService, RpcMessenger, SendError,
+    new_raft_id,
+};
+use swarmkit_rpc::{Authority, ServerOptions, Services, TlsTransport, Transport as _, serve};
+use swarmkit_runtime::{Crew, Env};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{Running, Site};
+
+/// The cluster's certificates, and the crew that serves.
+struct World {
+    env: Env,
+    root: RootCa,
+    crew: Crew,
+    options: RaftOptions,
+}
+
+/// A member behind a socket.
+struct Served {
+    running: Running,
+    node: NodeId,
+    addr: String,
+    crew: Crew,
+}
+
+impl World {
+    fn new() -> Self {
+        // Times that a busy machine keeps, since these run on its clock.
+        let options = RaftOptions {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_secs(1),
+            ..RaftOptions::default()
+        };
+        let env = Env::real();
+        let root = RootCa::create(&SystemKeys, &env).expect("a root is made");
+        Self { env, root, crew: Crew::under(&CancellationToken::new()), options }
+    }
+
+    fn credentials(&self, node: &NodeId) -> Credentials {
+        let identity = Identity::new(node.clone(), NodeRole::Manager, ClusterId::from("ours"));
+        let key = SystemKeys.generate().expect("a key is made");
+        let request = key.request().expect("a request is made");
+        let chain = self.root.issue(&request, &identity, LEAF_VALIDITY_DEFAULT, &self.env).expect("it is signed");
+        let certificate = NodeCertificate::new(&chain, key).expect("the certificate fits");
+        Credentials::new(self.root.without_signer(), certificate, &self.env).expect("the certificate is trusted")
+    }
+
+    fn messenger(&self, node: &NodeId) -> RpcMessenger {
+        RpcMessenger::new(Arc::new(TlsTransport::new(self.credentials(node))), self.crew.spawner())
+    }
+
+    /// A member that listens. The first one founds the group.
+    async fn member(&self, name: &str, founder: Option<&Served>) -> Served {
+        let node = NodeId::from(name);
+        let credentials = self.credentials(&node);
+        let transport = TlsTransport::new(credentials.clone());
+        let listener = transport.listen("127.0.0.1:0").await.expect("a port is free");
+        let addr = listener.local_addr().expect("it has an address").to_string();
+        let mut site = Site::new(name, MemoryDisk::new());
+        site.addr.clone_from(&addr);
+        site.options = self.options.clone();
+        site.messenger = Some(Arc::new(self.messenger(&node)));
+        if founder.is_some() {
+            site.begin = Begin::Join { raft_id: new_raft_id(&self.env) };
+        }
+        let running = site.start().await.expect("the member starts");
+        let services = Services::new(Authority::of(&credentials));
+        let services = services.with(RaftService::server(running.raft.receiver())).expect("it is in the access table");
+        let crew = Crew::under(self.crew.stop());
+        let serving = serve(listener, services, ServerOptions::default(), crew.spawner());
+        drop(crew.spawner().spawn("server", serving));
+        if let Some(founder) = founder {
+            let raft_id = running.raft.raft_id();
+            founder.running.raft.add_learner(raft_id, &node, &addr).await.expect("a learner is added");
+            founder.running.raft.promote(raft_id).await.expect("a learner is promoted");
+        }
+        Served { running, node, addr, crew }
+    }
+}
+
+async fn has(member: &Running, ids: &[&str]) {
+    let seen = async {
+        while member.ids() != ids {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("what was committed arrives");
+}
+
+#[tokio::test]
+async fn a_group_works_over_mutual_tls_and_outlives_its_leader() {
+    let world = World::new();
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let second = world.member("n2", Some(&founder)).await;
+    let third = world.member("n3", Some(&founder)).await;
+    founder.running.write("a").await.unwrap();
+    has(&second.running, &["a"]).await;
+    has(&third.running, &["a"]).await;
+
+    founder.running.kill();
+    drop(founder.crew);
+    let next = tokio::select! { biased;
+        _ = second.running.lead() => &second,
+        _ = third.running.lead() => &third,
+    };
+    next.running.write("b").await.unwrap();
+    has(&second.running, &["a", "b"]).await;
+    has(&third.running, &["a", "b"]).await;
+    second.running.stop().await;
+    third.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_larger_than_a_message_crosses_the_network() {
+    use swarmkit_api::{Config, ConfigId, wire};
+    let mut world = World::new();
+    world.options = RaftOptions { snapshot_interval: 20, kept_entries: 2, ..world.options };
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let store = &founder.running.store;
+    for number in 0..30 {
+        let mut config = Config::new(ConfigId::from(format!("c{number:02}")));
+        let data = vec![number; 300_000].into();
+        let annotations = Some(wire::Annotations { name: format!("c{number}"), ..Default::default() });
+        config.spec = Arc::new(wire::ConfigSpec { annotations, data, ..Default::default() });
+        store.update(|tx| tx.create(config)).await.unwrap();
+    }
+    let late = world.member("n2", Some(&founder)).await;
+    let copied = async {
+        while late.running.store.version() != store.version() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), copied).await.expect("the snapshot arrives");
+    let view = late.running.store.view();
+    assert_eq!(view.count::<Config>(), 30);
+    assert!(view.all::<Config>().eq(store.view().all::<Config>()));
+    late.running.stop().await;
+    founder.running.stop().await;
+}
+
+#[tokio::test]
+async fn messages_of_impostors_and_to_the_wrong_node_are_refused() {
+    let world = World::new();
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let second = world.member("n2", Some(&founder)).await;
+    let within = Duration::from_secs(10);
+    let (first_id, second_id) = (founder.running.raft.raft_id(), second.running.raft.raft_id());
+    let request = |from, to| wire::VoteRequest {
+        route: Some(wire::Route { from, to }),
+        vote: Some(wire::Vote { term: 99, candidate: from, granted: false }),
+        last: None,
+        leadership_transfer: true,
+    };
+    let to = |node: &NodeId, addr: &str| Destination {
+        raft_id: second_id,
+        node_id: node.clone(),
+        addr: addr.to_owned(),
+        lane: Lane::Log,
+    };
+    let refusal = |answer: Result<wire::VoteResponse, SendError>| answer.unwrap_err().to_string();
+    has(&second.running, &[]).await;
+
+    let stranger = world.messenger(&NodeId::from("n9"));
+    let answer = stranger.vote(&to(&second.node, &second.addr), request(first_id, second_id), within).await;
+    let text = refusal(answer);
+    assert!(text.contains("node n9 does not run member"), "{text}");
+    let answer = stranger.vote(&to(&second.node, &second.addr), request(first_id, 5), within).await;
+    let text = refusal(answer);
+    assert!(text.contains("the message is for member 5, this is"), "{text}");
+    let answer = stranger.vote(&to(&founder.node, &second.addr), request(first_id, second_id), within).await;
+    let text = refusal(answer);
+    assert!(text.ends_with("is n2, not n1"), "{text}");
+
+    founder.running.write("a").await.unwrap();
+    assert!(matches!(founder.running.raft.leadership().current(), swarmkit_raft::Role::Leader { term: 1 }));
+}
