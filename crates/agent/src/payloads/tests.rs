@@ -1,3 +1,5 @@
+//! What a task may see of the secrets and configs of its node.
+
 use swarmkit_api::{TaskId, VolumeId};
 use wire::{config_reference, secret_reference, task_spec::Runtime};
 

@@ -1,3 +1,5 @@
+//! One task on a stage where every operation does as the test says.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;

@@ -1,3 +1,5 @@
+//! What one node is told, change by change.
+
 use swarmkit_store::{Interest, Store};
 use swarmkit_testing::{amend, store};
 

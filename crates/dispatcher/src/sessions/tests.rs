@@ -1,3 +1,5 @@
+//! The session table by itself, on a clock of numbers.
+
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
