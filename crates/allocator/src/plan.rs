@@ -1,6 +1,9 @@
 //! The decision: what networks, services and tasks are given, and what those that wait are told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use swarmkit_api::{
     Network, NetworkId, Service, ServiceId, Task, TaskState,
@@ -72,20 +75,23 @@ impl World {
         let (ports, plan) = (self.ports.clone(), Plan::default());
         let (endpoints, granted) = (BTreeMap::new(), BTreeMap::new());
         let mut draft = Draft { world: self, allocator, ports, endpoints, granted, plan };
-        let unallocated = self.networks.values().filter(|network| network.driver_state.is_none());
-        for network in unallocated.filter(|network| due.waiting || due.networks.contains(&network.id)) {
+        // What waits is looked at when something was freed; else only what is new or different.
+        let waits = |id: &&NetworkId| self.networks.get(*id).is_some_and(|network| network.driver_state.is_none());
+        let waiting = self.networks.keys().filter(|_| due.waiting);
+        let networks: BTreeSet<_> = waiting.chain(&due.networks).filter(waits).collect();
+        for network in networks.into_iter().filter_map(|id| self.networks.get(id)) {
             draft.consider_network(network);
         }
-        let is_due =
-            |service: &ServiceId| due.services.contains(service) || (due.waiting && self.blocked.contains_key(service));
-        for service in self.services.values().filter(|service| is_due(&service.id)) {
+        let waiting = self.blocked.keys().filter(|_| due.waiting);
+        let services: BTreeSet<_> = waiting.chain(&due.services).collect();
+        for service in services.iter().filter_map(|id| self.services.get(*id)) {
             draft.consider_service(service);
         }
-        for (service, tasks) in &self.tasks {
-            let of_due_service = service.as_ref().is_some_and(is_due);
-            if due.waiting || due.tasks.contains(service) || of_due_service {
-                tasks.values().for_each(|task| draft.consider_task(task));
-            }
+        let waiting = self.tasks.keys().filter(|_| due.waiting).cloned();
+        let of_services = services.into_iter().cloned().map(Some);
+        let groups: BTreeSet<_> = waiting.chain(of_services).chain(due.tasks.iter().cloned()).collect();
+        for tasks in groups.iter().filter_map(|group| self.tasks.get(group)) {
+            tasks.values().for_each(|task| draft.consider_task(task));
         }
         draft.plan
     }

@@ -36,11 +36,11 @@ impl Template {
         }
     }
 
-    /// Whether a service is still the one that this was made of.
+    /// Whether a service is still the one that this was made of. Services of very old clusters have no version to tell.
     pub(crate) fn is_of(&self, service: &Service) -> bool {
         self.spec_version == service.spec_version
             && self.iteration == is_job(service).then(|| iteration(service))
-            && service.spec.task.as_ref().map_or(*self.spec == TaskSpec::default(), |spec| *spec == *self.spec)
+            && (self.spec_version.is_some() || service.spec.task.as_ref().is_none_or(|spec| *spec == *self.spec))
     }
 
     pub(crate) fn service(&self) -> &ServiceId {

@@ -35,6 +35,7 @@ pub(crate) enum Reason {
 }
 
 /// What a task needs of a node, worked out once for all tasks of one service and version.
+#[derive(Debug)]
 pub(crate) struct Needs {
     service: Option<ServiceId>,
     resources: Option<Resources>,

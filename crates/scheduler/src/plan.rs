@@ -53,8 +53,11 @@ impl World {
         }
         let stopped = due.stopped.iter().filter_map(|id| self.stopped.get(id));
         draft.plan.decisions.extend(stopped.map(|task| Decision::Stop { task: task.clone() }));
-        for (key, group) in &self.groups {
-            draft.consider(key, group, due);
+        if due.everything || !due.freed.is_empty() {
+            self.groups.iter().for_each(|(key, group)| draft.consider(key, group, due));
+        } else {
+            let groups = due.groups.iter().filter_map(|key| self.groups.get_key_value(key));
+            groups.for_each(|(key, group)| draft.consider(key, group, due));
         }
         draft.plan
     }
@@ -81,29 +84,27 @@ impl Draft<'_> {
     /// Looks at a group, if anything happened that may place its tasks.
     fn consider(&mut self, key: &GroupKey, group: &Group, due: &Due) {
         let Some(task) = group.tasks.values().next() else { return };
-        let needs = match &group.blocked {
-            None if due.everything || due.groups.contains(key) => Needs::of(task),
-            None => return,
-            // Its service is gone, so the tasks soon are.
-            Some(_) if self.service_is_gone(task) => return,
-            Some(_) if due.everything => Needs::of(task),
-            Some(err) => {
-                let needs = Needs::of(task);
-                let fits = |node| self.books.get(node).is_some_and(|book| needs.refusal(&self.books, book).is_none());
-                if !due.freed.iter().any(fits) {
-                    if due.groups.contains(key) {
-                        self.explain_all(group.tasks.values(), err);
-                    }
-                    return;
-                }
-                needs
+        let is_due = due.everything || due.groups.contains(key);
+        let Some(err) = &group.blocked else {
+            if is_due {
+                self.place(key, group);
             }
+            return;
         };
-        self.place(key, group, &needs);
+        if self.service_is_gone(task) {
+            return;
+        }
+        let fits = |node| self.books.get(node).is_some_and(|book| group.needs.refusal(&self.books, book).is_none());
+        if due.everything || due.freed.iter().any(fits) {
+            self.place(key, group);
+        } else if is_due {
+            self.explain_all(group.tasks.values(), err);
+        }
     }
 
     /// Places as many tasks of a group as there is room for, and tells the others why they wait.
-    fn place(&mut self, key: &GroupKey, group: &Group, needs: &Needs) {
+    fn place(&mut self, key: &GroupKey, group: &Group) {
+        let needs = &group.needs;
         let Some(first) = group.tasks.values().next() else { return };
         let ranking = Ranking::of(&self.books, first, self.now);
         let mut candidates = ranking.candidates(&self.books);

@@ -9,7 +9,10 @@ use std::{
 use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, wire::service_spec::Mode};
 use swarmkit_store::{Change, Edit, State, Update};
 
-use crate::books::{Books, is_active};
+use crate::{
+    books::{Books, is_active},
+    filter::Needs,
+};
 
 /// Tasks that need the same of a node: those of one service and version, or one task that has no version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +23,9 @@ pub(crate) struct GroupKey {
 }
 
 /// Tasks of one kind that wait for a node, lower slots first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Group {
+    pub(crate) needs: Arc<Needs>,
     pub(crate) tasks: BTreeMap<(u64, TaskId), Arc<Task>>,
     /// Why none of them could be placed when they were last tried. A task that joins waits for the same reason.
     pub(crate) blocked: Option<Arc<str>>,
@@ -212,7 +216,8 @@ impl World {
             Standing::Ignored => {}
             Standing::Waiting => {
                 let key = GroupKey::of(task);
-                let group = self.groups.entry(key.clone()).or_default();
+                let new = || Group { needs: Arc::new(Needs::of(task)), tasks: BTreeMap::new(), blocked: None };
+                let group = self.groups.entry(key.clone()).or_insert_with(new);
                 group.tasks.insert((task.slot, task.id.clone()), task.clone());
                 if !waited {
                     self.due.groups.insert(key);
