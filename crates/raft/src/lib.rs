@@ -68,7 +68,7 @@ mod types;
 pub use disk::{Crash, Disk, DiskFile, DiskFuture, MemoryDisk, RealDisk};
 pub use error::RaftError;
 pub use log::LogError;
-pub use membership::MemberStatus;
+pub use membership::{MemberStatus, MemberWatch};
 pub use messenger::{
     Answer, Answers, Destination, DirectMessenger, Exchange, Lane, Messenger, NoMessenger, RaftService, RpcMessenger,
     SendError,

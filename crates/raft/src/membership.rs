@@ -15,6 +15,7 @@ use openraft::{
 };
 use openraft_rt::{Instant as _, WatchReceiver as _};
 use swarmkit_api::NodeId;
+use tokio::sync::watch;
 
 use crate::{
     error::RaftError,
@@ -37,6 +38,32 @@ pub struct MemberStatus {
     pub reachable: Option<bool>,
 }
 
+/// Watches who the members are and, on the leader, whether they answer. Clones watch by themselves.
+#[derive(Clone, Debug)]
+pub struct MemberWatch(watch::Receiver<Vec<MemberStatus>>);
+
+impl MemberWatch {
+    pub(crate) fn new(members: watch::Receiver<Vec<MemberStatus>>) -> Self {
+        Self(members)
+    }
+
+    /// The members by raft id, which count as seen.
+    #[must_use]
+    pub fn latest(&mut self) -> Vec<MemberStatus> {
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Waits until something differs from what was seen last. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`RaftError::Stopped`] when raft has ended.
+    pub async fn changed(&mut self) -> Result<Vec<MemberStatus>, RaftError> {
+        self.0.changed().await.map_err(|_| RaftError::Stopped)?;
+        Ok(self.latest())
+    }
+}
+
 type Written = Result<ClientWriteResponse<Types>, CoreError<Types, ClientWriteError<Types>>>;
 type Metrics = RaftMetrics<Types>;
 
@@ -44,14 +71,13 @@ impl Raft {
     /// All members by raft id, as far as this one knows.
     #[must_use]
     pub fn members(&self) -> Vec<MemberStatus> {
-        let metrics = self.metrics();
-        let membership = &metrics.membership_config;
-        let status = |(&id, peer): (&u64, &Peer)| MemberStatus {
-            member: to_member(id, peer, membership.voter_ids().any(|voter| voter == id)),
-            leader: metrics.current_leader == Some(id),
-            reachable: self.is_reachable(&metrics, id),
-        };
-        membership.nodes().map(status).collect()
+        statuses(&self.metrics(), self.raft_id, self.lease)
+    }
+
+    /// The members, and every change of them.
+    #[must_use]
+    pub fn watch_members(&self) -> MemberWatch {
+        self.member_watch.clone()
     }
 
     /// Adds a member that learns, and returns when that is committed. Does nothing if it is a member already.
@@ -106,7 +132,8 @@ impl Raft {
                 return Err(not_leader(&metrics));
             }
             let reachable = voters.iter().filter(|&&id| id != raft_id);
-            let reachable = reachable.filter(|&&id| self.is_reachable(&metrics, id) == Some(true)).count();
+            let reachable =
+                reachable.filter(|&&id| is_reachable(&metrics, self.raft_id, id, self.lease) == Some(true)).count();
             // As upstream: of the members before the removal.
             if reachable < (voters.len() - 1) / 2 + 1 {
                 return Err(RaftError::QuorumAtRisk);
@@ -144,7 +171,7 @@ impl Raft {
         let metrics = self.metrics();
         let Some(replication) = &metrics.replication else { return Err(not_leader(&metrics)) };
         let voters = metrics.membership_config.voter_ids().filter(|&id| id != self.raft_id);
-        let answering = voters.filter(|&id| self.is_reachable(&metrics, id) == Some(true));
+        let answering = voters.filter(|&id| is_reachable(&metrics, self.raft_id, id, self.lease) == Some(true));
         let most_complete = answering.max_by_key(|id| replication.get(id).cloned().flatten().map(|id| id.index));
         let successor = to.or(most_complete).ok_or(RaftError::Refused("no other voter answers".to_owned()))?;
         self.core.trigger().transfer_leader(successor).await.map_err(|_| RaftError::Stopped)?;
@@ -153,15 +180,6 @@ impl Raft {
             Ok(metrics.current_leader.is_some_and(|leader| leader != me))
         })
         .await
-    }
-
-    /// Whether a member has answered within the last lease.
-    fn is_reachable(&self, metrics: &Metrics, raft_id: u64) -> Option<bool> {
-        if raft_id == self.raft_id {
-            return Some(true);
-        }
-        let heard = metrics.heartbeat.as_ref()?.get(&raft_id).copied().flatten();
-        Some(heard.is_some_and(|at| (*at).elapsed() < self.lease))
     }
 
     fn one_change(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, RaftError> {
@@ -191,6 +209,26 @@ impl Raft {
         };
         tokio::time::timeout(within, waiting).await.unwrap_or(Err(RaftError::TimedOut(what)))
     }
+}
+
+/// All members by raft id, as `me` sees them.
+pub(crate) fn statuses(metrics: &Metrics, me: u64, lease: Duration) -> Vec<MemberStatus> {
+    let membership = &metrics.membership_config;
+    let status = |(&id, peer): (&u64, &Peer)| MemberStatus {
+        member: to_member(id, peer, membership.voter_ids().any(|voter| voter == id)),
+        leader: metrics.current_leader == Some(id),
+        reachable: is_reachable(metrics, me, id, lease),
+    };
+    membership.nodes().map(status).collect()
+}
+
+/// Whether a member has answered within the last lease.
+fn is_reachable(metrics: &Metrics, me: u64, raft_id: u64, lease: Duration) -> Option<bool> {
+    if raft_id == me {
+        return Some(true);
+    }
+    let heard = metrics.heartbeat.as_ref()?.get(&raft_id).copied().flatten();
+    Some(heard.is_some_and(|at| (*at).elapsed() < lease))
 }
 
 fn not_leader(metrics: &Metrics) -> RaftError {

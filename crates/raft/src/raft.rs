@@ -15,6 +15,7 @@ use crate::{
     error::RaftError,
     log::{Log, LogOptions},
     machine::Machine,
+    membership::MemberWatch,
     messenger::Messenger,
     network::Network,
     options::{RaftId, RaftOptions},
@@ -69,6 +70,7 @@ pub struct Raft {
     pub(crate) lease: Duration,
     /// Held during a change of the membership: there is one at a time.
     pub(crate) changing: Arc<Mutex<()>>,
+    pub(crate) member_watch: MemberWatch,
     leadership: Leadership,
     receiver: Receiver,
 }
@@ -147,6 +149,7 @@ impl Raft {
         };
 
         let (roles, role) = watch::channel(Role::Follower { leader: None });
+        let (members, members_seen) = watch::channel(Vec::new());
         let (queue, queued) = proposer::queue();
         crew.spawn("proposals", {
             let core = core.clone();
@@ -162,13 +165,15 @@ impl Raft {
             proposer: proposer.clone(),
             queue,
             roles,
+            members,
             lease: config.options.election_max,
         };
         crew.spawn("role", move |stop| announcer.run(stop));
 
         let receiver = Receiver::new(raft_id, core.clone(), shelf, crew.spawner());
         let (lease, changing) = (config.options.election_max, Arc::default());
-        let raft = Self { core, raft_id, lease, changing, leadership: Leadership::new(role), receiver };
+        let (leadership, member_watch) = (Leadership::new(role), MemberWatch::new(members_seen));
+        let raft = Self { core, raft_id, lease, changing, member_watch, leadership, receiver };
         raft.begin(&config, pristine).await?;
         tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
         Ok((raft, RaftParts { crew, log }))

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::RaftError,
     machine::Machine,
+    membership::{MemberStatus, statuses},
     proposer::{Queued, RaftProposer},
     types::{Peer, StoredMembership, Types},
 };
@@ -138,6 +139,7 @@ pub(crate) struct Announcer {
     pub(crate) proposer: RaftProposer,
     pub(crate) queue: mpsc::Sender<Queued>,
     pub(crate) roles: watch::Sender<Role>,
+    pub(crate) members: watch::Sender<Vec<MemberStatus>>,
     pub(crate) lease: Duration,
 }
 
@@ -157,6 +159,7 @@ impl Announcer {
             let facts = self.facts(&metrics, alone);
             let (role, again) = judge(facts, Instant::now(), self.lease);
             self.announce(role);
+            self.announce_members();
             let again = async {
                 match again {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -198,6 +201,15 @@ impl Announcer {
         tracing::info!(?role, "role");
         self.proposer.follow(&role, &self.queue);
         self.roles.send_replace(role);
+    }
+
+    fn announce_members(&self) {
+        let fresh = statuses(&self.raft.metrics().borrow_watched(), self.me, self.lease);
+        self.members.send_if_modified(|known| {
+            let changed = *known != fresh;
+            *known = fresh;
+            changed
+        });
     }
 
     fn why_it_ended(&self) -> RaftError {

@@ -237,6 +237,27 @@ async fn members_are_removed_one_at_a_time_as_long_as_a_quorum_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_leader_notices_who_does_not_answer_and_who_is_back() {
+    let mut places = three(RaftOptions::default()).await;
+    let lost = places[2].member().raft.raft_id();
+    let mut watch = places[0].member().raft.watch_members();
+    let mut wait_for = async |reachable| {
+        within(async || {
+            let mut members = watch.latest();
+            while !members.iter().any(|status| status.member.raft_id == lost && status.reachable == Some(reachable)) {
+                members = watch.changed().await.unwrap();
+            }
+        })
+        .await;
+    };
+    wait_for(true).await;
+    places[2].kill();
+    wait_for(false).await;
+    places[2].restart().await;
+    wait_for(true).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_can_change() {
     let places = three(RaftOptions::default()).await;
     let moved = places[1].member().raft.raft_id();
