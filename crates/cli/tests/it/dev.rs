@@ -2,15 +2,15 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
-use crate::harness::{ctl, directory, mark, now, sleepers, stop, swarmd, wait_for, wait_until};
+use crate::harness::{ctl, directory, mark, now, pid_of, sleepers, stop, swarmd, wait_for, wait_until};
 
 /// `swarmd dev` with its temporary files in a directory that can be looked at afterwards.
 fn dev(temporary: &Path, file: &Path, flags: &[&str]) -> Command {
@@ -128,6 +128,32 @@ fn an_interrupt_stops_every_task_and_exits_with_success_within_five_seconds() {
     assert_eq!(sleepers(&mark), []);
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "temporary state is removed");
     assert!(out.contains("web.1 is RUNNING") && out.contains(&socket.display().to_string()), "{out}");
+}
+
+#[test]
+fn a_second_interrupt_kills_what_does_not_want_to_stop() {
+    let temporary = directory();
+    let dir = directory();
+    let file = dir.path().join("compose.yaml");
+    let mark = mark();
+    let stubborn = format!("trap '' TERM; sleep {mark} & wait; wait");
+    fs::write(&file, format!("services:\n  deaf: {{ command: [sh, -c, \"{stubborn}\"] }}\n")).unwrap();
+    let mut child = dev(temporary.path(), &file, &[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("deaf.1 is RUNNING")));
+    let asked = now();
+    kill_process(pid_of(&child), Signal::INT).unwrap();
+    // The first one is being answered when the service is gone.
+    let socket = fs::read_dir(temporary.path()).unwrap().flatten().next().unwrap().path().join("swarmd.sock");
+    wait_until("the service to be removed", || {
+        let services = ctl(&socket, &["service", "ls", "-q"]);
+        services.status.success() && services.stdout.is_empty()
+    });
+    assert_eq!(stop(&mut child, Signal::INT).code(), Some(0));
+    // It would have been given 2.5 s after the first.
+    assert!(asked.elapsed() < Duration::from_millis(2400), "{:?}", asked.elapsed());
+    assert_eq!(sleepers(&mark), []);
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "temporary state is removed");
 }
 
 #[test]
