@@ -39,6 +39,9 @@ impl Default for DispatcherConfig {
 pub(crate) const MANAGER_WEIGHT: i64 = 10;
 /// How many changes a message of the assignments stream holds. As upstream.
 pub(crate) const CHANGES_PER_MESSAGE: usize = 100;
+/// How long the opening of a session waits for the term to begin. Calls come here as soon as this manager is known to lead;
+/// the term begins a commit later. Short, since it also holds up a manager that stops.
+pub(crate) const TERM_WAIT: Duration = Duration::from_millis(500);
 /// How many calls may wait for the session table. Each costs microseconds, so this is a few milliseconds of work.
 pub(crate) const WAITING_CALLS: usize = 1024;
 /// How many writes may wait for the one that is under way. Beyond it, callers wait. As upstream.

@@ -1,6 +1,6 @@
 //! The dispatcher as a manager has it: mounted once, serving while a term runs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 use parking_lot::Mutex;
@@ -8,13 +8,13 @@ use swarmkit_api::{NodeId, Task, TaskId, TaskState, TaskStatus, VolumeId, wire};
 use swarmkit_rpc::{Peer, ServiceError as _};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
     DispatcherConfig, DispatcherError,
-    config::WAITING_WRITES,
+    config::{TERM_WAIT, WAITING_WRITES},
     sessions::Session,
     streams,
     term::{Owner, Term, Visit},
@@ -24,7 +24,8 @@ use crate::{
 /// Talks to the agents of a cluster, while its manager leads. Clones are one dispatcher.
 ///
 /// It is the service itself: `wire::dispatcher_server::DispatcherServer::new(dispatcher)`. Outside of
-/// [`Dispatcher::run`] every call is refused with [`DispatcherError::Stopped`].
+/// [`Dispatcher::run`] every call is refused with [`DispatcherError::Stopped`]; the opening of a session waits a moment
+/// before, since nodes learn who leads no later than the leader itself.
 #[derive(Clone)]
 pub struct Dispatcher(Arc<Shared>);
 
@@ -35,6 +36,8 @@ struct Shared {
     managers: watch::Receiver<Vec<wire::Peer>>,
     config: DispatcherConfig,
     term: Mutex<Option<Term>>,
+    /// Told when a term begins.
+    begun: Notify,
 }
 
 /// Makes the dispatcher refuse calls again when the term is over, however it ends.
@@ -57,7 +60,7 @@ impl Dispatcher {
         managers: watch::Receiver<Vec<wire::Peer>>,
         config: DispatcherConfig,
     ) -> Self {
-        Self(Arc::new(Shared { env, store, manager, managers, config, term: Mutex::new(None) }))
+        Self(Arc::new(Shared { env, store, manager, managers, config, term: Mutex::new(None), begun: Notify::new() }))
     }
 
     /// Serves one leader term, until `stop`. Every session is over then, and nothing more is written.
@@ -78,6 +81,7 @@ impl Dispatcher {
             }
             *running = Some(term);
         }
+        shared.begun.notify_waiters();
         let _running = Running(shared);
         let writer = Writer { env, store, manager: shared.manager.clone() };
         let mut crew = Crew::under(&stop);
@@ -90,6 +94,20 @@ impl Dispatcher {
         self.0.term.lock().clone().ok_or(DispatcherError::Stopped)
     }
 
+    /// The term that runs, or that begins within a moment.
+    async fn next_term(&self) -> Result<Term, DispatcherError> {
+        let mut begun = pin!(self.0.begun.notified());
+        begun.as_mut().enable();
+        match self.term() {
+            Ok(term) => Ok(term),
+            // Whichever comes first, the same question is asked again.
+            Err(_) => {
+                drop(tokio::time::timeout(TERM_WAIT, begun).await);
+                self.term()
+            }
+        }
+    }
+
     async fn session_of(&self, node: NodeId, session: String) -> Result<(Term, Arc<Session>), DispatcherError> {
         let term = self.term()?;
         let session = term.check(node, session).await?;
@@ -100,7 +118,7 @@ impl Dispatcher {
         let node = peer.identity()?.node.clone();
         let addr = peer.addr.map(|addr| addr.ip().to_string());
         let visit = Visit { node, addr, description: request.description.map(Arc::new) };
-        let opened = async { self.term()?.open(visit, request.session_id).await };
+        let opened = async { self.next_term().await?.open(visit, request.session_id).await };
         opened.await.map_err(|error: DispatcherError| error.to_status())
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use swarmkit_api::{Cluster, Node, NodeId, TaskState, wire};
 use swarmkit_dispatcher::DispatcherConfig;
 use tokio::time::{advance, sleep};
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use wire::node_status::State as NodeState;
 
@@ -43,6 +44,26 @@ fn cluster_id(state: &swarmkit_store::State) -> swarmkit_api::ClusterId {
 async fn who_is_no_member_cannot_register() {
     let world = World::new("node a").await;
     assert_eq!(refusal(world.open("b", "").await), (Code::Unknown, "node not found".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_a_moment_before_the_term_begins_is_waited_with() {
+    let world = World::stopped("node a", DispatcherConfig::default());
+    assert_eq!(refusal(world.open("a", "").await), (Code::Aborted, "dispatcher is stopped".into()));
+
+    let stop = CancellationToken::new();
+    let open = async {
+        let opened = world.open("a", "").await;
+        stop.cancel();
+        opened
+    };
+    let lead = async {
+        sleep(Duration::from_millis(100)).await;
+        world.dispatcher.run(stop.clone()).await
+    };
+    let (opened, led) = tokio::join!(open, lead);
+    led.unwrap();
+    assert!(opened.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
