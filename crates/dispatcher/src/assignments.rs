@@ -4,18 +4,20 @@
 //! What it has to say waits inside, one entry an object, the last word winning; so a slow node costs memory for what it
 //! has to learn, not for how often that changed.
 
+mod said;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use swarmkit_api::{Config, NodeId, Object as _, Secret, Task, TaskId, TaskState, Volume, VolumeId, wire};
+use swarmkit_api::{Config, NodeId, Secret, Task, TaskId, TaskState, Volume, VolumeId, wire};
 use swarmkit_store::{Change, State, TaskBy, Update};
 use wire::{
-    ResourceType, assignment::Item, assignment_change::AssignmentAction, task_spec::Runtime,
-    volume_publish_status::State as PublishState,
+    ResourceType, assignment_change::AssignmentAction, task_spec::Runtime, volume_publish_status::State as PublishState,
 };
 
+use self::said::{Dependency, Given, Said};
 use crate::config::CHANGES_PER_MESSAGE;
 
 /// See the module's purpose.
@@ -25,13 +27,6 @@ pub(crate) struct AssignmentSet {
     volumes: BTreeMap<VolumeId, PublishState>,
     uses: BTreeMap<Dependency, Use>,
     said: Said,
-}
-
-/// Something that tasks and volumes need on the node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Dependency {
-    Secret(String),
-    Config(String),
 }
 
 /// Who needs it.
@@ -46,20 +41,6 @@ enum User {
 struct Use {
     users: BTreeSet<User>,
     given: bool,
-}
-
-/// What has to be said, in the order in which a node can use it: what tasks need, tasks, what nobody needs any more.
-#[derive(Default)]
-struct Said {
-    needed: BTreeMap<Dependency, Given>,
-    volumes: BTreeMap<VolumeId, (AssignmentAction, wire::VolumeAssignment)>,
-    tasks: BTreeMap<TaskId, Option<Arc<Task>>>,
-    unneeded: BTreeSet<Dependency>,
-}
-
-enum Given {
-    Secret(Arc<Secret>),
-    Config(Arc<Config>),
 }
 
 impl AssignmentSet {
@@ -245,67 +226,6 @@ impl AssignmentSet {
         }
         self.uses.remove(dependency);
     }
-}
-
-// === impl Said ===
-
-impl Said {
-    fn is_empty(&self) -> bool {
-        self.needed.is_empty() && self.volumes.is_empty() && self.tasks.is_empty() && self.unneeded.is_empty()
-    }
-
-    fn take(&mut self, limit: usize) -> Vec<wire::AssignmentChange> {
-        let mut changes = Vec::new();
-        while changes.len() < limit {
-            let change = if let Some((_, given)) = self.needed.pop_first() {
-                update(given.item())
-            } else if let Some((_, (action, volume))) = self.volumes.pop_first() {
-                change(action, Item::Volume(volume))
-            } else if let Some((id, task)) = self.tasks.pop_first() {
-                match task {
-                    Some(task) => update(Item::Task(task.to_wire())),
-                    None => remove(Item::Task(wire::Task { id: id.into(), ..Default::default() })),
-                }
-            } else if let Some(dependency) = self.unneeded.pop_first() {
-                remove(dependency.bare_item())
-            } else {
-                break;
-            };
-            changes.push(change);
-        }
-        changes
-    }
-}
-
-impl Given {
-    fn item(&self) -> Item {
-        match self {
-            Self::Secret(secret) => Item::Secret(secret.to_wire()),
-            Self::Config(config) => Item::Config(config.to_wire()),
-        }
-    }
-}
-
-impl Dependency {
-    /// The item with nothing but an id, which is all that a removal says.
-    fn bare_item(self) -> Item {
-        match self {
-            Self::Secret(id) => Item::Secret(wire::Secret { id, ..Default::default() }),
-            Self::Config(id) => Item::Config(wire::Config { id, ..Default::default() }),
-        }
-    }
-}
-
-fn update(item: Item) -> wire::AssignmentChange {
-    change(AssignmentAction::Update, item)
-}
-
-fn remove(item: Item) -> wire::AssignmentChange {
-    change(AssignmentAction::Remove, item)
-}
-
-fn change(action: AssignmentAction, item: Item) -> wire::AssignmentChange {
-    wire::AssignmentChange { assignment: Some(wire::Assignment { item: Some(item) }), action: action.into() }
 }
 
 /// A secret whose value a driver has to provide is not here to be given.

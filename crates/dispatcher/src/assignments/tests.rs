@@ -2,6 +2,7 @@
 
 use swarmkit_store::{Interest, Store};
 use swarmkit_testing::{amend, store};
+use wire::assignment::Item;
 
 use super::*;
 
