@@ -83,6 +83,13 @@ impl Followed {
     }
 }
 
+impl Drop for Followed {
+    /// What was told last does not hold for ever: nothing leads through a manager that has ended.
+    fn drop(&mut self) {
+        self.leader.send_replace(Leader::Unknown);
+    }
+}
+
 /// Keeps removed nodes out: their certificates still verify.
 pub(crate) async fn removed_nodes(
     store: Store,

@@ -22,6 +22,12 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another node works with the state directory. Stop it first.
+    #[error("{} is in use by another node", path.display())]
+    InUse {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// A file in the state directory holds something else than it should.
     #[error("{} is damaged: {reason}", path.display())]
     Damaged {
@@ -39,6 +45,12 @@ pub enum NodeError {
         /// What is wrong.
         source: swarmkit_ca::Error,
     },
+    /// The node's key is encrypted, and cannot be read without the cluster's unlock key.
+    #[error("node is locked, and needs a valid unlock key")]
+    Locked,
+    /// The cluster demands validated cryptography, which this node has not.
+    #[error("node is not FIPS-enabled but cluster requires FIPS")]
+    Fips,
     /// A new identity could not be made or kept.
     #[error(transparent)]
     Certificates(#[from] swarmkit_ca::Error),
@@ -57,6 +69,19 @@ pub enum NodeError {
         /// The state directory.
         path: PathBuf,
     },
+    /// The log of a cluster without the certificate of its manager. Founding another cluster over it would lose both.
+    #[error(
+        "{} holds the log of a cluster and no certificate: restore its certificates folder, or start over with an empty \
+         directory",
+        path.display()
+    )]
+    NoIdentity {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// It was told to stop before it was ready.
+    #[error("stopped before the node was ready")]
+    Stopped,
     /// The log cannot be looked at.
     #[error(transparent)]
     Log(#[from] RaftError),
@@ -75,9 +100,18 @@ pub enum JoinError {
     /// There is a manager to join, but no token and no certificate.
     #[error("a join token is necessary; `swarmctl cluster inspect default` on a manager shows it")]
     NoToken,
+    /// The address of the manager is none.
+    #[error("{address:?} is not the address of a manager: it takes a host and a port, as in 10.0.0.1:4242")]
+    Address {
+        /// What was given.
+        address: String,
+    },
     /// The token is none.
     #[error(transparent)]
     Token(swarmkit_ca::Error),
+    /// The token is one of a cluster that demands validated cryptography, which this node has not.
+    #[error("node is not FIPS-enabled but cluster requires FIPS")]
+    Fips,
     /// The roots of the cluster could not be had, or are not the ones that the token pins.
     #[error(transparent)]
     Roots(#[from] FetchError),
@@ -124,7 +158,12 @@ impl JoinError {
                 matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded)
             }
             Self::NoManager => true,
-            Self::NoToken | Self::Token(_) | Self::NotIssued { .. } | Self::Unusable { .. } => false,
+            Self::NoToken
+            | Self::Address { .. }
+            | Self::Token(_)
+            | Self::Fips
+            | Self::NotIssued { .. }
+            | Self::Unusable { .. } => false,
         }
     }
 }

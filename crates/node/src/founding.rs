@@ -15,9 +15,10 @@ use swarmkit_ca::KeyStore;
 use crate::NodeError;
 
 const MARK: &str = "founding";
-const RAFT: &str = "raft";
+/// The folder of the log.
+pub(crate) const RAFT: &str = "raft";
 
-/// The mark. It stays until it is removed, also when this is dropped.
+/// The mark. It stays until it is removed, also when this is dropped. All methods block on the disk.
 pub(crate) struct Founding {
     state_dir: PathBuf,
 }

@@ -17,6 +17,8 @@ use crate::JoinError;
 const ATTEMPTS: u32 = 5;
 /// The pause between attempts, as upstream.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a manager may take to note a request, as upstream.
+const REQUEST_WAIT: Duration = Duration::from_secs(5);
 /// How long one question for the outcome may wait for it, as upstream.
 const STATUS_WAIT: Duration = Duration::from_secs(5);
 /// How many such questions are asked before an attempt is given up.
@@ -37,10 +39,17 @@ pub(crate) async fn join(
     spawner: &Spawner,
 ) -> Result<(RootCa, NodeCertificate), JoinError> {
     let token = target.token.as_deref().ok_or(JoinError::NoToken)?;
-    let pin = JoinToken::parse(token).map_err(JoinError::Token)?.digest();
+    if !is_address(&target.address) {
+        return Err(JoinError::Address { address: target.address.clone() });
+    }
+    let parsed = JoinToken::parse(token).map_err(JoinError::Token)?;
+    if parsed.requires_fips() {
+        return Err(JoinError::Fips);
+    }
+    let pin = Some(parsed.digest());
     let root = match known {
         Some(root) => root,
-        None => persist(env, async || Ok(fetch_root(&target.address, Some(pin), env, spawner).await?)).await?,
+        None => persist(env, async || Ok(fetch_root(&target.address, pin, env, spawner).await?)).await?,
     };
     let unusable = |source| JoinError::Unusable { address: target.address.clone(), source };
     let transport = TlsTransport::joining(&root, env).map_err(unusable)?;
@@ -51,6 +60,12 @@ pub(crate) async fn join(
     })
     .await?;
     Ok((root, certificate))
+}
+
+/// Could that be the `host:port` of somebody?
+fn is_address(address: &str) -> bool {
+    let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+    address.rsplit_once(':').is_some_and(|(host, after)| !host.is_empty() && port(after))
 }
 
 /// Tries again, with pauses, what can get better by itself.
@@ -82,6 +97,8 @@ pub(crate) async fn request(
     let csr: bytes::Bytes = key.request().map_err(unusable)?.into();
     let mut authority = NodeCaClient::new(channel);
     let asked = IssueNodeCertificateRequest { csr: csr.clone(), token: token.to_owned(), ..Default::default() };
+    let mut asked = Request::new(asked);
+    asked.set_timeout(REQUEST_WAIT);
     let node_id = authority.issue_node_certificate(asked).await.map_err(refused)?.into_inner().node_id;
 
     let mut questions = 0;

@@ -29,7 +29,8 @@
 //!
 //! - A cluster is founded wholly or not at all: a node that was killed while founding one starts over.
 //! - A join is never retried without a pause, and not at all where trying again cannot help.
-//! - What is written to the state directory replaces what was there in one step.
+//! - A state directory is used by one node at a time, and what is written there replaces what was there in one step.
+//! - Whatever waits for the disk does so on a thread of its own.
 
 mod builder;
 mod error;
@@ -37,10 +38,12 @@ mod founding;
 mod identity;
 mod join;
 mod log_key;
+mod managing;
 mod node;
 mod peers;
 mod renewal;
 mod roots;
+mod state_dir;
 
 pub use builder::NodeBuilder;
 pub use error::{JoinError, NodeError};

@@ -1,5 +1,7 @@
 //! The key that encrypts the log, kept in a header of the node's key file.
 
+use std::path::Path;
+
 use data_encoding::BASE64;
 use prost::Message as _;
 use swarmkit_api::wire::{MaybeEncryptedRecord, maybe_encrypted_record::Algorithm};
@@ -12,23 +14,21 @@ use crate::NodeError;
 
 /// The header, as upstream names it.
 const HEADER: &str = "raft-dek";
+/// Where it is, for people.
+const KEY_FILE: &str = "certificates/swarm-node.key";
 
 /// The key that the log is encrypted with: the one that is kept, or a fresh one that is kept from now on.
 ///
-/// With a log there must be a key: a fresh one would not open it.
-pub(crate) fn load(keys: &KeyStore, has_log: bool, env: &Env) -> Result<LogKey, NodeError> {
+/// With a log there must be a key: a fresh one would not open it. Blocks on the disk.
+pub(crate) fn load(state_dir: &Path, has_log: bool, env: &Env) -> Result<LogKey, NodeError> {
+    let keys = KeyStore::new(state_dir);
     let headers = keys.headers()?;
+    let damaged = |reason: String| NodeError::Damaged { path: state_dir.join(KEY_FILE), reason };
     if let Some(text) = headers.get(HEADER) {
-        return decode(text).ok_or_else(|| NodeError::Damaged {
-            path: "swarm-node.key".into(),
-            reason: format!("the header {HEADER} holds no key of the log"),
-        });
+        return decode(text).ok_or_else(|| damaged(format!("the header {HEADER} holds no key of the log")));
     }
     if has_log {
-        return Err(NodeError::Damaged {
-            path: "swarm-node.key".into(),
-            reason: format!("there is a log, but no header {HEADER} with the key that opens it"),
-        });
+        return Err(damaged(format!("there is a log, but no header {HEADER} with the key that opens it")));
     }
     let key = LogKey::generate(env);
     let text = encode(&key);

@@ -1,7 +1,6 @@
 //! The node as a whole.
 
 use std::{
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,10 +13,9 @@ use swarmkit_api::{
 };
 use swarmkit_ca::{Credentials, KeyStore};
 use swarmkit_executor::DynExecutor;
-use swarmkit_manager::{FirstLeader, Manager, ManagerConfig, ManagerHandle};
-use swarmkit_raft::{Raft, RealDisk};
+use swarmkit_manager::{Manager, ManagerHandle};
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, Remote, Remotes, TlsTransport};
-use swarmkit_runtime::{Crew, Env, PartError, Spawner};
+use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,19 +24,24 @@ use crate::{
     NodeBuilder, NodeError,
     founding::Founding,
     identity::{self, Established},
-    log_key, peers,
+    managing::{self, Managing},
+    peers,
     renewal::Renewal,
     roots,
+    state_dir::{StateDir, blocking},
 };
 
+/// The agent's folder in the state directory, as upstream names it.
+const AGENT: &str = "worker";
 /// The largest answer that a client in this process takes: as much as the wire can say. It is in memory anyway.
 const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
 
 /// A node that is ready to run.
+#[must_use = "a node does nothing until it is run"]
 pub struct Node {
     handle: NodeHandle,
     env: Env,
-    state_dir: PathBuf,
+    dir: StateDir,
     credentials: Credentials,
     founding: Option<Founding>,
     manager: Option<Manager>,
@@ -128,68 +131,50 @@ impl Node {
     }
 
     pub(crate) async fn start(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
-        let NodeBuilder {
-            state_dir,
-            executor,
-            env,
-            hostname,
-            listen_remote,
-            advertise,
-            control_socket,
-            join,
-            raft,
-            networks,
-        } = set_up;
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state_dir);
-        made.map_err(|source| NodeError::StateDir { action: "create", path: state_dir.clone(), source })?;
+        tokio::select! { biased; // whoever wants to stop does not want to wait for a manager
+            () = stop.cancelled() => Err(NodeError::Stopped),
+            node = Self::get_ready(set_up, stop) => node,
+        }
+    }
+
+    async fn get_ready(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
+        let NodeBuilder { state_dir, executor, env, hostname, join, managing } = set_up;
+        let dir = StateDir::open(state_dir).await?;
         let crew = Crew::under(stop);
         let Established { credentials, founds } =
-            identity::establish(&state_dir, join.as_ref(), &env, &crew.spawner()).await?;
+            identity::establish(&dir, join.as_ref(), &env, &crew.spawner()).await?;
         let own = credentials.identity();
         let transport = Arc::new(TlsTransport::new(credentials.clone()));
         let (founding, root) = founds.unzip();
-
+        let control_socket = managing.control_socket.clone();
         let manager = match own.role {
             NodeRole::Worker => None,
             NodeRole::Manager => {
-                let raft_dir = state_dir.join("raft");
-                let disk = RealDisk::open(&raft_dir).map_err(|source| NodeError::StateDir {
-                    action: "open",
-                    path: raft_dir,
-                    source,
-                })?;
-                let has_log = Raft::has_state(&disk).await?;
-                if !has_log && root.is_none() {
-                    return Err(NodeError::NoLog { path: state_dir });
-                }
-                let config = ManagerConfig {
-                    env: env.clone(),
-                    credentials: credentials.clone(),
-                    transport: transport.clone(),
-                    disk: Arc::new(disk),
-                    log_key: log_key::load(&KeyStore::new(&state_dir), has_log, &env)?,
-                    raft,
-                    networks,
-                    listen_remote,
-                    advertise,
-                    control_socket: control_socket.clone(),
-                    first: root.map(|root| FirstLeader { root }),
-                };
-                Some(Manager::start(config).await?)
+                Some(managing::start(&dir, &env, &credentials, transport.clone(), managing, root).await?)
             }
         };
 
-        let remotes = Remotes::new(known_managers(&state_dir, &own.node, manager.as_ref(), join.as_ref())?, &env);
+        let known = match (&manager, join) {
+            (Some(manager), _) => {
+                vec![Remote { node: Some(own.node.clone()), address: manager.handle().addr().to_owned() }]
+            }
+            (None, Some(target)) => vec![Remote { node: None, address: target.address }],
+            (None, None) => {
+                let dir = dir.clone();
+                blocking(move || peers::load(dir.path())).await?
+            }
+        };
+        let remotes = Remotes::new(known, &env);
         let channels = Channels::new(transport, ChannelOptions::default(), crew.spawner());
         let tls_info = roots::first(&credentials);
         let managers = Arc::new(ClusterManagers::new(remotes.clone(), channels.clone()));
         let agent =
-            Agent::builder(env.clone(), executor, managers, state_dir.join("worker")).tls_info(tls_info.subscribe());
+            Agent::builder(env.clone(), executor, managers, dir.path().join(AGENT)).tls_info(tls_info.subscribe());
         let agent = match hostname {
             Some(hostname) => agent.hostname(hostname),
             None => agent,
-        }
-        .build()?;
+        };
+        let agent = blocking(move || Ok(agent.build()?)).await?;
         let handle = NodeHandle {
             id: own.node,
             role: own.role,
@@ -197,7 +182,7 @@ impl Node {
             manager: manager.as_ref().map(Manager::handle),
             agent: agent.handle(),
         };
-        Ok(Self { handle, env, state_dir, credentials, founding, manager, agent, remotes, channels, tls_info, crew })
+        Ok(Self { handle, env, dir, credentials, founding, manager, agent, remotes, channels, tls_info, crew })
     }
 
     /// For asking the node while it runs.
@@ -215,54 +200,53 @@ impl Node {
     ///
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let keys = KeyStore::new(&self.state_dir);
-        let membership = self.handle.agent.membership();
-        // The agent goes first and the manager last, so that what the agent still has to say is heard.
-        let managing = CancellationToken::new();
-        let manager = self.manager.map(|manager| {
-            let mut crew = Crew::under(&managing);
-            crew.spawn("manager", |stop| async move { manager.run(stop).await.map_err(NodeError::from) });
-            crew
+        let Self { handle, env, dir, credentials, founding, manager, agent, remotes, channels, tls_info, mut crew } =
+            self;
+        let keys = KeyStore::new(dir.path());
+        let membership = handle.agent.membership();
+        let managing = manager.map(Managing::run);
+        crew.spawn("end", {
+            let manager = managing.as_ref().map(Managing::ended);
+            move |crew| until_the_end(crew, stop, manager)
         });
-
-        let mut crew = self.crew;
-        if let (Some(founding), Some(manager)) = (self.founding, self.handle.manager.clone()) {
+        if let (Some(founding), Some(manager)) = (founding, handle.manager) {
             crew.spawn("founding", |stop| complete(founding, manager, stop));
         }
-        if let Some(manager) = &manager {
-            let ended = manager.stop().clone();
-            crew.spawn("manager's end", move |stop| async move {
-                tokio::select! { biased; // either ends the node
-                    () = stop.cancelled() => {}
-                    () = ended.cancelled() => {}
-                }
-                Ok::<(), NodeError>(())
-            });
-        }
-        crew.spawn("agent", move |stop| async move { self.agent.run(stop).await.map_err(NodeError::from) });
-        crew.spawn("managers on disk", |stop| peers::remember(self.state_dir.clone(), self.remotes.clone(), stop));
+        crew.spawn("agent", move |stop| async move { agent.run(stop).await.map_err(NodeError::from) });
+        crew.spawn("managers on disk", |stop| peers::remember(dir.path().to_owned(), remotes.clone(), stop));
         crew.spawn("trust", |stop| {
-            roots::follow(self.env.clone(), self.credentials.clone(), keys.clone(), membership.clone(), stop)
+            roots::follow(env.clone(), credentials.clone(), keys.clone(), membership.clone(), stop)
         });
-        crew.spawn("trust told", |stop| roots::tell(self.credentials.clone(), self.tls_info, stop));
-        let renewal = Renewal {
-            env: self.env.clone(),
-            credentials: self.credentials.clone(),
-            keys: keys.clone(),
-            remotes: self.remotes.clone(),
-            channels: self.channels,
-            membership: membership.clone(),
-        };
+        crew.spawn("trust told", |stop| roots::tell(credentials.clone(), tls_info, stop));
+        let renewal = Renewal { env, credentials, keys, remotes, channels, membership };
         crew.spawn("certificate renewal", |stop| renewal.run(stop));
         let ended = crew.finish().await;
-        managing.cancel();
         // The manager is the cause of whatever followed from it.
-        if let Some(manager) = manager {
-            manager.finish().await.map_err(node_error)?;
+        if let Some(managing) = managing {
+            managing.finish().await.map_err(node_error)?;
         }
-        drop(stop);
         ended.map_err(node_error)
     }
+}
+
+/// Waits for the first reason to end the node: it is told to, or its manager has ended.
+async fn until_the_end(
+    crew: CancellationToken,
+    stop: CancellationToken,
+    manager: Option<CancellationToken>,
+) -> Result<(), NodeError> {
+    let manager = async {
+        match &manager {
+            Some(ended) => ended.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! { biased; // they lead to the same
+        () = crew.cancelled() => {}
+        () = stop.cancelled() => {}
+        () = manager => {}
+    }
+    Ok(())
 }
 
 /// Gives a part's error as it was, where it was one of a node.
@@ -287,23 +271,7 @@ async fn complete(founding: Founding, manager: ManagerHandle, stop: Cancellation
             Err(_) => return Ok(()),
         }
     }
-    Spawner::blocking(move || founding.complete()).await.map_err(|error| NodeError::Part(error.into()))??;
+    blocking(move || founding.complete()).await?;
     stop.cancelled().await;
     Ok(())
-}
-
-/// The managers that this node begins with: itself if it is one, the one that it joins, or those it remembers.
-fn known_managers(
-    state_dir: &Path,
-    own: &NodeId,
-    manager: Option<&Manager>,
-    join: Option<&crate::join::Target>,
-) -> Result<Vec<Remote>, NodeError> {
-    if let Some(manager) = manager {
-        return Ok(vec![Remote { node: Some(own.clone()), address: manager.handle().addr().to_owned() }]);
-    }
-    match join {
-        Some(target) => Ok(vec![Remote { node: None, address: target.address.clone() }]),
-        None => peers::load(state_dir),
-    }
 }

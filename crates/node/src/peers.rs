@@ -12,7 +12,7 @@ use swarmkit_api::NodeId;
 use swarmkit_rpc::{Remote, Remotes};
 use tokio_util::sync::CancellationToken;
 
-use crate::NodeError;
+use crate::{NodeError, state_dir::blocking};
 
 const FILE: &str = "state.json";
 const NEXT: &str = ".tmp-state.json";
@@ -42,17 +42,20 @@ pub(crate) fn load(state_dir: &Path) -> Result<Vec<Remote>, NodeError> {
         .collect())
 }
 
-fn save(state_dir: &Path, managers: &[Remote]) -> io::Result<()> {
+fn save(state_dir: &Path, managers: &[Remote]) -> Result<(), NodeError> {
     let mut entries: Vec<Entry> = managers
         .iter()
         .map(|remote| Entry { node_id: NodeId::to_wire(remote.node.as_ref()), addr: remote.address.clone() })
         .collect();
     entries.sort_by(|a, b| (&a.node_id, &a.addr).cmp(&(&b.node_id, &b.addr)));
-    let next = state_dir.join(NEXT);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-    file.write_all(serde_json::to_string(&entries)?.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(next, state_dir.join(FILE))
+    let (path, next) = (state_dir.join(FILE), state_dir.join(NEXT));
+    let replace = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        file.write_all(serde_json::to_string(&entries)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&next, &path)
+    };
+    replace().map_err(|source| NodeError::StateDir { action: "write", path, source })
 }
 
 /// Writes the managers down whenever they change. A failure is told and does no harm: the file is a hint.
@@ -60,8 +63,9 @@ pub(crate) async fn remember(state_dir: PathBuf, remotes: Remotes, stop: Cancell
     let mut changes = remotes.subscribe();
     loop {
         let managers = changes.borrow_and_update().clone();
-        if let Err(error) = save(&state_dir, &managers) {
-            tracing::warn!(%error, "cannot remember the managers in {FILE}");
+        let path = state_dir.clone();
+        if let Err(error) = blocking(move || save(&path, &managers)).await {
+            tracing::warn!(%error, "the managers are not remembered");
         }
         tokio::select! { biased; // stopping comes first
             () = stop.cancelled() => return Ok(()),

@@ -1,5 +1,6 @@
 //! Following the cluster's roots, and telling what this node trusts.
 
+use bytes::Bytes;
 use swarmkit_agent::Membership;
 use swarmkit_api::wire::NodeTlsInfo;
 use swarmkit_ca::{Credentials, KeyStore, RootCa, Trust};
@@ -7,7 +8,7 @@ use swarmkit_runtime::Env;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::NodeError;
+use crate::{NodeError, state_dir::blocking};
 
 /// Takes over new roots that managers tell, if this node's own certificate verifies under them.
 pub(crate) async fn follow(
@@ -17,13 +18,14 @@ pub(crate) async fn follow(
     mut membership: watch::Receiver<Membership>,
     stop: CancellationToken,
 ) -> Result<(), NodeError> {
+    let mut kept = Bytes::copy_from_slice(credentials.trust().root().bundle().as_bytes());
     loop {
         let told = membership.borrow_and_update().root_ca.clone();
-        if !told.is_empty()
-            && told != credentials.trust().root().bundle().as_bytes()
-            && let Err(error) = take_over(&env, &credentials, &keys, &told)
-        {
-            tracing::warn!(%error, "the root certificates that a manager told are not taken over");
+        if !told.is_empty() && told != kept {
+            match take_over(&env, &credentials, &keys, &told).await {
+                Ok(()) => kept = told,
+                Err(error) => tracing::warn!(%error, "the root certificates that a manager told are not taken over"),
+            }
         }
         tokio::select! { biased; // stopping comes first
             () = stop.cancelled() => return Ok(()),
@@ -34,11 +36,13 @@ pub(crate) async fn follow(
     }
 }
 
-fn take_over(env: &Env, credentials: &Credentials, keys: &KeyStore, told: &[u8]) -> Result<(), NodeError> {
+async fn take_over(env: &Env, credentials: &Credentials, keys: &KeyStore, told: &[u8]) -> Result<(), NodeError> {
     let root = RootCa::from_pem(&String::from_utf8_lossy(told), env.now())?;
     credentials.replace_root(root.clone())?;
-    keys.save_root(&root)?;
-    tracing::info!(digest = %root.digest(), "new root certificates are trusted");
+    let digest = root.digest();
+    let keys = keys.clone();
+    blocking(move || Ok(keys.save_root(&root)?)).await?;
+    tracing::info!(%digest, "new root certificates are trusted");
     Ok(())
 }
 

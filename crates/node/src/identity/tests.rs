@@ -1,0 +1,254 @@
+//! What a node becomes by what its state directory holds.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use swarmkit_ca::JoinToken;
+use swarmkit_runtime::{Clock, Crew};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::JoinError;
+
+const ROOT: &str = "certificates/swarm-root-ca.crt";
+const CERTIFICATE: &str = "certificates/swarm-node.crt";
+const KEY: &str = "certificates/swarm-node.key";
+/// Nobody listens there, and nobody may: it is the discard port.
+const NOBODY: &str = "127.0.0.1:9";
+
+/// A machine with a state directory, which is started again and again.
+struct Machine {
+    dir: TempDir,
+    env: Env,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), env: Env::real() }
+    }
+
+    /// The first manager of a cluster.
+    async fn founder() -> (Self, Identity) {
+        let machine = Self::new();
+        let first = machine.start(None).await.unwrap();
+        first.founds.as_ref().unwrap().0.complete().unwrap();
+        let own = first.credentials.identity();
+        (machine, own)
+    }
+
+    async fn start(&self, join: Option<(&str, String)>) -> Result<Established, NodeError> {
+        self.start_at(&self.env, join).await
+    }
+
+    async fn start_at(&self, env: &Env, join: Option<(&str, String)>) -> Result<Established, NodeError> {
+        let crew = Crew::under(&CancellationToken::new());
+        let dir = StateDir::open(self.dir.path().to_owned()).await.unwrap();
+        let target = join.map(|(address, token)| Target { address: address.to_owned(), token: Some(token) });
+        establish(&dir, target.as_ref(), env, &crew.spawner()).await
+    }
+
+    /// What the start of a node is refused with, in one line.
+    async fn refusal(&self, join: Option<(&str, String)>) -> NodeError {
+        let error = self.start(join).await.err().expect("refused");
+        assert!(!error.to_string().contains('\n'), "one line: {error}");
+        error
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// Everything in the folder of certificates.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(self.path("certificates"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn token(&self, fips: bool) -> String {
+        let root = KeyStore::new(self.dir.path()).load_root(&self.env);
+        let digest = root.map(|root| root.digest()).unwrap_or(swarmkit_ca::RootDigest::of(b"a bundle"));
+        JoinToken::generate(digest, fips, &self.env).as_str().to_owned()
+    }
+}
+
+struct Shifted(Duration);
+
+impl Clock for Shifted {
+    #[expect(clippy::disallowed_methods, reason = "a clock")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + self.0
+    }
+}
+
+#[tokio::test]
+async fn an_empty_directory_founds_a_cluster_and_the_next_start_finds_it() {
+    let (machine, own) = Machine::founder().await;
+    assert_eq!(own.role, NodeRole::Manager);
+    let key = fs::read_to_string(machine.path(KEY)).unwrap();
+    assert!(key.contains("BEGIN PRIVATE KEY"), "in clear, since nothing locks it");
+    assert!(!machine.path("certificates/swarm-root-ca.key").exists(), "the root's key is not for the disk");
+
+    let second = machine.start(None).await.unwrap();
+    assert!(second.founds.is_none());
+    assert_eq!(second.credentials.identity(), own);
+}
+
+#[tokio::test]
+async fn a_founding_that_was_interrupted_starts_over() {
+    let machine = Machine::new();
+    let first = machine.start(None).await.unwrap();
+    let second = machine.start(None).await.unwrap();
+    assert!(second.founds.is_some());
+    assert_ne!(second.credentials.identity(), first.credentials.identity());
+}
+
+#[tokio::test]
+async fn a_root_without_a_certificate_is_replaced_where_there_is_nobody_to_join() {
+    let (machine, own) = Machine::founder().await;
+    let old = fs::read(machine.path(ROOT)).unwrap();
+    machine.remove(CERTIFICATE);
+    machine.remove(KEY);
+    let again = machine.start(None).await.unwrap();
+    assert!(again.founds.is_some());
+    assert_ne!(again.credentials.identity().cluster, own.cluster);
+    assert_ne!(fs::read(machine.path(ROOT)).unwrap(), old);
+}
+
+#[tokio::test]
+async fn a_certificate_without_a_root_is_replaced_where_there_is_nobody_to_join() {
+    let (machine, own) = Machine::founder().await;
+    machine.remove(ROOT);
+    let again = machine.start(None).await.unwrap();
+    assert!(again.founds.is_some());
+    assert_ne!(again.credentials.identity().node, own.node);
+}
+
+#[tokio::test]
+async fn no_cluster_is_founded_over_the_log_of_another() {
+    let (machine, _) = Machine::founder().await;
+    fs::create_dir(machine.path(RAFT)).unwrap();
+    fs::write(machine.path(RAFT).join("segment"), "entries").unwrap();
+    machine.remove(ROOT);
+    let before = machine.files();
+    let error = machine.refusal(None).await;
+    assert!(matches!(error, NodeError::NoIdentity { .. }), "{error}");
+    assert_eq!(machine.files(), before, "nothing is replaced");
+}
+
+#[tokio::test]
+async fn a_certificate_makes_settings_for_joining_irrelevant() {
+    let (machine, own) = Machine::founder().await;
+    for token in [machine.token(true), "nonsense".to_owned()] {
+        let again = machine.start(Some((NOBODY, token))).await.unwrap();
+        assert_eq!(again.credentials.identity(), own);
+    }
+}
+
+#[tokio::test]
+async fn a_locked_key_is_told_as_such() {
+    let (machine, _) = Machine::founder().await;
+    let text = fs::read_to_string(machine.path(KEY)).unwrap();
+    fs::write(machine.path(KEY), text.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")).unwrap();
+    let before = machine.files();
+    let error = machine.refusal(None).await;
+    assert_eq!(error.to_string(), "node is locked, and needs a valid unlock key");
+    assert_eq!(machine.files(), before);
+}
+
+#[tokio::test]
+async fn the_root_of_another_cluster_is_not_taken_for_ours_and_nobody_is_asked() {
+    let ((machine, _), (other, _)) = (Machine::founder().await, Machine::founder().await);
+    fs::copy(other.path(ROOT), machine.path(ROOT)).unwrap();
+    let before = machine.files();
+    for join in [None, Some((NOBODY, machine.token(false)))] {
+        let error = machine.refusal(join).await;
+        assert!(matches!(error, NodeError::Identity { .. }), "{error}");
+        let told = error.to_string();
+        let begin = format!("error while loading TLS certificate in {}: ", machine.dir.path().display());
+        assert!(told.starts_with(&begin) && told.contains("unknown authority"), "{told}");
+    }
+    assert_eq!(machine.files(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_told_and_nothing_is_replaced() {
+    for (name, told) in [(KEY, "malformed private key"), (CERTIFICATE, "certificate"), (ROOT, "no valid root CA")] {
+        let (machine, _) = Machine::founder().await;
+        fs::write(machine.path(name), "garbage").unwrap();
+        let before = machine.files();
+        let error = machine.refusal(None).await.to_string();
+        assert!(error.contains(told), "{name}: {error}");
+        assert_eq!(machine.files(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told_with_both_times() {
+    let (machine, _) = Machine::founder().await;
+    let later = Env::seeded(1, Shifted(Duration::from_secs(120 * 24 * 3600)));
+    let error = machine.start_at(&later, None).await.err().expect("refused").to_string();
+    assert!(error.contains("not valid after") && error.contains("it is currently"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_one_is_refused_before_anybody_is_asked() {
+    let machine = Machine::new();
+    let error = machine.refusal(Some((NOBODY, "SWMTKN-1-nonsense".to_owned()))).await;
+    assert!(matches!(error, NodeError::Join(JoinError::Token(_))), "{error}");
+    assert_eq!(error.to_string(), "cannot join the cluster: invalid join token");
+    assert!(!machine.path("certificates").exists());
+}
+
+#[tokio::test]
+async fn a_cluster_that_demands_fips_is_not_for_this_node() {
+    let machine = Machine::new();
+    let error = machine.refusal(Some((NOBODY, machine.token(true)))).await;
+    assert!(matches!(error, NodeError::Join(JoinError::Fips)), "{error}");
+    assert!(error.to_string().ends_with("node is not FIPS-enabled but cluster requires FIPS"), "{error}");
+
+    let (machine, _) = Machine::founder().await;
+    let root = RootCa::create(&SystemKeys, &machine.env).unwrap();
+    let own = Identity::new("n".into(), NodeRole::Worker, "FIPS.cluster".into());
+    let key = SystemKeys.generate().unwrap();
+    let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &machine.env).unwrap();
+    let keys = KeyStore::new(machine.dir.path());
+    keys.save_root(&root).unwrap();
+    keys.save_node(&NodeCertificate::new(&chain, key).unwrap()).unwrap();
+    let error = machine.refusal(None).await;
+    assert_eq!(error.to_string(), "node is not FIPS-enabled but cluster requires FIPS");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_is_known_is_kept_while_joining() {
+    let (machine, _) = Machine::founder().await;
+    machine.remove(CERTIFICATE);
+    machine.remove(KEY);
+    let before = machine.files();
+    let error = machine.refusal(Some((NOBODY, machine.token(false)))).await;
+    assert!(matches!(error, NodeError::Join(JoinError::Connect(_))), "no roots are asked for: {error}");
+    assert_eq!(machine.files(), before);
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_named_at_once() {
+    for address in ["", "nonsense", "127.0.0.1", ":4242", "host:http", "host:0", "host:65536"] {
+        let machine = Machine::new();
+        let error = machine.refusal(Some((address, machine.token(false)))).await;
+        assert!(matches!(error, NodeError::Join(JoinError::Address { .. })), "{error}");
+        let told = format!("cannot join the cluster: {address:?} is not the address of a manager");
+        assert!(error.to_string().starts_with(&told), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! The state directory as a whole: closed to others, and used by one node at a time.
+
+use std::{
+    fs::{DirBuilder, File},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::fs::FlockOperation;
+use swarmkit_runtime::Spawner;
+
+use crate::NodeError;
+
+/// Only its owner may look into it.
+const MODE: u32 = 0o700;
+
+/// A state directory that this node has for itself until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    _held: Arc<File>,
+}
+
+impl StateDir {
+    /// Makes the directory if it is not there, and takes it.
+    pub(crate) async fn open(path: PathBuf) -> Result<Self, NodeError> {
+        blocking(move || Self::take(path)).await
+    }
+
+    fn take(path: PathBuf) -> Result<Self, NodeError> {
+        let failed = |action| {
+            let path = path.clone();
+            move |source| NodeError::StateDir { action, path, source }
+        };
+        DirBuilder::new().recursive(true).mode(MODE).create(&path).map_err(failed("create"))?;
+        let held = File::open(&path).map_err(failed("open"))?;
+        match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path, _held: Arc::new(held) }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(NodeError::InUse { path }),
+            Err(error) => Err(failed("lock")(error.into())),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Does what waits for the disk on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
+) -> Result<T, NodeError> {
+    Spawner::blocking(work).await.map_err(|panicked| NodeError::Part(panicked.into()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_is_made_for_its_owner_and_held_by_one_node() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/state");
+        let first = StateDir::open(path.clone()).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        let told = StateDir::open(path.clone()).await.unwrap_err().to_string();
+        assert_eq!(told, format!("{} is in use by another node", path.display()));
+        drop(first);
+        StateDir::open(path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_in_its_place_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = StateDir::open(file.path().to_owned()).await.unwrap_err().to_string();
+        assert!(told.starts_with(&format!("cannot create {}: ", file.path().display())), "{told}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Nodes that run in this process, each with a state directory of its own.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use swarmkit_api::{Node as NodeObject, wire::node_status::State};
+use swarmkit_executor::InertExecutor;
+use swarmkit_node::{Node, NodeBuilder, NodeError, NodeHandle};
+use swarmkit_runtime::{Crew, PartError};
+use swarmkit_store::{Store, Update};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// Everything here happens in less than a second; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node that runs until it is dropped or stopped.
+pub(crate) struct Running {
+    pub(crate) handle: NodeHandle,
+    stop: CancellationToken,
+    crew: Crew,
+}
+
+impl Running {
+    pub(crate) async fn start(set_up: NodeBuilder) -> Result<Self, NodeError> {
+        let stop = CancellationToken::new();
+        let node = set_up.start(&stop).await?;
+        let handle = node.handle();
+        let mut crew = Crew::under(&stop);
+        crew.spawn("node", |stop| node.run(stop));
+        Ok(Self { handle, stop, crew })
+    }
+
+    pub(crate) async fn ready(self) -> Self {
+        tokio::time::timeout(PATIENCE, self.handle.ready()).await.expect("in time").expect("ready");
+        self
+    }
+
+    /// Waits for an end that nobody asked for.
+    pub(crate) async fn failure(self) -> PartError {
+        tokio::time::timeout(PATIENCE, self.crew.finish()).await.expect("in time").expect_err("it has failed")
+    }
+
+    pub(crate) async fn end(self) -> Result<(), PartError> {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.crew.finish()).await.expect("a node stops in time")
+    }
+}
+
+pub(crate) fn manager(dir: &Path) -> NodeBuilder {
+    Node::builder(dir, Arc::new(InertExecutor::new())).listen_remote("127.0.0.1:0")
+}
+
+pub(crate) fn worker(dir: &Path, address: &str, token: &str) -> NodeBuilder {
+    Node::builder(dir, Arc::new(InertExecutor::new())).join(address, Some(token.to_owned()))
+}
+
+pub(crate) fn tokens(store: &Store) -> (String, String) {
+    let view = store.view();
+    let tokens = view.cluster().expect("the cluster is there").root_ca.join_tokens.clone().expect("tokens");
+    (tokens.worker, tokens.manager)
+}
+
+/// Waits until the store holds what is asked for.
+pub(crate) async fn until(store: &Store, holds: impl Fn(&swarmkit_store::View) -> bool) {
+    let mut updates = store.watch(swarmkit_store::Interest::all());
+    let wait = async {
+        loop {
+            let update = updates.next().await.expect("the store is open");
+            let view = match &update {
+                Update::Snapshot(view) => view,
+                Update::Delta(delta) => &delta.view,
+            };
+            if holds(view) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("in time");
+}
+
+pub(crate) fn state_of(view: &swarmkit_store::View, handle: &NodeHandle) -> Option<State> {
+    view.get::<NodeObject>(handle.id()).map(|node| node.status.state())
+}
+
+pub(crate) async fn cluster() -> (TempDir, Running) {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = Running::start(manager(dir.path())).await.unwrap().ready().await;
+    (dir, manager)
+}
