@@ -88,11 +88,11 @@ fn a_task_that_never_runs_fails_the_check_with_its_reason() {
     let services =
         "services:\n  good: { command: sleep 1000 }\n  bad:\n    command: /no/such/program\n    restart: always\n";
     fs::write(&file, services).unwrap();
-    let output = run(temporary.path(), &file, &["--check", "--timeout", "3s"]);
+    let output = run(temporary.path(), &file, &["--check", "--timeout", "5s"]);
     let err = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("\"restart\" in services.bad is not supported yet and is ignored"), "{err}");
-    assert!(err.contains("swarmd: not everything runs after 3s\n  bad: 0 of 1 tasks run\n"), "{err}");
+    assert!(err.contains("swarmd: not everything runs after 5s\n  bad: 0 of 1 tasks run\n"), "{err}");
     assert!(err.contains("/no/such/program"), "{err}");
 }
 
