@@ -1,0 +1,131 @@
+//! Who may call what.
+
+use http::uri::PathAndQuery;
+use swarmkit_api::{
+    NodeRole,
+    access::{self, Caller, Method},
+    wire,
+};
+use swarmkit_rpc::Channel;
+use tonic::{Code, Request, client::Grpc};
+use tonic_prost::ProstCodec;
+
+use crate::world::{Machine, add_worker, identity, settle, web};
+
+/// What a manager serves to other nodes.
+const REMOTE: [&str; 8] = ["CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Watch"];
+
+fn short(method: &Method) -> &'static str {
+    method.service.rsplit('.').next().unwrap()
+}
+
+/// Calls a method with an empty message, whatever it takes, and gives the code of the answer.
+async fn call(channel: &Channel, method: &'static Method) -> Code {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static(method.path);
+    let codec = ProstCodec::<(), ()>::default();
+    let answer = client.unary(Request::new(()), path, codec).await;
+    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_certificate_one_may_ask_for_the_roots_and_for_a_certificate_and_nothing_else() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    let callers = machine.callers();
+    let stranger = callers.stranger().await;
+    let mut open = Vec::new();
+    for method in access::methods() {
+        let code = call(&stranger, method).await;
+        if !REMOTE.contains(&short(method)) {
+            assert_eq!(code, Code::Unimplemented, "{}", method.path);
+        } else if method.serves(Caller::Anyone) {
+            assert_ne!(code, Code::PermissionDenied, "{}", method.path);
+            open.push(method.method);
+        } else {
+            assert_eq!(code, Code::PermissionDenied, "{}", method.path);
+        }
+    }
+    open.sort_unstable();
+    assert_eq!(open, ["GetRootCACertificate", "IssueNodeCertificate", "NodeCertificateStatus"]);
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_may_not_call_what_is_for_managers() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    add_worker(manager.store(), "w").await;
+    let callers = machine.callers();
+    let worker = callers.worker("w").await;
+    for method in access::methods().iter().filter(|method| REMOTE.contains(&short(method))) {
+        // What is for workers too answers something else to an empty message, or a stream.
+        if !method.serves(Caller::Worker) {
+            assert_eq!(call(&worker, method).await, Code::PermissionDenied, "{}", method.path);
+        }
+    }
+    let mut control = wire::control_client::ControlClient::new(worker);
+    let before = manager.store().version();
+    assert_eq!(control.create_service(web("web", 1)).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(manager.store().version(), before);
+
+    let other = callers.connect(Some(identity("m2", NodeRole::Manager))).await;
+    let mut control = wire::control_client::ControlClient::new(other);
+    control.list_nodes(wire::ListNodesRequest::default()).await.unwrap();
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_certificate_of_another_cluster_counts_for_nothing() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    let mut foreign = identity("m2", NodeRole::Manager);
+    foreign.cluster = "theirs".into();
+    let callers = machine.callers();
+    let mut control = wire::control_client::ControlClient::new(callers.connect(Some(foreign)).await);
+    let refused = control.list_nodes(wire::ListNodesRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().starts_with("Permission denied:"), "{}", refused.message());
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_removed_is_refused_also_on_the_connection_that_it_has() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    add_worker(manager.store(), "w").await;
+    let callers = machine.callers();
+    let mut dispatcher = wire::dispatcher_client::DispatcherClient::new(callers.worker("w").await);
+    dispatcher.session(wire::SessionRequest::default()).await.unwrap();
+
+    let remove = wire::RemoveNodeRequest { node_id: "w".into(), force: true };
+    manager.control().remove_node(remove).await.unwrap();
+    settle().await;
+    for channel in [callers.worker("w").await, callers.worker("w").await] {
+        let mut dispatcher = wire::dispatcher_client::DispatcherClient::new(channel);
+        let refused = dispatcher.session(wire::SessionRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        assert!(refused.message().contains("node w was removed from swarm"), "{}", refused.message());
+    }
+    let refused = dispatcher.session(wire::SessionRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_servers_say_what_is_up() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    let callers = machine.callers();
+    let remote = callers.connect(Some(identity("m2", NodeRole::Manager))).await;
+    for (channel, known) in [(remote, "Raft"), (manager.handle.channel(), "ControlAPI")] {
+        let mut health = wire::health_client::HealthClient::new(channel);
+        for (service, answer) in [("", Ok(1)), (known, Ok(1)), ("nonsense", Err(Code::NotFound))] {
+            let asked = health.check(wire::HealthCheckRequest { service: service.to_owned() }).await;
+            let told = asked.map(|answer| answer.into_inner().status).map_err(|status| status.code());
+            assert_eq!(told, answer, "{service:?}");
+        }
+    }
+    manager.end().await.unwrap();
+}

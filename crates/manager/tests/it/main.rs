@@ -1,0 +1,8 @@
+//! A whole manager in one process: its own log, services and loops, on a network of pipes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod callers;
+mod lives;
+mod stopping;
+mod world;

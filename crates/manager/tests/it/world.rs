@@ -1,0 +1,189 @@
+//! A machine with a disk, on which a manager is started and stopped, and those who call it.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use swarmkit_allocator::InertNetworks;
+use swarmkit_api::{ClusterId, Node, NodeId, NodeRole, wire};
+use swarmkit_ca::{Credentials, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
+use swarmkit_manager::{Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
+use swarmkit_raft::{LogKey, MemoryDisk, RaftOptions};
+use swarmkit_rpc::{Channel, ChannelOptions, MemoryNetwork, ServerRole};
+use swarmkit_runtime::{Crew, Env, PartError};
+use swarmkit_store::{Interest, Store, View};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use wire::control_client::ControlClient;
+
+/// Everything here happens in less than a second; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const ADDRESS: &str = "m:1";
+const CLUSTER: &str = "c";
+const MANAGER: &str = "m";
+
+pub(crate) struct Machine {
+    pub(crate) env: Env,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) root: RootCa,
+    pub(crate) network: MemoryNetwork,
+    key: LogKey,
+    credentials: Credentials,
+    dir: TempDir,
+}
+
+/// A manager that runs.
+pub(crate) struct Running {
+    pub(crate) handle: ManagerHandle,
+    stop: CancellationToken,
+    crew: Crew,
+}
+
+/// Those who call a manager. Their connections end with it.
+pub(crate) struct Callers {
+    network: MemoryNetwork,
+    crew: Crew,
+}
+
+impl Machine {
+    pub(crate) fn new(env: Env) -> Self {
+        let root = RootCa::create(&SystemKeys, &env).unwrap();
+        let key = SystemKeys.generate().unwrap();
+        let own = identity(MANAGER, NodeRole::Manager);
+        let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &env).unwrap();
+        let certificate = NodeCertificate::new(&chain, key).unwrap();
+        Self {
+            key: LogKey::generate(&env),
+            disk: MemoryDisk::new(),
+            network: MemoryNetwork::default(),
+            credentials: Credentials::new(root.without_signer(), certificate, &env).unwrap(),
+            dir: tempfile::tempdir().unwrap(),
+            env,
+            root,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("control.sock")
+    }
+
+    pub(crate) fn config(&self, first: bool) -> ManagerConfig {
+        ManagerConfig {
+            env: self.env.clone(),
+            credentials: self.credentials.clone(),
+            transport: Arc::new(self.network.transport(Some(self.credentials.identity()))),
+            disk: Arc::new(self.disk.clone()),
+            log_key: self.key.clone(),
+            raft: RaftOptions::default(),
+            networks: Arc::new(InertNetworks),
+            listen_remote: ADDRESS.to_owned(),
+            advertise: None,
+            control_socket: self.socket(),
+            first: first.then(|| FirstLeader { root: self.root.clone() }),
+        }
+    }
+
+    /// The first start, which makes the cluster.
+    pub(crate) async fn found(&self) -> Running {
+        let running = Running::start(self.config(true)).await.unwrap();
+        running.ready().await;
+        running
+    }
+
+    /// A later start on the same disk.
+    pub(crate) async fn start_again(&self) -> Running {
+        let running = Running::start(self.config(false)).await.unwrap();
+        running.ready().await;
+        running
+    }
+
+    pub(crate) fn callers(&self) -> Callers {
+        Callers { network: self.network.clone(), crew: Crew::under(&CancellationToken::new()) }
+    }
+}
+
+impl Running {
+    pub(crate) async fn start(config: ManagerConfig) -> Result<Self, Error> {
+        let manager = Manager::start(config).await?;
+        let (handle, stop) = (manager.handle(), CancellationToken::new());
+        let mut crew = Crew::under(&stop);
+        crew.spawn("manager", |stop| manager.run(stop));
+        Ok(Self { handle, stop, crew })
+    }
+
+    /// Waits until it leads, and the cluster is in the store.
+    async fn ready(&self) {
+        in_time(self.handle.has_leader()).await.unwrap();
+        until(self.handle.store(), |view| view.cluster().is_some()).await;
+    }
+
+    pub(crate) fn control(&self) -> ControlClient<Channel> {
+        ControlClient::new(self.handle.channel())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.handle.store()
+    }
+
+    pub(crate) async fn end(self) -> Result<(), PartError> {
+        self.stop.cancel();
+        in_time(self.crew.finish()).await
+    }
+
+    /// Waits for an end that nobody asked for.
+    pub(crate) async fn failure(self) -> String {
+        in_time(self.crew.finish()).await.unwrap_err().to_string()
+    }
+}
+
+impl Callers {
+    pub(crate) async fn connect(&self, own: Option<Identity>) -> Channel {
+        let transport = self.network.transport(own);
+        let options = ChannelOptions { keep_alive: None, ..Default::default() };
+        Channel::connect(&transport, ADDRESS, ServerRole::Manager, &options, &self.crew.spawner()).await.unwrap()
+    }
+
+    pub(crate) async fn stranger(&self) -> Channel {
+        self.connect(None).await
+    }
+
+    pub(crate) async fn worker(&self, node: &str) -> Channel {
+        self.connect(Some(identity(node, NodeRole::Worker))).await
+    }
+
+    pub(crate) async fn hang_up(self) {
+        self.crew.finish().await.unwrap();
+    }
+}
+
+pub(crate) fn identity(node: &str, role: NodeRole) -> Identity {
+    Identity::new(NodeId::from(node), role, ClusterId::from(CLUSTER))
+}
+
+pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("in time")
+}
+
+/// Waits until the store holds what is asked for.
+pub(crate) async fn until(store: &Store, holds: impl Fn(&View) -> bool) {
+    let mut updates = store.watch(Interest::all());
+    in_time(async { while !holds(updates.next().await.expect("the store is open").view()) {} }).await;
+}
+
+pub(crate) fn web(name: &str, replicas: u64) -> wire::CreateServiceRequest {
+    let mut service = swarmkit_testing::service(name).replicas(replicas).build();
+    let spec = Arc::make_mut(&mut service.spec);
+    wire::CreateServiceRequest { spec: Some(spec.clone()) }
+}
+
+/// A worker that has its certificate.
+pub(crate) async fn add_worker(store: &Store, name: &str) {
+    let node = swarmkit_testing::node(name).build();
+    store.update(|tx| tx.create::<Node>(node)).await.unwrap();
+}
+
+/// Lets everything happen that can happen without time passing.
+pub(crate) async fn settle() {
+    for _ in 0..500 {
+        tokio::task::yield_now().await;
+    }
+}
