@@ -35,6 +35,15 @@ pub(crate) fn is_dirty(task: &Task, service: &Service, constraints: &[Constraint
     task.endpoint.as_ref().is_some_and(|endpoint| endpoint.spec != service.spec.endpoint)
 }
 
+/// Whether a task is as its service asks for, so that it need not be replaced. `node` is the one that it is on, if it is
+/// on one: what [`services`](crate::services) decides by, for whoever wants to show it.
+#[must_use]
+pub fn is_up_to_date(task: &Task, service: &Service, node: Option<&Node>) -> bool {
+    let placement = service.spec.task.as_ref().and_then(|task| task.placement.as_ref());
+    let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
+    !is_dirty(task, service, &constraints.and_then(Result::ok).unwrap_or_default(), node)
+}
+
 fn forget_pull_options(spec: &mut TaskSpec) {
     if let Some(Runtime::Container(container)) = &mut spec.runtime {
         container.pull_options = None;
@@ -77,6 +86,18 @@ mod tests {
 
     fn placement(change: impl FnOnce(&mut Placement)) -> impl FnOnce(ServiceBuilder) -> ServiceBuilder {
         move |service| service.task(|task| change(task.placement.get_or_insert_default()))
+    }
+
+    #[test]
+    fn what_is_shown_is_what_is_decided_by() {
+        let ours = service("web").constraint("node.labels.disk == ssd");
+        let task = task("web.1").of(&ours.clone().build()).on("a").state(TaskState::Running).build();
+        let node = node("a").ready().label("disk", "ssd").build();
+        let moved = ours.clone().constraint("node.labels.disk != hdd").spec_version(2).build();
+        assert!(is_up_to_date(&task, &ours.clone().build(), None));
+        assert!(is_up_to_date(&task, &moved, Some(&node)));
+        assert!(!is_up_to_date(&task, &moved, None));
+        assert!(!is_up_to_date(&task, &ours.image("other").spec_version(2).build(), Some(&node)));
     }
 
     #[test]

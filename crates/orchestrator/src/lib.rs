@@ -63,5 +63,6 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use dirty::is_up_to_date;
 pub use error::Error;
 pub use run::run;
