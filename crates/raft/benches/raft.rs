@@ -10,7 +10,9 @@ use std::sync::Arc;
 use divan::{Bencher, counter::ItemsCount};
 use futures_util::future::join_all;
 use swarmkit_api::{Config, ConfigId, wire};
-use swarmkit_raft::{Begin, LogKey, NoMessenger, Raft, RaftConfig, RaftOptions, RaftParts, RaftProposer, RealDisk};
+use swarmkit_raft::{
+    Begin, Disk, LogKey, MemoryDisk, NoMessenger, Raft, RaftConfig, RaftOptions, RaftParts, RaftProposer, RealDisk,
+};
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::Store;
 use tokio::runtime::Runtime;
@@ -35,11 +37,11 @@ struct Member {
 }
 
 impl Member {
-    async fn start(folder: &std::path::Path) -> Self {
+    async fn start(disk: impl Disk) -> Self {
         let (env, proposer, stop) = (Env::real(), RaftProposer::new(), CancellationToken::new());
         let store = Store::new(env.clone(), proposer.clone());
         let config = RaftConfig {
-            disk: Arc::new(RealDisk::open(folder).unwrap()),
+            disk: Arc::new(disk),
             key: LogKey::new([7; 32]),
             env,
             options: RaftOptions::default(),
@@ -83,7 +85,16 @@ impl Member {
 fn commits(bencher: Bencher, writers: usize) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut member = runtime.block_on(Member::start(folder.path()));
+    let mut member = runtime.block_on(Member::start(RealDisk::open(folder.path()).unwrap()));
+    bencher.counter(ItemsCount::new(writers)).bench_local(|| runtime.block_on(member.write(writers)));
+    runtime.block_on(member.stop());
+}
+
+/// The same without a disk: what is left is what the way through raft costs by itself.
+#[divan::bench(args = [1, 64, 1024])]
+fn commits_in_memory(bencher: Bencher, writers: usize) {
+    let runtime = Runtime::new().unwrap();
+    let mut member = runtime.block_on(Member::start(MemoryDisk::new()));
     bencher.counter(ItemsCount::new(writers)).bench_local(|| runtime.block_on(member.write(writers)));
     runtime.block_on(member.stop());
 }
@@ -94,7 +105,7 @@ fn restart(bencher: Bencher) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     runtime.block_on(async {
-        let mut member = Member::start(folder.path()).await;
+        let mut member = Member::start(RealDisk::open(folder.path()).unwrap()).await;
         for _ in 0..HISTORY / 500 {
             member.write(500).await;
         }
@@ -102,7 +113,7 @@ fn restart(bencher: Bencher) {
     });
     bencher.bench_local(|| {
         runtime.block_on(async {
-            let member = Member::start(folder.path()).await;
+            let member = Member::start(RealDisk::open(folder.path()).unwrap()).await;
             member.stop().await;
         });
     });

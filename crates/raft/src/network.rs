@@ -1,14 +1,9 @@
 //! The sending side as openraft sees it: its requests as messages, and the answers back.
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+mod patience;
+mod snapshot;
+
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -27,11 +22,15 @@ use openraft::{
 };
 use swarmkit_api::{NodeId, wire::swarmkit::raft::v1 as wire};
 use tokio::sync::Notify;
-use wire::{append_response::Outcome as Appended, install_snapshot_request::Part, transfer_leader_response::Refusal};
+use wire::{append_response::Outcome as Appended, transfer_leader_response::Refusal};
 
+use self::{
+    patience::{Sent, impatient, late, unless_stuck},
+    snapshot::snapshot_parts,
+};
 use crate::{
-    codec::{Malformed, entry_to_wire, id_from_wire, id_to_wire, meta_to_wire, vote_from_wire, vote_to_wire},
-    messenger::{Answer, Answers, Destination, Lane, Messenger, SendError},
+    codec::{Malformed, entry_to_wire, id_from_wire, id_to_wire, vote_from_wire, vote_to_wire},
+    messenger::{Destination, Lane, Messenger, SendError},
     snapshot::SnapshotFile,
     types::{LogId, Peer, Types, Vote},
 };
@@ -219,61 +218,6 @@ impl Sender {
     }
 }
 
-/// How many requests of a stream were sent.
-#[derive(Default)]
-struct Sent {
-    count: AtomicU64,
-    more: Notify,
-}
-
-impl Sent {
-    fn one_more(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.more.notify_one();
-    }
-}
-
-/// Ends a stream of answers when one that is due does not come for too long. Without open requests it may be silent.
-fn impatient<T: Send + 'static>(answers: Answers<T>, sent: Arc<Sent>, patience: Duration) -> Answers<T> {
-    let state = (answers, 0, false);
-    futures_util::stream::unfold(state, move |(mut answers, answered, over)| {
-        let sent = sent.clone();
-        async move {
-            loop {
-                if over {
-                    return None;
-                }
-                if sent.count.load(Ordering::Relaxed) > answered {
-                    return match tokio::time::timeout(patience, answers.next()).await {
-                        Ok(answer) => answer.map(|answer| (answer, (answers, answered + 1, false))),
-                        Err(_) => Some((Err(late()), (answers, answered, true))),
-                    };
-                }
-                tokio::select! { biased; // an answer, or the end, matters more than another request
-                    answer = answers.next() => return answer.map(|answer| (answer, (answers, answered + 1, false))),
-                    () = sent.more.notified() => {}
-                }
-            }
-        }
-    })
-    .boxed()
-}
-
-/// Waits for an answer as long as parts go out, and for `patience` after each.
-async fn unless_stuck<T>(mut answer: Answer<T>, moved: &Notify, patience: Duration) -> Result<T, SendError> {
-    loop {
-        tokio::select! { biased; // the answer ends it, whatever else goes on
-            answer = &mut answer => return answer,
-            () = moved.notified() => {}
-            () = tokio::time::sleep(patience) => return Err(late()),
-        }
-    }
-}
-
-fn late() -> SendError {
-    SendError::Unreachable("no answer in time".to_owned())
-}
-
 fn stream_answer(answer: wire::AppendResponse, offered: Option<LogId>) -> Outcome<StreamAppendResult<Types>> {
     Ok(match answer.outcome.ok_or(Malformed("answer")).map_err(malformed)? {
         Appended::Accepted(all) => Ok(maybe_id(all.matching).or(offered)),
@@ -309,42 +253,6 @@ fn vote_answer(answer: &wire::VoteResponse) -> Outcome<VoteResponse<Types>> {
     let vote = answer.vote.as_ref().ok_or(Malformed("answer")).map_err(malformed)?;
     Ok(VoteResponse::new(vote_from_wire(vote), maybe_id(answer.last), answer.granted))
 }
-
-/// A snapshot as messages. A piece that cannot be read ends them early, which the receiver notices.
-fn snapshot_parts(
-    route: wire::Route,
-    vote: &Vote,
-    snapshot: &SnapshotFile,
-) -> BoxStream<'static, wire::InstallSnapshotRequest> {
-    let offer = wire::SnapshotOffer {
-        route: Some(route),
-        vote: Some(vote_to_wire(vote)),
-        meta: Some(meta_to_wire(&snapshot.meta)),
-        size: snapshot.size,
-        checksum: snapshot.checksum,
-    };
-    let offer =
-        futures_util::stream::once(async move { wire::InstallSnapshotRequest { part: Some(Part::Offer(offer)) } });
-    let pieces = futures_util::stream::unfold(snapshot.reader(), |mut reader| async move {
-        match reader.next().await {
-            Ok(piece) => piece.map(|piece| (piece, reader)),
-            Err(error) => {
-                tracing::error!(%error, "a snapshot cannot be sent");
-                None
-            }
-        }
-    });
-    let chunks = pieces.flat_map(|piece| {
-        let chunks: Vec<_> = piece.chunks(CHUNK_BYTES).map(|chunk| piece.slice_ref(chunk)).collect();
-        futures_util::stream::iter(chunks)
-    });
-    let chunks =
-        chunks.map(|data| wire::InstallSnapshotRequest { part: Some(Part::Chunk(wire::SnapshotChunk { data })) });
-    offer.chain(chunks).boxed()
-}
-
-/// The most data of one message of a snapshot, in bytes; messages may have 4 MiB.
-const CHUNK_BYTES: usize = 1 << 20;
 
 fn maybe_id(id: Option<wire::LogId>) -> Option<LogId> {
     id.as_ref().map(id_from_wire)
