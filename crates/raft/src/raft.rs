@@ -21,7 +21,7 @@ use crate::{
     options::{RaftId, RaftOptions},
     proposer::{self, RaftProposer},
     receiver::Receiver,
-    role::{Announcer, Leadership, Role, is_alone},
+    role::{Announcer, Leadership, Role, is_only_voter},
     seal::LogKey,
     snapshot::Shelf,
     types::{Peer, Types},
@@ -194,7 +194,7 @@ impl Raft {
     }
 
     fn is_only_voter(&self) -> bool {
-        is_alone(self.raft_id, &self.core.server_metrics().borrow_watched().membership_config)
+        is_only_voter(self.raft_id, &self.core.server_metrics().borrow_watched().membership_config)
     }
 
     /// This member's raft id.

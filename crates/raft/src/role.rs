@@ -105,7 +105,8 @@ struct Facts {
     leads: Option<u64>,
     /// Of the newest entry that was applied.
     applied_term: u64,
-    alone: bool,
+    /// Its own vote is a quorum.
+    only_voter: bool,
     /// When a quorum last confirmed it.
     confirmed: Option<Instant>,
     leader: Option<Member>,
@@ -115,7 +116,7 @@ struct Facts {
 fn judge(facts: Facts, now: Instant, lease: Duration) -> (Role, Option<Instant>) {
     match facts.leads {
         Some(term) if facts.applied_term == term => {
-            if facts.alone {
+            if facts.only_voter {
                 return (Role::Leader { term }, None);
             }
             match facts.confirmed.map(|at| at + lease) {
@@ -156,7 +157,7 @@ impl Announcer {
             let alone = is_alone(self.me, &metrics.membership_config);
             // A leader that is alone needs no clock: there is nobody to hear its heartbeats, and none to replace it.
             self.raft.runtime_config().tick(!(alone && metrics.state == ServerState::Leader));
-            let facts = self.facts(&metrics, alone);
+            let facts = self.facts(&metrics);
             let (role, again) = judge(facts, Instant::now(), self.lease);
             self.announce(role);
             self.announce_members();
@@ -177,7 +178,7 @@ impl Announcer {
         ended
     }
 
-    fn facts(&mut self, metrics: &RaftServerMetrics<Types>, alone: bool) -> Facts {
+    fn facts(&mut self, metrics: &RaftServerMetrics<Types>) -> Facts {
         let leads = (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term);
         let leader = metrics.current_leader.filter(|&id| id != self.me);
         let confirmed = self.raft.metrics().borrow_watched().last_quorum_acked.map(|at| {
@@ -188,7 +189,7 @@ impl Announcer {
         Facts {
             leads,
             applied_term: *self.applied_term.borrow_and_update(),
-            alone,
+            only_voter: is_only_voter(self.me, &metrics.membership_config),
             confirmed,
             leader: leader.and_then(|id| member(id, &metrics.membership_config)),
         }
@@ -220,9 +221,14 @@ impl Announcer {
     }
 }
 
+/// Whether nobody else has a vote.
+pub(crate) fn is_only_voter(me: u64, membership: &StoredMembership) -> bool {
+    membership.voter_ids().eq([me])
+}
+
 /// Whether nobody else takes part, not even as a learner.
-pub(crate) fn is_alone(me: u64, membership: &StoredMembership) -> bool {
-    membership.nodes().map(|(&id, _)| id).eq([me]) && membership.voter_ids().eq([me])
+fn is_alone(me: u64, membership: &StoredMembership) -> bool {
+    is_only_voter(me, membership) && membership.nodes().map(|(&id, _)| id).eq([me])
 }
 
 pub(crate) fn member(id: u64, membership: &StoredMembership) -> Option<Member> {
@@ -232,4 +238,41 @@ pub(crate) fn member(id: u64, membership: &StoredMembership) -> Option<Member> {
 
 pub(crate) fn to_member(raft_id: u64, peer: &Peer, voter: bool) -> Member {
     Member { raft_id, node_id: NodeId::from(peer.node_id.as_str()), addr: peer.addr.clone(), voter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_millis(300);
+
+    fn facts(leads: Option<u64>, applied_term: u64) -> Facts {
+        Facts { leads, applied_term, only_voter: false, confirmed: None, leader: None }
+    }
+
+    fn confirmed(at: Instant) -> Facts {
+        Facts { confirmed: Some(at), ..facts(Some(3), 3) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_is_announced_once_it_has_applied_an_entry_of_its_own_term() {
+        let now = Instant::now();
+        let leader = Role::Leader { term: 3 };
+        assert_eq!(judge(Facts { applied_term: 2, ..confirmed(now) }, now, LEASE).0, Role::Follower { leader: None });
+        assert_eq!(judge(confirmed(now), now, LEASE), (leader.clone(), Some(now + LEASE)));
+        assert_eq!(judge(Facts { only_voter: true, ..facts(Some(3), 3) }, now, LEASE), (leader, None));
+        assert_eq!(judge(facts(None, 3), now, LEASE), (Role::Follower { leader: None }, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_no_quorum_confirms_for_a_lease_is_none_until_one_does() {
+        let then = Instant::now();
+        let just_before = then + LEASE - Duration::from_millis(1);
+        assert_eq!(judge(confirmed(then), just_before, LEASE).0, Role::Leader { term: 3 });
+        let (role, again) = judge(confirmed(then), then + LEASE, LEASE);
+        assert_eq!(role, Role::Follower { leader: None });
+        assert!(again.is_some_and(|at| at > then + LEASE), "it looks again by itself");
+        assert_eq!(judge(confirmed(then + LEASE), then + LEASE, LEASE).0, Role::Leader { term: 3 });
+        assert_eq!(judge(facts(Some(3), 3), then, LEASE).0, Role::Follower { leader: None }, "not confirmed yet");
+    }
 }

@@ -258,6 +258,21 @@ async fn the_leader_notices_who_does_not_answer_and_who_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_learner_that_never_answers_costs_the_founder_nothing() {
+    let founder = Site::new("n1", MemoryDisk::new()).start().await.unwrap();
+    founder.lead().await;
+    founder.raft.add_learner(77, &"n9".into(), "n9:2377").await.unwrap();
+    let mut leadership = founder.raft.leadership();
+    let _ = leadership.latest();
+    let lost = tokio::time::timeout(Duration::from_secs(10), leadership.changed()).await;
+    assert!(lost.is_err(), "{lost:?}");
+    founder.write("a").await.unwrap();
+    founder.raft.remove(77).await.unwrap();
+    assert_eq!(founder.raft.members().len(), 1);
+    founder.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_can_change() {
     let places = three(RaftOptions::default()).await;
     let moved = places[1].member().raft.raft_id();
