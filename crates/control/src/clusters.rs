@@ -6,7 +6,11 @@ use prost_types::Timestamp;
 use swarmkit_api::{Cluster, ClusterId, Object, wire};
 use swarmkit_store::ClusterBy;
 
-use crate::{ControlApi, ControlError, filter, missing, name_of, required};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{missing, name_of, required},
+    validate,
+};
 
 /// The name of the only cluster there is.
 const DEFAULT_NAME: &str = "default";
@@ -14,8 +18,8 @@ const DEFAULT_NAME: &str = "default";
 /// How long a removed node stays listed after its certificate has expired, for clocks that are wrong.
 const BLACKLIST_KEPT_SECONDS: i64 = 7 * 24 * 3600;
 
-/// The shortest life of a certificate that may be asked for.
-const NODE_CERT_EXPIRY_MIN_SECONDS: i64 = 3600;
+/// The shortest life of a certificate that may be asked for, in nanoseconds: an hour.
+const NODE_CERT_EXPIRY_MIN: i128 = 3600 * 1_000_000_000;
 
 /// What is shown for address settings that were never made.
 const SHOWN_POOL: &str = "10.0.0.0/8";
@@ -83,7 +87,7 @@ impl ControlApi {
                         (rotation.manager_join_token, &mut tokens.manager),
                     ] {
                         if wanted {
-                            *token = (self.new_join_token)(&cluster).map_err(ControlError::Precondition)?;
+                            *token = (self.new_join_token)(&cluster).map_err(ControlError::Authority)?;
                         }
                     }
                     cluster.root_ca = Arc::new(root_ca);
@@ -99,7 +103,7 @@ impl ControlApi {
 #[allow(deprecated, reason = "still validated for old clients")]
 fn check(spec: &wire::ClusterSpec) -> Result<(), ControlError> {
     let expiry = spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry.as_ref());
-    if expiry.is_some_and(|expiry| expiry.seconds < NODE_CERT_EXPIRY_MIN_SECONDS) {
+    if validate::duration("node certificate expiry", expiry)?.is_some_and(|expiry| expiry < NODE_CERT_EXPIRY_MIN) {
         return Err(ControlError::invalid("minimum certificate expiry time is: 1h0m0s"));
     }
     let secrets =
@@ -110,7 +114,7 @@ fn check(spec: &wire::ClusterSpec) -> Result<(), ControlError> {
         }
     }
     let heartbeat = spec.dispatcher.as_ref().and_then(|dispatcher| dispatcher.heartbeat_period.as_ref());
-    if heartbeat.is_some_and(|period| period.seconds < 0 || period.nanos < 0) {
+    if validate::duration("heartbeat period", heartbeat)?.is_some_and(|period| period < 0) {
         return Err(ControlError::invalid("heartbeat time period cannot be a negative duration"));
     }
     if name_of(&spec.annotations) != DEFAULT_NAME {

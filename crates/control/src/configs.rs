@@ -5,7 +5,11 @@ use std::sync::Arc;
 use swarmkit_api::{Config, ConfigId, Object, wire};
 use swarmkit_store::{ConfigBy, ServiceBy};
 
-use crate::{ControlApi, ControlError, filter, missing, name_of, required, taken, validate};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{missing, name_of, refuse_in_use, required, taken},
+    validate,
+};
 
 impl ControlApi {
     pub(crate) async fn create_config(
@@ -64,7 +68,7 @@ impl ControlApi {
                 let config = view.get::<Config>(&id).ok_or_else(|| missing("config", &id))?;
                 let users: Vec<_> =
                     view.find(ServiceBy::Config(&id)).map(|service| service.name().to_owned()).collect();
-                crate::refuse_in_use("config", name_of(&config.spec.annotations), &users)?;
+                refuse_in_use("config", name_of(&config.spec.annotations), &users)?;
                 tx.delete::<Config>(&id).map_err(ControlError::from)
             })
             .await?;

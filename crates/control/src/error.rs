@@ -1,7 +1,7 @@
 //! What can be wrong with a request, told in terms of what its caller can do.
 
 use swarmkit_rpc::{ErrorCode, ServiceError};
-use swarmkit_store::StoreError;
+use swarmkit_store::{ProposeError, StoreError};
 
 /// Why a request was not carried out. Nothing changed in that case.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,12 @@ pub enum ControlError {
     /// This cannot be asked for, now or later.
     #[error("{0}")]
     Unsupported(String),
+    /// There is no such manager among those who agree on what is stored.
+    #[error("can't find manager in raft memberlist")]
+    NoMember,
+    /// The root of trust in the store cannot be used for what was asked.
+    #[error("{0}")]
+    Authority(String),
     /// What was asked for is reserved to the cluster itself.
     #[error("{0}")]
     Denied(String),
@@ -59,12 +65,26 @@ impl ServiceError for ControlError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidArgument,
-            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NotFound { .. } | Self::NoMember => ErrorCode::NotFound,
             Self::NameTaken { .. } | Self::AlreadyPresent(_) => ErrorCode::AlreadyExists,
             Self::Precondition(_) => ErrorCode::FailedPrecondition,
             Self::Unsupported(_) => ErrorCode::Unimplemented,
+            Self::Authority(_) => ErrorCode::Internal,
             Self::Denied(_) => ErrorCode::PermissionDenied,
-            Self::Store(error) => crate::store_code(error),
+            Self::Store(error) => store_code(error),
         }
+    }
+}
+
+/// How the store's refusals are classified on the wire.
+fn store_code(error: &StoreError) -> ErrorCode {
+    match error {
+        StoreError::Exists | StoreError::NameConflict => ErrorCode::AlreadyExists,
+        StoreError::NotFound => ErrorCode::NotFound,
+        StoreError::OutOfSequence => ErrorCode::Unknown,
+        StoreError::Propose(ProposeError::TooLarge { .. }) => ErrorCode::InvalidArgument,
+        StoreError::Propose(_) => ErrorCode::Unavailable,
+        // The other rules of the store are about the object that was sent.
+        _ => ErrorCode::InvalidArgument,
     }
 }

@@ -3,7 +3,10 @@
 use swarmkit_api::{Extension, ExtensionId, Object, Resource, ResourceId, wire};
 use swarmkit_store::{ResourceBy, StoreError};
 
-use crate::{ControlApi, ControlError, filter, missing, name_of, required, taken};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{missing, name_of, required, taken},
+};
 
 /// How many resources an error names.
 const NAMED_MAX: usize = 10;

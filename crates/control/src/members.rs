@@ -33,7 +33,7 @@ impl Members {
     pub(crate) fn may_remove(&self, node: &NodeId) -> Result<(), ControlError> {
         let members = self.0.load();
         if !members.contains_key(node) {
-            return Err(ControlError::NotFound { kind: "manager", id: node.to_string() });
+            return Err(ControlError::NoMember);
         }
         let remaining = members.len() - 1;
         let reachable = members
@@ -81,6 +81,6 @@ mod tests {
     #[test]
     fn who_is_no_member_cannot_be_removed() {
         let error = members(&[("a", true)]).may_remove(&"z".into()).unwrap_err();
-        assert!(matches!(error, ControlError::NotFound { kind: "manager", .. }));
+        assert!(matches!(error, ControlError::NoMember));
     }
 }

@@ -8,7 +8,11 @@ use swarmkit_api::{
 };
 use swarmkit_store::{NetworkBy, ServiceBy, TaskBy};
 
-use crate::{ControlApi, ControlError, filter, missing, name_of, required, taken, validate};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{missing, name_of, required, taken},
+    validate,
+};
 
 impl ControlApi {
     pub(crate) async fn create_network(

@@ -8,7 +8,10 @@ use swarmkit_api::{
 };
 use swarmkit_store::{NodeBy, TaskBy};
 
-use crate::{ControlApi, ControlError, cluster_of, filter, missing, required};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{cluster_of, missing, required},
+};
 
 /// What the tasks of a deleted node say.
 const NODE_DELETED: &str = "Task belonged to a node that has been deleted";

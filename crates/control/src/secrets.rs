@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
 use swarmkit_api::{Object, Secret, SecretId, wire};
 use swarmkit_store::{SecretBy, ServiceBy};
 
-use crate::{ControlApi, ControlError, filter, missing, name_of, required, taken, validate};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{missing, name_of, refuse_in_use, required, taken},
+    validate,
+};
 
 impl ControlApi {
     pub(crate) async fn create_secret(
@@ -39,7 +44,7 @@ impl ControlApi {
             .store
             .update(|tx| {
                 let stored = tx.get::<Secret>(&id).ok_or_else(|| missing("secret", &id))?;
-                let other_data = !spec.data.is_empty() && !same_bytes(&spec.data, &stored.spec.data);
+                let other_data = !spec.data.is_empty() && !bool::from(spec.data.ct_eq(&stored.spec.data));
                 if name_of(&spec.annotations) != name_of(&stored.spec.annotations) || other_data {
                     return Err(ControlError::invalid("only updates to Labels are allowed"));
                 }
@@ -64,7 +69,7 @@ impl ControlApi {
                 let secret = view.get::<Secret>(&id).ok_or_else(|| missing("secret", &id))?;
                 let users: Vec<_> =
                     view.find(ServiceBy::Secret(&id)).map(|service| service.name().to_owned()).collect();
-                crate::refuse_in_use("secret", name_of(&secret.spec.annotations), &users)?;
+                refuse_in_use("secret", name_of(&secret.spec.annotations), &users)?;
                 tx.delete::<Secret>(&id).map_err(ControlError::from)
             })
             .await?;
@@ -104,9 +109,4 @@ fn without_data(secret: &Secret) -> wire::Secret {
         spec.data.clear();
     }
     shown
-}
-
-/// Compares in a time that does not tell where two secrets differ.
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }

@@ -11,7 +11,11 @@ use swarmkit_api::{
 };
 use swarmkit_store::{ServiceBy, State, StoreError, TaskBy};
 
-use crate::{ControlApi, ControlError, defaults, filter, missing, name_of, required, taken, validate};
+use crate::{
+    ControlApi, ControlError, defaults, filter,
+    request::{all_found, missing, name_of, required, runtime_name, taken},
+    validate,
+};
 
 impl ControlApi {
     pub(crate) async fn create_service(
@@ -113,7 +117,7 @@ impl ControlApi {
             c,
             filter::by_labels(&filters.labels),
             filter::any(&filters.runtimes, |runtime: &String, service: &Service| {
-                crate::runtime_name(service.spec.task.as_ref()).as_deref() == Some(runtime)
+                runtime_name(service.spec.task.as_ref()).as_deref() == Some(runtime)
             }),
         ];
         let services =
@@ -148,15 +152,11 @@ fn changed(
     {
         return Err(ControlError::Unsupported("networks must be migrated to TaskSpec before being changed".to_owned()));
     }
-    references_exist(view, &spec)?;
     if mode_kind(&spec) != mode_kind(&stored.spec) {
         return Err(ControlError::Unsupported("service mode change is not allowed".to_owned()));
     }
     if name_of(&spec.annotations) != stored.name() {
         return Err(ControlError::Unsupported("renaming services is not supported".to_owned()));
-    }
-    if spec.endpoint.is_some() && spec.endpoint != stored.spec.endpoint {
-        ports_are_free(view, &stored.id, spec.endpoint.as_ref())?;
     }
     if let Some(job) = &mut service.job_status {
         job.job_iteration = Some(wire::Version { index: job.job_iteration.unwrap_or_default().index + 1 });
@@ -178,6 +178,11 @@ fn changed(
         service.previous_spec = Some(std::mem::replace(&mut service.spec, Arc::new(spec)));
         service.previous_spec_version = service.spec_version.replace(version);
         service.update_status = None;
+    }
+    // Also what is gone back to must still be possible: much may have changed since.
+    references_exist(view, &service.spec)?;
+    if service.spec.endpoint != stored.spec.endpoint {
+        ports_are_free(view, &stored.id, service.spec.endpoint.as_ref())?;
     }
     ingress_exists(view, service.spec.endpoint.as_ref())?;
     Ok(service)
@@ -215,14 +220,6 @@ fn references_exist(view: &State, spec: &wire::ServiceSpec) -> Result<(), Contro
         config.is_none_or(|config| name_of(&config.spec.annotations) != reference.config_name)
     });
     all_found("config", configs.map(|reference| reference.config_name.as_str()))
-}
-
-fn all_found<'a>(kind: &str, missing: impl Iterator<Item = &'a str>) -> Result<(), ControlError> {
-    match missing.collect::<Vec<_>>().as_slice() {
-        [] => Ok(()),
-        [one] => Err(ControlError::invalid(format!("{kind} not found: {one}"))),
-        more => Err(ControlError::invalid(format!("{kind}s not found: {}", more.join(", ")))),
-    }
 }
 
 /// No other service publishes a fixed port of this endpoint, in a way that would clash.

@@ -1,10 +1,13 @@
 //! Tasks: what runs, ran, or is about to.
 
-use swarmkit_api::{NodeId, Object, Service, ServiceId, Task, TaskId, TaskState, wire};
-//ORCH use swarmkit_orchestrator::is_up_to_date;
+use swarmkit_api::{Node, NodeId, Object, Service, ServiceId, Task, TaskId, TaskState, wire};
+use swarmkit_orchestrator::is_up_to_date;
 use swarmkit_store::{StoreError, TaskBy};
 
-use crate::{ControlApi, ControlError, filter, missing, required};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{missing, required, runtime_name},
+};
 
 impl ControlApi {
     pub(crate) fn get_task(&self, request: wire::GetTaskRequest) -> Result<wire::GetTaskResponse, ControlError> {
@@ -63,16 +66,13 @@ impl ControlApi {
             filter::any(&node_ids, |id, task: &Task| task.node_id == *id),
             filter::any(&filters.desired_states, |&state, task: &Task| i32::from(task.desired_state) == state),
             filter::any(&filters.runtimes, |runtime: &String, task: &Task| {
-                crate::runtime_name(Some(&task.spec)).as_deref() == Some(runtime)
+                runtime_name(Some(&task.spec)).as_deref() == Some(runtime)
             }),
         ];
         let up_to_date = |task: &Task| {
             let service = task.service_id.as_ref().and_then(|id| view.get::<Service>(id));
-            let node = task.node_id.as_ref().and_then(|id| view.get(id));
-            {
-                let _: (Option<&std::sync::Arc<swarmkit_api::Node>>,) = (node,);
-                service.is_some()
-            }
+            let node = task.node_id.as_ref().and_then(|id| view.get::<Node>(id));
+            service.is_some_and(|service| is_up_to_date(task, service, node.map(AsRef::as_ref)))
         };
         let tasks = candidates
             .iter()

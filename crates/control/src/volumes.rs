@@ -5,7 +5,10 @@ use std::sync::Arc;
 use swarmkit_api::{Object, Secret, SecretId, Volume, VolumeId, wire};
 use swarmkit_store::VolumeBy;
 
-use crate::{ControlApi, ControlError, filter, missing, name_of, required, taken};
+use crate::{
+    ControlApi, ControlError, filter,
+    request::{all_found, missing, name_of, required, taken},
+};
 
 impl ControlApi {
     pub(crate) async fn create_volume(
@@ -22,14 +25,7 @@ impl ControlApi {
             .update(|tx| {
                 let view = &**tx;
                 let secrets = volume.spec.secrets.iter().map(|secret| secret.secret.as_str());
-                let unknown: Vec<_> = secrets.filter(|&id| view.get::<Secret>(&SecretId::from(id)).is_none()).collect();
-                if !unknown.is_empty() {
-                    let (s, are) = if unknown.len() == 1 { ("", "was") } else { ("s", "were") };
-                    return Err(ControlError::invalid(format!(
-                        "secret{s} not found: {} {are} referred to",
-                        unknown.join(", ")
-                    )));
-                }
+                all_found("secret", secrets.filter(|&id| view.get::<Secret>(&SecretId::from(id)).is_none()))?;
                 tx.create(volume).map_err(|error| taken(error, "volume", &name))
             })
             .await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost_types::Duration;
 use swarmkit_api::wire::{self, config_reference, privileges::credential_spec, secret_reference};
 
-use super::{Checked, nanoseconds};
+use super::{Checked, duration};
 use crate::ControlError;
 
 /// The shortest interval of a health check that is not "the default".
@@ -96,7 +96,7 @@ fn mounts(mounts: &[wire::Mount]) -> Checked {
 }
 
 fn health(health: &wire::HealthConfig) -> Checked {
-    let at_least_1_ms = |field: &str, duration: Option<&Duration>| match duration.map(nanoseconds) {
+    let at_least_1_ms = |field: &str, said: Option<&Duration>| match duration(field, said)? {
         None | Some(0) => Ok(()),
         Some(nanoseconds) if nanoseconds >= HEALTH_NANOSECONDS_MIN => Ok(()),
         Some(_) => {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use swarmkit_api::wire;
 
 use super::{Checked, dns_name};
-use crate::ControlError;
+use crate::{ControlError, request::name_of};
 
 /// The label of networks that the cluster makes itself.
 pub(crate) const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
@@ -15,7 +15,7 @@ pub(crate) fn network(spec: &wire::NetworkSpec) -> Checked {
     if spec.attachable && spec.ingress {
         return Err(ControlError::invalid("ingress network cannot be attachable"));
     }
-    dns_name(crate::name_of(&spec.annotations))?;
+    dns_name(name_of(&spec.annotations))?;
     if spec.annotations.as_ref().is_some_and(|annotations| annotations.labels.contains_key(PREDEFINED_LABEL)) {
         return Err(ControlError::Denied(format!(
             "label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users"

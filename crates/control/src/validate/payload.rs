@@ -3,7 +3,7 @@
 use swarmkit_api::wire;
 
 use super::{Checked, file_like_name};
-use crate::ControlError;
+use crate::{ControlError, request::name_of};
 
 /// The first size of a secret that is refused, in bytes.
 const SECRET_BYTES_LIMIT: usize = 512_000;
@@ -12,7 +12,7 @@ const SECRET_BYTES_LIMIT: usize = 512_000;
 const CONFIG_BYTES_LIMIT: usize = 1_024_000;
 
 pub(crate) fn secret(spec: &wire::SecretSpec) -> Checked {
-    file_like_name("secret", crate::name_of(&spec.annotations))?;
+    file_like_name("secret", name_of(&spec.annotations))?;
     match &spec.driver {
         Some(driver) if driver.name.is_empty() => Err(ControlError::invalid("secret driver must have a name")),
         Some(driver) => Err(ControlError::invalid(format!("secret driver {} is not installed", driver.name))),
@@ -24,7 +24,7 @@ pub(crate) fn secret(spec: &wire::SecretSpec) -> Checked {
 }
 
 pub(crate) fn config(spec: &wire::ConfigSpec) -> Checked {
-    file_like_name("config", crate::name_of(&spec.annotations))?;
+    file_like_name("config", name_of(&spec.annotations))?;
     if spec.data.is_empty() || spec.data.len() >= CONFIG_BYTES_LIMIT {
         return Err(ControlError::invalid(format!(
             "config data must be larger than 0 and less than {CONFIG_BYTES_LIMIT} bytes"

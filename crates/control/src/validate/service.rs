@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use swarmkit_api::wire::{self, endpoint_spec::ResolutionMode, port_config::PublishMode, service_spec::Mode};
 
 use super::{Checked, dns_name, not_negative, task};
-use crate::ControlError;
+use crate::{ControlError, request::name_of};
 
 /// Checks a whole service, in the order that clients of the wire know.
 pub(crate) fn service(spec: &wire::ServiceSpec) -> Checked {
-    dns_name(crate::name_of(&spec.annotations))?;
-    task::task(spec.task.as_ref())?;
+    dns_name(name_of(&spec.annotations))?;
+    task::task(spec.task.as_ref(), spec.annotations.as_ref().unwrap_or(&wire::Annotations::default()))?;
     mode(spec)?;
     rollout("update", spec.update.as_ref())?;
     rollout("rollback", spec.rollback.as_ref())?;

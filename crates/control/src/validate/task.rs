@@ -1,7 +1,9 @@
 //! What a service may ask of its tasks, whatever runs them.
 
+use std::sync::Arc;
+
 use swarmkit_api::{
-    constraint,
+    NodeId, ServiceId, Task, TaskId, constraint,
     wire::{self, generic_resource, task_spec::Runtime},
 };
 
@@ -17,7 +19,7 @@ const MEMORY_BYTES_MIN: i64 = 4 * 1024 * 1024;
 /// The shortest kind of a generic runtime.
 const GENERIC_KIND_MIN: usize = 3;
 
-pub(super) fn task(spec: Option<&wire::TaskSpec>) -> Checked {
+pub(super) fn task(spec: Option<&wire::TaskSpec>, service: &wire::Annotations) -> Checked {
     let Some(spec) = spec else { return Err(ControlError::missing_argument()) };
     if let Some(resources) = &spec.resources {
         resources.limits.iter().chain(&resources.reservations).try_for_each(self::resources)?;
@@ -32,9 +34,30 @@ pub(super) fn task(spec: Option<&wire::TaskSpec>) -> Checked {
     match &spec.runtime {
         None => Err(ControlError::invalid("TaskSpec: missing runtime")),
         Some(Runtime::Attachment(_)) => Err(ControlError::Unsupported("RuntimeUnimplemented: attachment".to_owned())),
-        Some(Runtime::Container(spec)) => container::container(spec),
+        Some(Runtime::Container(_)) => match expanded(spec, service)?.runtime {
+            Some(Runtime::Container(container)) => container::container(&container),
+            _ => Ok(()),
+        },
         Some(Runtime::Generic(spec)) => generic(spec),
     }
+}
+
+/// What the specification of some task on some node will be, once its placeholders are filled in. What a placeholder
+/// gives on the real node may still turn out wrong there.
+fn expanded(spec: &wire::TaskSpec, service: &wire::Annotations) -> Result<wire::TaskSpec, ControlError> {
+    let mut task = Task::new(TaskId::from("taskid"), spec.clone());
+    task.annotations.name = "taskname".to_owned();
+    task.service_id = Some(ServiceId::from("serviceid"));
+    task.service_annotations = Arc::new(service.clone());
+    task.node_id = Some(NodeId::from("nodeid"));
+    task.slot = 1;
+    let node = wire::NodeDescription {
+        hostname: "hostname".to_owned(),
+        platform: Some(wire::Platform { os: "os".to_owned(), architecture: "architecture".to_owned() }),
+        ..Default::default()
+    };
+    swarmkit_template::expand_task(&task, Some(&node))
+        .map_err(|error| ControlError::invalid(format!("invalid template: {error}")))
 }
 
 fn resources(resources: &wire::Resources) -> Checked {
@@ -87,7 +110,8 @@ mod tests {
 
     fn of(spec: wire::TaskSpec) -> String {
         let runtime = Some(Runtime::Container(wire::ContainerSpec { image: "nginx".into(), ..Default::default() }));
-        task(Some(&wire::TaskSpec { runtime: spec.runtime.clone().or(runtime), ..spec }))
+        let spec = wire::TaskSpec { runtime: spec.runtime.clone().or(runtime), ..spec };
+        task(Some(&spec), &wire::Annotations { name: "web".into(), ..Default::default() })
             .map_or_else(|error| error.to_string(), |()| "ok".into())
     }
 
@@ -115,6 +139,24 @@ mod tests {
         };
         assert_eq!(of(placement("node.role == manager")), "ok");
         assert_ne!(of(placement("node.role = manager")), "ok");
+    }
+
+    #[test]
+    fn placeholders_must_make_sense() {
+        let with_env = |env: &str| wire::TaskSpec {
+            runtime: Some(Runtime::Container(wire::ContainerSpec {
+                image: "nginx".into(),
+                env: vec![env.into()],
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        for good in ["A={{.Service.Name}}-{{.Task.Slot}}", "A={{.Node.Hostname}}", "A={{", "A=}}"] {
+            let told = of(with_env(good));
+            assert_eq!(told == "ok", good != "A={{", "{good}: {told}");
+        }
+        let told = of(with_env("A={{.Service.Nmae}}"));
+        assert!(told.starts_with("invalid template: ") && told.contains("Nmae"), "{told}");
     }
 
     #[test]

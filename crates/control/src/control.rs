@@ -1,0 +1,62 @@
+//! The Control service as a manager mounts it: a store, and what it has to know of the rest of the manager.
+
+use std::sync::Arc;
+
+use prost_types::Timestamp;
+use swarmkit_api::Cluster;
+use swarmkit_runtime::Env;
+use swarmkit_store::Store;
+
+use crate::Members;
+
+/// Makes a join token for the root certificate of a cluster, or says why it cannot.
+pub type NewJoinToken = dyn Fn(&Cluster) -> Result<String, String> + Send + Sync;
+
+/// Reads when a certificate (PEM) expires.
+pub type CertificateExpiry = dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync;
+
+/// What the control service needs to know of the other parts of a manager.
+#[derive(Clone)]
+pub struct ControlConfig {
+    /// The members of raft, for what is shown of managers and for who may be removed.
+    pub members: Members,
+    /// Makes join tokens.
+    pub new_join_token: Arc<NewJoinToken>,
+    /// Reads certificates of nodes that are removed.
+    pub certificate_expiry: Arc<CertificateExpiry>,
+}
+
+impl Default for ControlConfig {
+    /// For a store that is no member of anything: no managers, and no tokens to be had.
+    fn default() -> Self {
+        Self {
+            members: Members::default(),
+            new_join_token: Arc::new(|_| Err("this store has no certificate authority".to_owned())),
+            certificate_expiry: Arc::new(|_| None),
+        }
+    }
+}
+
+/// The Control service. Clones share the store.
+#[derive(Clone)]
+pub struct ControlApi {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) members: Members,
+    pub(crate) new_join_token: Arc<NewJoinToken>,
+    pub(crate) certificate_expiry: Arc<CertificateExpiry>,
+}
+
+impl ControlApi {
+    /// Serves a store.
+    #[must_use]
+    pub fn new(env: Env, store: Store, config: ControlConfig) -> Self {
+        let ControlConfig { members, new_join_token, certificate_expiry } = config;
+        Self { env, store, members, new_join_token, certificate_expiry }
+    }
+
+    /// The time of day, as objects carry it.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        self.env.now().into()
+    }
+}
