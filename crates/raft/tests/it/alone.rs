@@ -1,7 +1,9 @@
 //! A group of one: founding, writing, stopping, and starting again.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use swarmkit_api::NodeId;
 use swarmkit_raft::{Crash, LogKey, MemoryDisk, RaftOptions, RealDisk, Role};
 use swarmkit_store::{ProposeError, StoreError};
@@ -106,6 +108,41 @@ async fn a_killed_member_keeps_everything_that_it_acknowledged() {
     again.lead().await;
     assert_eq!(again.ids(), ["a", "b", "c"]);
     again.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn power_cuts_at_any_moment_lose_nothing_that_was_acknowledged() {
+    for seed in 0..20 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let disk = MemoryDisk::new();
+        disk.delay_syncs(Duration::from_millis(3));
+        let mut site = Site::new("n1", disk.clone());
+        site.options = RaftOptions { snapshot_interval: 15, kept_entries: 3, segment_bytes: 3000, ..site.options };
+        let mut acknowledged = BTreeSet::new();
+        for life in 0..6 {
+            let member = site.start().await.unwrap_or_else(|error| panic!("seed {seed}, life {life}: {error}"));
+            member.lead().await;
+            let there: BTreeSet<String> = member.ids().into_iter().collect();
+            assert!(
+                there.is_superset(&acknowledged),
+                "seed {seed}, life {life}: {acknowledged:?} are not in {there:?}"
+            );
+            let ids: Vec<String> = (0..rng.random_range(1..40)).map(|number| format!("{life}-{number:02}")).collect();
+            let mut writes: FuturesUnordered<_> =
+                ids.iter().map(async |id| member.write(id).await.map(|()| id.clone())).collect();
+            let until = tokio::time::sleep(Duration::from_millis(rng.random_range(0..12)));
+            tokio::pin!(until);
+            loop {
+                tokio::select! { biased; // what is acknowledged at this moment still counts
+                    Some(written) = writes.next() => { acknowledged.extend(written.ok()); }
+                    () = &mut until => break,
+                }
+            }
+            drop(writes);
+            member.kill();
+            disk.crash(Crash::Torn(&mut rng));
+        }
+    }
 }
 
 #[tokio::test]
