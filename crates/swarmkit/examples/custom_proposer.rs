@@ -1,8 +1,8 @@
 //! A replication of your own, in its smallest form: a journal in a file, and a cluster of one node on top of it.
 //!
-//! A store hands its change sets to a [`Proposer`], which says when they are committed. [`Journal`] commits by appending
-//! to a file, one sync for all that came while the last one was under way, and replays the file when it is opened. It is
-//! a toy: the file grows for ever and has no checksums. The real one is `swarmkit::raft`.
+//! A store hands its change sets to a [`Proposer`], which says when they are committed. [`Journal`] commits by
+//! appending to a file, one sync for all that came while the last one was under way, and replays the file when it is
+//! opened. It is a toy: the file grows for ever and has no checksums. The real one is `swarmkit::raft`.
 //!
 //! Everything above the store asks for nothing else: allocator, orchestrator, scheduler, dispatcher and an agent run on
 //! it here without raft, without certificates, and without a socket. The test below holds the journal against the

@@ -1,8 +1,8 @@
 //! Cluster orchestration for your own service: the front door of the toolkit.
 //!
 //! You say what shall run: so many tasks of that kind, on nodes like these, updated so many at a time. A cluster of
-//! managers and workers makes it so and keeps it so, on one machine or on many. This crate puts such a cluster into your
-//! program. The wire is `docker.swarmkit.v1`, so other SwarmKit clients and workers can talk to it.
+//! managers and workers makes it so and keeps it so, on one machine or on many. This crate puts such a cluster into
+//! your program. The wire is `docker.swarmkit.v1`, so other SwarmKit clients and workers can talk to it.
 //!
 //! Each crate of the workspace is a module here, under its own name, and nothing is renamed or added: a program that
 //! depends on this crate needs no other one of ours. It has no daemon and no command line; those are `swarmd` and
@@ -95,10 +95,10 @@
 //! ## How writes are replicated
 //!
 //! A [`Store`](store::Store) hands each change set to its [`Proposer`], and shows it to readers when that has committed
-//! it. Everything above asks for no more than a store: [`allocator::run`], [`orchestrator::run`], [`scheduler::run`] and
-//! the [`Dispatcher`](dispatcher::Dispatcher) do not know what lies below. A [`Node`](node::Node) replicates with raft;
-//! a program that wants something else composes these parts itself. [`store::conformance`] checks a proposer.
-//! `examples/custom_proposer.rs` is a journal in a file, with a whole cluster of one node on it, in 200 lines.
+//! it. Everything above asks for no more than a store: [`allocator::run`], [`orchestrator::run`], [`scheduler::run`]
+//! and the [`Dispatcher`](dispatcher::Dispatcher) do not know what lies below. A [`Node`](node::Node) replicates with
+//! raft; a program that wants something else composes these parts itself. [`store::conformance`] checks a proposer.
+//! `examples/custom_proposer.rs` is a journal in a file, with a whole cluster of one node on it, in 250 lines.
 //!
 //! ## Networks and their addresses
 //!
@@ -126,11 +126,11 @@
 //!
 //! # Where to look
 //!
-//! From the outside in: [`node`] is one machine's membership in a cluster. It runs an [`agent`] with an [`executor`], and
-//! a [`manager`] if its certificate says so. A manager serves [`control`], the [`dispatcher`] and the [`issuer`], and while
-//! it leads it runs the [`orchestrator`], the [`allocator`] and the [`scheduler`]. They meet in the [`store`], which
-//! [`raft`] replicates. Objects and messages are in [`api`], placeholders in [`template`], certificates in [`ca`],
-//! connections in [`rpc`], and [`runtime`] starts and stops it all.
+//! From the outside in: [`node`] is one machine's membership in a cluster. It runs an [`agent`] with an [`executor`],
+//! and a [`manager`] if its certificate says so. A manager serves [`control`], the [`dispatcher`] and the [`issuer`],
+//! and while it leads it runs the [`orchestrator`], the [`allocator`] and the [`scheduler`]. They meet in the
+//! [`store`], which [`raft`] replicates. Objects and messages are in [`api`], placeholders in [`template`],
+//! certificates in [`ca`], connections in [`rpc`], and [`runtime`] starts and stops it all.
 //!
 //! # Invariants
 //!
