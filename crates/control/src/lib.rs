@@ -49,9 +49,6 @@ mod validate;
 mod volumes;
 mod watch;
 
-#[cfg(test)]
-mod tests;
-
 pub use control::{CertificateExpiry, ControlApi, ControlConfig, NewJoinToken};
 pub use error::ControlError;
 pub use health::HealthApi;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use swarmkit_api::{
-    NodeId, ServiceId, Task, TaskId, constraint,
+    NodeId, ServiceId, Task, TaskId,
+    constraint::Constraint,
     wire::{self, generic_resource, task_spec::Runtime},
 };
 
@@ -29,7 +30,11 @@ pub(super) fn task(spec: Option<&wire::TaskSpec>, service: &wire::Annotations) -
         not_negative("TaskSpec: restart-window", restart.window.as_ref())?;
     }
     if let Some(placement) = &spec.placement {
-        constraint::parse_all(&placement.constraints).map_err(|error| ControlError::invalid(error.to_string()))?;
+        for expression in &placement.constraints {
+            Constraint::parse(expression).map_err(|error| {
+                ControlError::invalid(format!("invalid placement constraint {expression:?}: {error}"))
+            })?;
+        }
     }
     match &spec.runtime {
         None => Err(ControlError::invalid("TaskSpec: missing runtime")),

@@ -1,0 +1,17 @@
+//! The services as clients meet them, over the wire's encoding, against a store of one process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod clusters;
+mod extensions;
+mod lists;
+mod malformed;
+mod networks;
+mod nodes;
+mod payloads;
+mod services;
+mod statuses;
+mod tasks;
+mod volumes;
+mod watching;
+mod world;
