@@ -7,6 +7,7 @@ use swarmkit_executor::DynExecutor;
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::{Node, NodeError, join::Target, managing::ManagerSettings};
 
@@ -71,7 +72,7 @@ impl NodeBuilder {
     /// The manager to join, as `host:port`, and the token for it. A node that has a certificate already needs none; it
     /// then only learns of the manager. Without a manager to join, a node with no identity founds a cluster.
     pub fn join(mut self, address: impl Into<String>, token: Option<String>) -> Self {
-        self.join = Some(Target { address: address.into(), token });
+        self.join = Some(Target { address: address.into(), token: token.map(Zeroizing::new) });
         self
     }
 

@@ -126,6 +126,12 @@ pub enum JoinError {
         /// What it said.
         status: Box<Status>,
     },
+    /// The manager has noted the request, and nothing came of it. Its certificate authority may be out of order.
+    #[error("{address} took the request and made no certificate in time")]
+    TooSlow {
+        /// Which manager.
+        address: String,
+    },
     /// The certificate authority could not make a certificate.
     #[error("{address} made no certificate: {reason}")]
     NotIssued {
@@ -162,6 +168,7 @@ impl JoinError {
             | Self::Address { .. }
             | Self::Token(_)
             | Self::Fips
+            | Self::TooSlow { .. }
             | Self::NotIssued { .. }
             | Self::Unusable { .. } => false,
         }

@@ -42,8 +42,12 @@ mod managing;
 mod node;
 mod peers;
 mod renewal;
+mod request;
 mod roots;
 mod state_dir;
+
+#[cfg(test)]
+mod testing;
 
 pub use builder::NodeBuilder;
 pub use error::{JoinError, NodeError};

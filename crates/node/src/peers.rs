@@ -38,6 +38,7 @@ pub(crate) fn load(state_dir: &Path) -> Result<Vec<Remote>, NodeError> {
         serde_json::from_str(&text).map_err(|error| NodeError::Damaged { path, reason: error.to_string() })?;
     Ok(entries
         .into_iter()
+        .filter(|entry| !entry.addr.is_empty())
         .map(|entry| Remote { node: NodeId::from_wire(entry.node_id), address: entry.addr })
         .collect())
 }

@@ -14,7 +14,7 @@ use swarmkit_runtime::{Backoff, Env};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{JoinError, NodeError, join, state_dir::blocking};
+use crate::{JoinError, NodeError, request, state_dir::blocking};
 
 /// The shortest and the longest pause after a renewal that failed, as upstream.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
@@ -71,7 +71,8 @@ impl Renewal {
         let remote = self.remotes.select(&[]).map_err(|_| JoinError::NoManager)?;
         let asked = async {
             let channel = self.channels.manager(&remote.address).await?;
-            join::request(channel, self.credentials.trust().root(), "", &self.env).await
+            let asked = request::ask(channel.clone(), "").await?;
+            request::outcome(channel, &asked, self.credentials.trust().root(), &self.env).await
         };
         let asked = asked.await;
         let observation = if asked.is_ok() { OBSERVATION_DEFAULT } else { -OBSERVATION_DEFAULT };

@@ -47,7 +47,7 @@ impl Machine {
     async fn start_at(&self, env: &Env, join: Option<(&str, String)>) -> Result<Established, NodeError> {
         let crew = Crew::under(&CancellationToken::new());
         let dir = StateDir::open(self.dir.path().to_owned()).await.unwrap();
-        let target = join.map(|(address, token)| Target { address: address.to_owned(), token: Some(token) });
+        let target = join.map(|(address, token)| Target { address: address.to_owned(), token: Some(token.into()) });
         establish(&dir, target.as_ref(), env, &crew.spawner()).await
     }
 

@@ -5,93 +5,75 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use swarmkit_api::{Cluster, ClusterId, Node, NodeId, NodeRole, wire};
-use swarmkit_ca::{Identity, KeySource as _, LEAF_VALIDITY_MIN, NodeCertificate, RootCa, SystemKeys};
-use swarmkit_issuer::CaApi;
-use swarmkit_rpc::{Authority, ChannelOptions, MemoryNetwork, Remote, ServerOptions, Services, Transport as _, serve};
-use swarmkit_runtime::{Clock, Crew};
-use swarmkit_store::Store;
+use swarmkit_api::{Node, NodeId, NodeRole, wire};
+use swarmkit_ca::Identity;
+use swarmkit_rpc::{ChannelOptions, Remote};
+use swarmkit_runtime::Clock;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
+use crate::testing::{ADDRESS, Authority, Server, identity};
 
-const ADDRESS: &str = "m:1";
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A cluster whose certificates live for an hour, and a worker of it that was just given one.
+/// A worker that was just given a certificate for an hour, and the authority of its cluster.
 struct World {
-    env: Env,
-    store: Store,
-    network: MemoryNetwork,
+    authority: Authority,
+    server: Option<Server>,
     _dir: TempDir,
     own: Identity,
     credentials: Credentials,
     keys: KeyStore,
     remotes: Remotes,
     membership: watch::Sender<Membership>,
-    crew: Crew,
 }
 
 impl World {
     /// Nobody listens, signs or renews yet.
     async fn new() -> Self {
-        let env = swarmkit_testing::env();
-        let root = RootCa::create(&SystemKeys, &env).unwrap();
-        let store = Store::local(env.clone());
-        let own = Identity::new("w".into(), NodeRole::Worker, "c".into());
-        let (cluster, node) = (cluster(&own.cluster, &root), swarmkit_testing::node("w").build());
-        store.update(|tx| tx.create(cluster).and_then(|_| tx.create(node))).await.unwrap();
-        let key = SystemKeys.generate().unwrap();
-        let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_MIN, &env).unwrap();
-        let certificate = NodeCertificate::new(&chain, key).unwrap();
+        let authority = Authority::new().await;
+        let own = identity("w", NodeRole::Worker);
+        let node = swarmkit_testing::node("w").build();
+        authority.store.update(|tx| tx.create(node)).await.unwrap();
+        let certificate = authority.certificate(&own);
         let dir = tempfile::tempdir().unwrap();
         let keys = KeyStore::new(dir.path());
         keys.save_node(&certificate).unwrap();
-        let credentials = Credentials::new(root.without_signer(), certificate, &env).unwrap();
-        let remotes = Remotes::new([Remote { node: None, address: ADDRESS.to_owned() }], &env);
+        let root = authority.root.without_signer();
         Self {
-            env,
-            store,
-            network: MemoryNetwork::default(),
+            credentials: Credentials::new(root, certificate, &authority.env).unwrap(),
+            remotes: Remotes::new([Remote { node: None, address: ADDRESS.to_owned() }], &authority.env),
+            authority,
+            server: None,
             _dir: dir,
             own,
-            credentials,
             keys,
-            remotes,
             membership: watch::Sender::default(),
-            crew: Crew::under(&CancellationToken::new()),
         }
     }
 
-    /// Certificates can be asked for from now on.
+    /// A manager is there from now on.
     async fn serve(&mut self) {
-        let own = Identity::new("m".into(), NodeRole::Manager, self.own.cluster.clone());
-        let ca = CaApi::new(self.env.clone(), self.store.clone(), self.crew.stop().clone());
-        let services =
-            Services::new(Authority::fixed(own.clone())).with(wire::node_ca_server::NodeCaServer::new(ca)).unwrap();
-        let listener = self.network.transport(Some(own)).listen(ADDRESS).await.unwrap();
-        let spawner = self.crew.spawner();
-        drop(spawner.spawn("server", serve(listener, services, ServerOptions::default(), spawner.clone())));
+        self.server = Some(self.authority.serve().await);
     }
 
-    /// Certificates are made from now on.
-    fn sign(&mut self) {
-        let (env, store) = (self.env.clone(), self.store.clone());
-        self.crew.spawn("issuer", |stop| swarmkit_issuer::run(env, store, stop));
+    /// And makes certificates.
+    fn sign(&self) {
+        self.authority.sign();
     }
 
     fn renew(&mut self) {
-        let transport = Arc::new(self.network.transport(Some(self.own.clone())));
+        let transport = Arc::new(self.authority.network.transport(Some(self.own.clone())));
         let renewal = Renewal {
-            env: self.env.clone(),
+            env: self.authority.env.clone(),
             credentials: self.credentials.clone(),
             keys: self.keys.clone(),
             remotes: self.remotes.clone(),
-            channels: Channels::new(transport, ChannelOptions::default(), self.crew.spawner()),
+            channels: Channels::new(transport, ChannelOptions::default(), self.authority.spawner()),
             membership: self.membership.subscribe(),
         };
-        self.crew.spawn("renewal", |stop| renewal.run(stop));
+        self.authority.crew.spawn("renewal", |stop| renewal.run(stop));
     }
 
     /// Waits for another certificate, and gives how long that took.
@@ -102,9 +84,13 @@ impl World {
         begin.elapsed()
     }
 
+    fn stored(&self) -> Node {
+        self.authority.store.view().get::<Node>(&NodeId::from("w")).unwrap().as_ref().clone()
+    }
+
     /// Lets the session say what the store has of this node.
     fn tell(&self, state: State) {
-        let mut node = Node::clone(self.store.view().get(&NodeId::from("w")).unwrap());
+        let mut node = self.stored();
         node.certificate.status = Some(wire::IssuanceStatus { state: state.into(), err: String::new() });
         self.membership.send_modify(|membership| membership.node = Some(Arc::new(node)));
     }
@@ -113,28 +99,17 @@ impl World {
         self.credentials.trust().certificate().validity().not_after
     }
 
+    /// Ends everything, and gives how long that took.
     async fn end(self) -> Duration {
         let begin = Instant::now();
-        self.crew.stop().cancel();
-        self.crew.finish().await.unwrap();
-        begin.elapsed()
+        self.authority.crew.stop().cancel();
+        self.authority.crew.finish().await.unwrap();
+        let took = begin.elapsed();
+        if let Some(server) = self.server {
+            server.end().await;
+        }
+        took
     }
-}
-
-fn cluster(id: &ClusterId, root: &RootCa) -> Cluster {
-    let mut cluster = Cluster::new(id.clone());
-    let node_cert_expiry = LEAF_VALIDITY_MIN.try_into().ok();
-    cluster.spec = Arc::new(wire::ClusterSpec {
-        annotations: Some(swarmkit_testing::named("default")),
-        ca_config: Some(wire::CaConfig { node_cert_expiry, ..Default::default() }),
-        ..Default::default()
-    });
-    cluster.root_ca = Arc::new(wire::RootCa {
-        ca_key: root.signing_key().unwrap().to_pem().as_bytes().to_vec().into(),
-        ca_cert: root.bundle().to_owned().into(),
-        ..Default::default()
-    });
-    cluster
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +166,7 @@ async fn without_managers_it_is_tried_less_and_less_often_and_succeeds_when_one_
     world.serve().await;
     changes.changed().await.unwrap();
     // The certificate had run out long ago; on this network that is no obstacle.
-    assert!(world.expiry() > world.env.now());
+    assert!(world.expiry() > world.authority.env.now());
     world.end().await;
 }
 
@@ -202,7 +177,7 @@ async fn a_stop_does_not_wait_for_a_renewal_that_hangs_or_rests() {
     world.renew();
     world.tell(State::Rotate);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let asked = world.store.view().get::<Node>(&NodeId::from("w")).unwrap().certificate.clone();
+    let asked = world.stored().certificate;
     assert_eq!(asked.status.unwrap().state(), State::Renew, "it has asked, and waits for the outcome");
     let kept = world.keys.load_node().unwrap().chain_pem();
     assert_eq!(kept, world.credentials.trust().certificate().chain_pem());
