@@ -1,21 +1,13 @@
 //! The loop around the decision.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use swarmkit_api::{Kind, Version};
-use swarmkit_runtime::{Backoff, Env};
-use swarmkit_store::{State, Store, StoreError, Transaction, Update, Watch};
+use swarmkit_runtime::Env;
+use swarmkit_store::{State, Store, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Error, NetworkAllocator, NetworkOptions, NetworkProvider,
-    plan::{Decision, Plan},
-    world::World,
-};
-
-/// How long to wait before trying again what the store could not take for the moment.
-const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+use crate::{Error, NetworkAllocator, NetworkOptions, NetworkProvider, plan::Decision, world::World};
 
 /// Allocates until told to stop.
 ///
@@ -47,18 +39,18 @@ struct Allocation<'p> {
 
 async fn allocate(env: &Env, store: &Store, provider: &dyn NetworkProvider) -> Result<(), Error> {
     let mut allocation = Allocation::new(store, provider)?;
-    let mut retry = Backoff::new(RETRY.0, RETRY.1, env.rng("allocator"));
+    let mut retry = store.retries("allocator");
     loop {
         allocation.wait().await?;
         while !allocation.world.due.is_empty() {
             let due = std::mem::take(&mut allocation.world.due);
             let plan = allocation.world.plan(&due, allocation.networks.as_mut());
-            match commit(store, &plan).await {
-                Ok(outcome) => {
+            match store.write_each(&plan.decisions, Decision::write).await {
+                Ok(written) => {
                     retry.reset();
                     allocation.world.note(&plan);
-                    allocation.catch_up(outcome.written).await?;
-                    for refused in outcome.refused {
+                    allocation.catch_up(written.version).await?;
+                    for refused in written.refused {
                         plan.decisions[refused].put_back(&mut allocation.world.due, allocation.networks.as_mut());
                     }
                 }
@@ -84,29 +76,30 @@ impl<'p> Allocation<'p> {
     /// Absorbs what happens next, and all that has happened with it.
     async fn wait(&mut self) -> Result<(), Error> {
         let update = self.updates.next().await?;
-        self.absorb(&update)?;
+        absorb(self.provider, &mut self.networks, &mut self.world, &update)?;
         self.catch_up(Version::default()).await
     }
 
     /// Absorbs all that has arrived, at least up to a version: nothing is decided twice on the same facts.
     async fn catch_up(&mut self, version: Version) -> Result<(), Error> {
-        while let Some(update) = self.updates.try_next()? {
-            self.absorb(&update)?;
-        }
-        while self.world.version < version {
-            let update = self.updates.next().await?;
-            self.absorb(&update)?;
-        }
+        let Self { provider, networks, world, updates } = self;
+        let at = world.version;
+        updates.catch_up(at, version, |update| absorb(*provider, networks, world, update)).await?;
         Ok(())
     }
+}
 
-    fn absorb(&mut self, update: &Update) -> Result<(), Error> {
-        if let Update::Snapshot(view) = update {
-            self.networks = self.provider.allocator(&options(view))?;
-        }
-        self.world.absorb(update, self.networks.as_mut());
-        Ok(())
+fn absorb(
+    provider: &dyn NetworkProvider,
+    networks: &mut Box<dyn NetworkAllocator>,
+    world: &mut World,
+    update: &Update,
+) -> Result<(), Error> {
+    if let Update::Snapshot(view) = update {
+        *networks = provider.allocator(&options(view))?;
     }
+    world.absorb(update, networks.as_mut());
+    Ok(())
 }
 
 fn options(state: &State) -> NetworkOptions {
@@ -115,34 +108,4 @@ fn options(state: &State) -> NetworkOptions {
         subnet_size: cluster.subnet_size,
         vxlan_udp_port: cluster.vxlan_udp_port,
     })
-}
-
-/// What became of a plan.
-#[derive(Default)]
-struct Outcome {
-    /// The version that holds the last of the writes. The least one when nothing was written.
-    written: Version,
-    /// The decisions that no longer applied, by their place in the plan.
-    refused: Vec<usize>,
-}
-
-async fn commit(store: &Store, plan: &Plan) -> Result<Outcome, StoreError> {
-    let outcome = Mutex::new(Outcome::default());
-    let write = |index: usize, decision: &Decision, tx: &mut Transaction| {
-        let before = tx.changes();
-        let applied = decision.write(tx)?;
-        let mut outcome = outcome.lock();
-        if tx.changes() > before {
-            outcome.written = tx.version().next();
-        }
-        if !applied {
-            outcome.refused.push(index);
-        }
-        Ok::<(), StoreError>(())
-    };
-    let write = &write;
-    let edits: Vec<_> =
-        (0..).zip(&plan.decisions).map(|(n, it)| move |tx: &mut Transaction| write(n, it, tx)).collect();
-    store.batch(edits).await?;
-    Ok(outcome.into_inner())
 }

@@ -2,13 +2,10 @@
 
 use swarmkit_api::{Kind, Version};
 use swarmkit_runtime::Env;
-use swarmkit_store::{Store, StoreError, Transaction, Update};
+use swarmkit_store::{Store, StoreError, Transaction, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Error,
-    commit::{self, catch_up, commit},
-};
+use crate::Error;
 
 /// Somebody who tidies up.
 pub(crate) trait Keeper: Default + Send {
@@ -45,21 +42,21 @@ pub(crate) async fn keep<K: Keeper>(env: Env, store: Store, stop: CancellationTo
 async fn tidy<K: Keeper>(env: &Env, store: &Store) -> Result<(), Error> {
     let mut updates = store.watch(K::KINDS);
     let mut keeper = K::default();
-    let mut retry = commit::retries(env, K::NAME);
+    let mut retry = store.retries(K::NAME);
     let mut version = Version::default();
     loop {
         keeper.absorb(&updates.next().await?);
-        version = catch_up(&mut updates, version, Version::default(), |update| keeper.absorb(update)).await?;
+        version = catch_up(&mut updates, &mut keeper, version, Version::default()).await?;
         loop {
             let plan = keeper.plan();
             if plan.is_empty() {
                 break;
             }
-            let least = match commit(store, &plan, K::write).await {
-                Ok(outcome) => {
+            let least = match store.write_each(&plan, K::write).await {
+                Ok(written) => {
                     retry.reset();
-                    outcome.refused.iter().for_each(|index| keeper.again(&plan[*index]));
-                    if K::SEES_ITS_WRITES { outcome.written } else { Version::default() }
+                    written.refused.iter().for_each(|index| keeper.again(&plan[*index]));
+                    if K::SEES_ITS_WRITES { written.version } else { Version::default() }
                 }
                 Err(error) if error.is_transient() => {
                     tracing::warn!(loop_name = K::NAME, %error, "writes could not be committed; trying again");
@@ -69,7 +66,20 @@ async fn tidy<K: Keeper>(env: &Env, store: &Store) -> Result<(), Error> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            version = catch_up(&mut updates, version, least, |update| keeper.absorb(update)).await?;
+            version = catch_up(&mut updates, &mut keeper, version, least).await?;
         }
     }
+}
+
+async fn catch_up<K: Keeper>(
+    updates: &mut Watch,
+    keeper: &mut K,
+    at: Version,
+    least: Version,
+) -> Result<Version, Error> {
+    let absorb = |update: &Update| {
+        keeper.absorb(update);
+        Ok(())
+    };
+    updates.catch_up(at, least, absorb).await
 }

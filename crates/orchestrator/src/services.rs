@@ -4,15 +4,10 @@ use std::time::SystemTime;
 
 use swarmkit_api::{Kind, ServiceId, Version};
 use swarmkit_runtime::Env;
-use swarmkit_store::{Store, Watch};
+use swarmkit_store::{Store, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Error,
-    commit::{self, commit},
-    slot::SlotKey,
-    world::World,
-};
+use crate::{Error, slot::SlotKey, world::World};
 
 /// Orchestrates services and jobs until told to stop.
 ///
@@ -32,7 +27,7 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
 async fn orchestrate(env: &Env, store: &Store) -> Result<(), Error> {
     let mut updates = store.watch([Kind::Cluster, Kind::Node, Kind::Service, Kind::Task]);
     let mut world = World::default();
-    let mut retry = commit::retries(env, "services");
+    let mut retry = store.retries("services");
     loop {
         let alarm = world.next_alarm();
         tokio::select! { biased; // what has changed may make what the time says moot
@@ -44,12 +39,12 @@ async fn orchestrate(env: &Env, store: &Store) -> Result<(), Error> {
             let due = std::mem::take(&mut world.due);
             let plan = world.plan(&due, env.now());
             let log_driver = world.log_driver.clone();
-            match commit(store, &plan.steps, |step, tx| step.write(tx, env, log_driver.as_ref())).await {
-                Ok(outcome) => {
+            match store.write_each(&plan.steps, |step, tx| step.write(tx, env, log_driver.as_ref())).await {
+                Ok(written) => {
                     retry.reset();
                     plan.alarms.into_iter().for_each(|(at, service, slot)| world.set_alarm(at, service, slot));
-                    catch_up(env, &mut updates, &mut world, outcome.written).await?;
-                    let refused = outcome.refused.into_iter().map(|index| &plan.steps[index]);
+                    catch_up(env, &mut updates, &mut world, written.version).await?;
+                    let refused = written.refused.into_iter().map(|index| &plan.steps[index]);
                     refused.for_each(|step| retry_step(&mut world, &step.service, step.slot.as_ref()));
                 }
                 Err(error) if error.is_transient() => {
@@ -70,7 +65,12 @@ async fn orchestrate(env: &Env, store: &Store) -> Result<(), Error> {
 
 /// Absorbs all that has arrived, at least up to a version, and what the time has made due.
 async fn catch_up(env: &Env, updates: &mut Watch, world: &mut World, least: Version) -> Result<(), Error> {
-    commit::catch_up(updates, world.version, least, |update| world.absorb(update, env.now())).await?;
+    let at = world.version;
+    let absorb = |update: &Update| {
+        world.absorb(update, env.now());
+        Ok::<(), Error>(())
+    };
+    updates.catch_up(at, least, absorb).await?;
     world.ring(env.now());
     Ok(())
 }

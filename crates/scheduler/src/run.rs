@@ -1,21 +1,11 @@
 //! The loop around the decision.
 
-use std::time::Duration;
-
-use parking_lot::Mutex;
 use swarmkit_api::{Kind, Version};
-use swarmkit_runtime::{Backoff, Env};
-use swarmkit_store::{Store, StoreError, Transaction, Watch};
+use swarmkit_runtime::Env;
+use swarmkit_store::{Store, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Error,
-    plan::{Decision, Plan},
-    world::World,
-};
-
-/// How long to wait before trying again what the store could not take for the moment.
-const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+use crate::{Error, plan::Decision, world::World};
 
 /// Schedules until told to stop.
 ///
@@ -35,19 +25,19 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
 async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
     let mut updates = store.watch([Kind::Node, Kind::Service, Kind::Task]);
     let mut world = World::default();
-    let mut retry = Backoff::new(RETRY.0, RETRY.1, env.rng("scheduler"));
+    let mut retry = store.retries("scheduler");
     loop {
         world.absorb(&updates.next().await?, env.now());
         catch_up(env, &mut updates, &mut world, Version::default()).await?;
         while !world.due.is_empty() {
             let due = std::mem::take(&mut world.due);
             let plan = world.plan(&due, env.now());
-            match commit(store, &plan).await {
-                Ok(outcome) => {
+            match store.write_each(&plan.decisions, Decision::write).await {
+                Ok(written) => {
                     retry.reset();
                     world.note(plan.blocked);
-                    catch_up(env, &mut updates, &mut world, outcome.written).await?;
-                    outcome.refused.iter().for_each(|index| world.retry(plan.decisions[*index].task()));
+                    catch_up(env, &mut updates, &mut world, written.version).await?;
+                    written.refused.iter().for_each(|index| world.retry(plan.decisions[*index].task()));
                 }
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "assignments could not be committed; deciding again");
@@ -63,41 +53,11 @@ async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
 
 /// Absorbs all that has arrived, at least up to a version: nothing is decided twice on the same facts.
 async fn catch_up(env: &Env, updates: &mut Watch, world: &mut World, version: Version) -> Result<(), Error> {
-    while let Some(update) = updates.try_next()? {
-        world.absorb(&update, env.now());
-    }
-    while world.version < version {
-        world.absorb(&updates.next().await?, env.now());
-    }
-    Ok(())
-}
-
-/// What became of a plan.
-#[derive(Default)]
-struct Outcome {
-    /// The version that holds the last of the writes. The least one when nothing was written.
-    written: Version,
-    /// The decisions that no longer applied, by their place in the plan.
-    refused: Vec<usize>,
-}
-
-async fn commit(store: &Store, plan: &Plan) -> Result<Outcome, StoreError> {
-    let outcome = Mutex::new(Outcome::default());
-    let write = |index: usize, decision: &Decision, tx: &mut Transaction| {
-        let before = tx.changes();
-        let applied = decision.write(tx)?;
-        let mut outcome = outcome.lock();
-        if tx.changes() > before {
-            outcome.written = tx.version().next();
-        }
-        if !applied {
-            outcome.refused.push(index);
-        }
-        Ok::<(), StoreError>(())
+    let at = world.version;
+    let absorb = |update: &Update| {
+        world.absorb(update, env.now());
+        Ok::<(), Error>(())
     };
-    let write = &write;
-    let edits: Vec<_> =
-        (0..).zip(&plan.decisions).map(|(index, it)| move |tx: &mut Transaction| write(index, it, tx)).collect();
-    store.batch(edits).await?;
-    Ok(outcome.into_inner())
+    updates.catch_up(at, version, absorb).await?;
+    Ok(())
 }

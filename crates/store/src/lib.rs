@@ -38,6 +38,7 @@ mod applier;
 mod change;
 mod codec;
 pub mod conformance;
+mod each;
 mod error;
 mod index;
 mod intern;
@@ -57,6 +58,7 @@ mod watch;
 
 pub use applier::{Applied, Applier};
 pub use change::{Action, Change, Edit};
+pub use each::Written;
 pub use error::{ApplyError, ProposeError, ResumeError, StoreError, WatchEnded};
 pub use local::LocalProposer;
 pub use proposer::{MAX_PROPOSAL_BYTES, Proposal, ProposalId, Proposer};

@@ -144,6 +144,10 @@ impl Store {
         Ok(Committed { value, version })
     }
 
+    pub(crate) fn env(&self) -> &Env {
+        &self.writers.env
+    }
+
     /// Runs a transaction, and returns as soon as it is handed out: the next one builds on it at once.
     ///
     /// # Errors

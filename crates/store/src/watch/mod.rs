@@ -87,6 +87,29 @@ impl Watch {
     pub fn try_next(&mut self) -> Result<Option<Update>, WatchEnded> {
         self.mailbox.take(|| self.line.view())
     }
+
+    /// Absorbs all that has arrived, and waits for more until version `least` is there: whoever has written something
+    /// decides nothing twice on the same facts. Gives the version reached; `at` is the one that was reached before.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchEnded`] after the store was closed, or the first error of `absorb`.
+    pub async fn catch_up<E: From<WatchEnded>>(
+        &mut self,
+        mut at: Version,
+        least: Version,
+        mut absorb: impl FnMut(&Update) -> Result<(), E>,
+    ) -> Result<Version, E> {
+        loop {
+            let update = match self.try_next()? {
+                Some(update) => update,
+                None if at < least => self.next().await?,
+                None => return Ok(at),
+            };
+            absorb(&update)?;
+            at = update.view().version();
+        }
+    }
 }
 
 impl Drop for Watch {
