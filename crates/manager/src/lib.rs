@@ -33,6 +33,7 @@ mod follow;
 mod lead;
 mod manager;
 mod reach;
+mod roles;
 mod services;
 mod term;
 

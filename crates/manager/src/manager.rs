@@ -168,7 +168,8 @@ impl Manager {
         let here = Channel::here(&local.1);
         let followed = Followed { own_addr: addr.clone(), leader, managers, members };
         let handle = ManagerHandle { addr, control_socket, store: store.clone(), leader: leader_seen, local: here };
-        let term = LeaderTerm { env, store, own, first, raft: raft_options, networks, dispatcher, logs };
+        let group = raft.clone();
+        let term = LeaderTerm { env, store, own, first, raft: raft_options, group, networks, dispatcher, logs };
         Ok(Self { handle, raft_stop, raft, raft_parts, authority, followed, channels, term, remote, local, waiting })
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::Identity;
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
-use swarmkit_raft::RaftOptions;
+use swarmkit_raft::{Raft, RaftOptions};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{FirstLeader, bootstrap};
+use crate::{FirstLeader, bootstrap, roles};
 
 /// What a leader term is made of. Clones make the same term again.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(crate) struct LeaderTerm {
     pub(crate) own: Identity,
     pub(crate) first: Option<FirstLeader>,
     pub(crate) raft: RaftOptions,
+    pub(crate) group: Raft,
     pub(crate) networks: Arc<dyn NetworkProvider>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: LogBroker,
@@ -32,7 +33,7 @@ impl LeaderTerm {
     ///
     /// Why the first part ended that did so before its time.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), PartError> {
-        let Self { env, store, own, first, raft, networks, dispatcher, logs } = self;
+        let Self { env, store, own, first, raft, group, networks, dispatcher, logs } = self;
         if let Some(first) = &first {
             bootstrap::ensure(&env, &store, &own, first, &raft).await?;
         }
@@ -41,6 +42,7 @@ impl LeaderTerm {
         crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));
         crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
         crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
+        crew.spawn("role manager", |stop| roles::run(env.clone(), store.clone(), group, stop));
         crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
         crew.spawn("log broker", move |stop| async move { logs.run(stop).await });
         crew.finish().await

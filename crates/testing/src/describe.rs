@@ -29,8 +29,11 @@ impl Told for Node {
             Availability::Active => {}
             other => words.push(other.as_str_name().to_ascii_lowercase()),
         }
-        if self.role == NodeRole::Manager {
-            words.push("manager".to_owned());
+        match (self.role, self.spec.desired_role()) {
+            (NodeRole::Worker, NodeRole::Worker) => {}
+            (NodeRole::Manager, NodeRole::Manager) => words.push("manager".to_owned()),
+            (NodeRole::Worker, NodeRole::Manager) => words.push("promoted".to_owned()),
+            (NodeRole::Manager, NodeRole::Worker) => words.push("demoted".to_owned()),
         }
         words.join(" ")
     }

@@ -85,6 +85,16 @@ impl NodeBuilder {
         self.spec(|spec| spec.desired_role = NodeRole::Manager.into()).with(|node| node.role = NodeRole::Manager)
     }
 
+    /// A worker that is to become a manager.
+    pub fn promoted(self) -> Self {
+        self.spec(|spec| spec.desired_role = NodeRole::Manager.into())
+    }
+
+    /// A manager that is to become a worker.
+    pub fn demoted(self) -> Self {
+        self.spec(|spec| spec.desired_role = NodeRole::Worker.into()).with(|node| node.role = NodeRole::Manager)
+    }
+
     /// With so many billionths of a processor.
     pub fn nano_cpus(self, nano_cpus: i64) -> Self {
         self.resources(|resources| resources.nano_cpus = nano_cpus)

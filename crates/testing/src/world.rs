@@ -22,7 +22,7 @@ pub fn world(text: &str) -> View {
 /// A local store in the state that a text describes: statements, separated by `;` or by lines, in this order of words.
 ///
 /// - `node NAME`, then any of `ready` (as by default) `down` `unknown` `disconnected`, `active` (as by default) `pause`
-///   `drain`, `manager`, `cpus=2` `cpus=500m` `memory=1GiB`, `label:KEY=VALUE`, `engine:KEY=VALUE`, `os=linux`,
+///   `drain`, `manager` `promoted` `demoted`, `cpus=2` `cpus=500m` `memory=1GiB`, `label:KEY=VALUE`, `engine:KEY=VALUE`, `os=linux`,
 ///   `generic:KIND=UNITS`.
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
@@ -90,6 +90,8 @@ fn node_word(node: NodeBuilder, word: &str) -> NodeBuilder {
         ("pause", _) => node.pause(),
         ("drain", _) => node.drain(),
         ("manager", _) => node.manager(),
+        ("promoted", _) => node.promoted(),
+        ("demoted", _) => node.demoted(),
         ("cpus", _) => node.nano_cpus(nano_cpus(value)),
         ("memory", _) => node.memory(bytes(value)),
         ("os", _) => node.platform(value, "x86_64"),
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_described_reads_back_as_the_same_world() {
         let view = world(
-            "node a drain manager; node b down; node c pause; service every global
+            "node a drain manager; node b down; node c pause; node d promoted; node e demoted; service every global
              service nightly job=5 concurrent=2; service web replicas=2; network front
              task every.a wants shutdown; task web.1 on b failed; task web.2",
         );
@@ -182,7 +184,7 @@ mod tests {
         assert_eq!(told, describe::<Node>(&again) + &describe::<Service>(&again) + &describe::<Task>(&again));
         assert_eq!(
             told,
-            "node a drain manager\nnode b down\nnode c pause\n\
+            "node a drain manager\nnode b down\nnode c pause\nnode d promoted\nnode e demoted\n\
              service every global\nservice nightly job=5 concurrent=2\nservice web replicas=2\n\
              task every.a on a running wants shutdown\ntask web.1 on b failed\ntask web.2 new\n"
         );
