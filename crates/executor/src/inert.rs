@@ -11,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     Assignment, Controller, ExecError, Executor, LogOptions, LogRecord, LogSource, LogStart, LogStream, RuntimeStatus,
-    Workload, platform, stop_grace,
+    Workload, describe_node, stop_grace,
 };
 
 /// What a task that was stopped politely ends with: 128 + SIGTERM.
@@ -230,14 +230,8 @@ impl Executor for InertExecutor {
     type Controller = InertController;
 
     async fn describe(&self) -> Result<wire::NodeDescription, ExecError> {
-        let plugins = vec![Workload::Container.plugin(), Workload::Process.plugin()];
-        Ok(wire::NodeDescription {
-            hostname: self.hostname.clone(),
-            platform: Some(platform()),
-            resources: Some(self.resources.clone()),
-            engine: Some(wire::EngineDescription { plugins, ..Default::default() }),
-            ..Default::default()
-        })
+        let node = describe_node(&self.hostname, &[Workload::Container, Workload::Process]);
+        Ok(wire::NodeDescription { resources: Some(self.resources.clone()), ..node })
     }
 
     async fn controller(&self, assignment: Assignment) -> Result<InertController, ExecError> {

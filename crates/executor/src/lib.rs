@@ -3,7 +3,8 @@
 //! An [`Executor`] describes what a node can run and makes one [`Controller`] for each task that the node is assigned;
 //! the agent drives the controller through prepare, start, wait, shutdown and remove. Whoever wants swarm tasks to be
 //! something new (processes, containers, functions, virtual machines) implements these two traits and proves it with
-//! the [`conformance`] suite. [`InertExecutor`] is the trivial implementation: its tasks exist and do nothing.
+//! the [`conformance`] suite. [`InertExecutor`] is the trivial implementation: its tasks exist and do nothing. [`Jobs`]
+//! looks after the lives of tasks that are futures of the program itself.
 //!
 //! This crate knows no runtime, no network and no task state machine: which call comes next is the agent's business.
 //!
@@ -37,6 +38,7 @@ pub mod conformance;
 mod dynamic;
 mod error;
 mod inert;
+mod job;
 mod logs;
 mod seam;
 mod workload;
@@ -45,8 +47,9 @@ pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies
 pub use dynamic::{DynController, DynExecutor};
 pub use error::{Cause, ExecError};
 pub use inert::{Behaviour, Ending, InertController, InertExecutor, Machine};
+pub use job::{Job, Jobs};
 pub use logs::{LogOptions, LogRecord, LogSource, LogStart, LogStream};
 pub use seam::{Controller, Executor, RuntimeStatus};
 pub use workload::{
-    DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, Workload, container_spec, platform, stop_grace,
+    DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, Workload, container_spec, describe_node, platform, stop_grace,
 };

@@ -93,6 +93,19 @@ pub fn platform() -> Platform {
     Platform { architecture: std::env::consts::ARCH.into(), os: std::env::consts::OS.into() }
 }
 
+/// A node of this program's platform that runs these kinds of task, and says nothing more. A start for
+/// [`crate::Executor::describe`].
+#[must_use]
+pub fn describe_node(hostname: impl Into<String>, kinds: &[Workload]) -> NodeDescription {
+    let plugins = kinds.iter().map(|kind| kind.plugin()).collect();
+    NodeDescription {
+        hostname: hostname.into(),
+        platform: Some(platform()),
+        engine: Some(EngineDescription { plugins, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,8 +116,7 @@ mod tests {
     }
 
     fn node(kinds: &[Workload]) -> NodeDescription {
-        let plugins = kinds.iter().map(|kind| kind.plugin()).collect();
-        NodeDescription { engine: Some(EngineDescription { plugins, ..Default::default() }), ..Default::default() }
+        describe_node("n1", kinds)
     }
 
     #[test]

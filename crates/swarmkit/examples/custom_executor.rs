@@ -7,24 +7,20 @@
 //! Here three workers take numbers off a queue, and one number is too much for them. The tests below hold the executor
 //! against the conformance suite that every executor passes: `cargo test -p swarmkit --example custom_executor`.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use parking_lot::Mutex;
 use swarmkit::{
     CancellationToken,
     api::{ServiceId, Task, TaskId, TaskState, wire},
-    executor::{Assignment, Controller, ExecError, Executor, Workload, container_spec, platform},
+    executor::{Assignment, Controller, ExecError, Executor, Job, Jobs, Workload, container_spec, describe_node},
     node::Node,
     runtime::{Crew, PartError, Spawner},
     store::{Interest, TaskBy},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-/// What a function that was dropped ends with: 128 + SIGKILL, as a process.
-const KILLED: i32 = 137;
-/// What a function that panicked ends with, as a Rust program.
-const PANICKED: i32 = 101;
+// The executor itself begins here.
 
 /// What a task runs.
 type Function = Arc<dyn Fn(Arc<Task>) -> BoxFuture<'static, i32> + Send + Sync>;
@@ -33,32 +29,20 @@ type Function = Arc<dyn Fn(Arc<Task>) -> BoxFuture<'static, i32> + Send + Sync>;
 #[derive(Clone)]
 struct Functions {
     known: BTreeMap<String, Function>,
-    jobs: Arc<Mutex<BTreeMap<TaskId, Job>>>,
-    spawner: Spawner,
+    jobs: Jobs,
 }
 
-type Job = Arc<watch::Sender<State>>;
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Fresh,
-    /// The token drops it.
-    Running(CancellationToken),
-    Ended(i32),
-}
-
-/// Drives one task, until it is closed and has no job any more.
+/// Drives one task.
 struct FunctionController {
-    functions: Functions,
     task: Arc<Task>,
-    job: Mutex<Option<Job>>,
+    known: Option<Function>,
+    job: Job,
 }
 
 impl Functions {
     fn new<const N: usize>(spawner: Spawner, known: [(&str, Function); N]) -> Self {
         let known = known.map(|(name, function)| (name.to_owned(), function)).into();
-        Self { known, jobs: Arc::default(), spawner }
+        Self { known, jobs: Jobs::new(spawner) }
     }
 }
 
@@ -66,104 +50,58 @@ impl Executor for Functions {
     type Controller = FunctionController;
 
     async fn describe(&self) -> Result<wire::NodeDescription, ExecError> {
-        let engine = wire::EngineDescription { plugins: vec![Workload::Container.plugin()], ..Default::default() };
-        let (hostname, platform) = ("functions".to_owned(), Some(platform()));
-        Ok(wire::NodeDescription { hostname, platform, engine: Some(engine), ..Default::default() })
+        Ok(describe_node("functions", &[Workload::Container]))
     }
 
     async fn controller(&self, Assignment { task, .. }: Assignment) -> Result<FunctionController, ExecError> {
-        let job = self.jobs.lock().get(&task.id).cloned().unwrap_or_default();
-        Ok(FunctionController { functions: self.clone(), task, job: Mutex::new(Some(job)) })
+        let known = container_spec(&task.spec).and_then(|container| self.known.get(&container.image)).cloned();
+        Ok(FunctionController { known, job: self.jobs.job(&task.id), task })
     }
 
     async fn reconcile(&self, known: &[TaskId]) -> Result<(), ExecError> {
-        self.jobs.lock().extract_if(.., |task, _| !known.contains(task)).for_each(|(_, job)| kill(&job));
+        self.jobs.retain(known);
         Ok(())
     }
 }
 
-fn kill(job: &Job) {
-    if let State::Running(kill) = &*job.borrow() {
-        kill.cancel();
-    }
-}
-
-/// Waits until it runs no more, and gives its exit code. `None` if it never ran.
-async fn ended(job: &Job) -> Option<i32> {
-    match *job.subscribe().wait_for(|state| !matches!(state, State::Running(_))).await.ok()? {
-        State::Ended(code) => Some(code),
-        State::Fresh | State::Running(_) => None,
-    }
-}
-
 impl FunctionController {
-    fn job(&self) -> Result<Job, ExecError> {
-        self.job.lock().clone().ok_or(ExecError::Closed)
-    }
-
-    fn function(&self) -> Result<Function, ExecError> {
-        let container = container_spec(&self.task.spec).ok_or_else(|| ExecError::rejected("no container"))?;
-        if container.healthcheck.is_some() {
+    fn function(&self) -> Result<&Function, ExecError> {
+        if container_spec(&self.task.spec).is_some_and(|container| container.healthcheck.is_some()) {
             return Err(ExecError::rejected("functions have no health checks"));
         }
-        let known = self.functions.known.get(&container.image).cloned();
-        known.ok_or_else(|| ExecError::rejected(format!("there is no function {}", container.image)))
+        self.known.as_ref().ok_or_else(|| ExecError::rejected("there is no function of that name"))
     }
 }
 
 impl Controller for FunctionController {
     async fn prepare(&self) -> Result<(), ExecError> {
-        let (job, _) = (self.job()?, self.function()?);
-        self.functions.jobs.lock().insert(self.task.id.clone(), job);
-        Ok(())
+        self.function()?;
+        self.job.prepare()
     }
 
     async fn start(&self) -> Result<(), ExecError> {
-        let (job, function, task) = (self.job()?, self.function()?, self.task.clone());
-        let kill = self.functions.spawner.stop().child_token();
-        let first = |state: &mut State| {
-            let first = matches!(state, State::Fresh);
-            if first {
-                *state = State::Running(kill.clone());
-            }
-            first
-        };
-        // A task is started once in its life.
-        if job.send_if_modified(first) {
-            let run = AssertUnwindSafe(async move { function(task).await }).catch_unwind();
-            drop(self.functions.spawner.spawn("function", async move {
-                let ended = kill.run_until_cancelled(run).await;
-                job.send_replace(State::Ended(ended.map_or(KILLED, |ended| ended.unwrap_or(PANICKED))));
-            }));
-        }
-        Ok(())
+        let (function, task) = (self.function()?.clone(), self.task.clone());
+        self.job.start(move || function(task))
     }
 
     async fn wait(&self) -> Result<(), ExecError> {
-        match ended(&self.job()?).await {
-            Some(0) => Ok(()),
-            Some(code) => Err(ExecError::exited(code)),
-            None => Err(ExecError::failed("the task does not run")),
-        }
+        self.job.wait().await
     }
 
     async fn terminate(&self) -> Result<(), ExecError> {
-        let job = self.job()?;
-        kill(&job);
-        ended(&job).await;
-        Ok(())
+        self.job.terminate().await
     }
 
     async fn remove(&self) -> Result<(), ExecError> {
-        self.terminate().await?;
-        self.functions.jobs.lock().remove(&self.task.id);
-        Ok(())
+        self.job.remove().await
     }
 
     async fn close(&self) -> Result<(), ExecError> {
-        self.job.lock().take().map(drop).ok_or(ExecError::Closed)
+        self.job.close()
     }
 }
+
+// The executor ends here; what follows uses it.
 
 /// How many numbers may wait for a worker, and squares for whoever adds them up.
 const QUEUE: usize = 100;
@@ -292,7 +230,7 @@ mod tests {
         let crew = Crew::under(&CancellationToken::new());
         let functions = functions(&crew);
         conformance::all(async || functions.clone(), spec).await;
-        assert!(functions.jobs.lock().is_empty(), "nothing is left behind");
+        assert!(functions.jobs.is_empty(), "nothing is left behind");
     }
 
     #[tokio::test(start_paused = true)]
@@ -304,6 +242,6 @@ mod tests {
         let controller = functions(&crew).controller(Assignment::new(Arc::new(task))).await.unwrap();
         controller.prepare().await.unwrap();
         controller.start().await.unwrap();
-        assert_eq!(controller.wait().await.unwrap_err().exit_code(), Some(PANICKED));
+        assert_eq!(controller.wait().await.unwrap_err().exit_code(), Some(101));
     }
 }
