@@ -4,6 +4,8 @@
 //! [`describe`] tells a state in the same words, so that a test reads as a story: a world in, a world or some decisions
 //! out. [`node`], [`service`] and [`task`] build single objects. Names are ids: node `a` has the id `a`.
 //!
+//! [`linearizable`] judges what clients saw of one object while things went wrong.
+//!
 //! Not for production: everything here panics when it is given nonsense.
 //!
 //! ```
@@ -23,6 +25,7 @@
 
 mod describe;
 mod env;
+mod linear;
 mod node;
 mod service;
 mod small;
@@ -32,6 +35,7 @@ mod world;
 
 pub use describe::{Told, describe};
 pub use env::{EPOCH_SECONDS, env};
+pub use linear::{CONFIGURATIONS_MAX, Dead, Model, Operation, Verdict, linearizable};
 pub use node::{NodeBuilder, node};
 pub use service::{ServiceBuilder, container, service};
 pub use small::{cluster, config, named, network, secret};
