@@ -1,26 +1,34 @@
 //! Typed identifiers: a task's id cannot be passed where a node's is meant.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+mod text;
 
-/// Makes one identifier type. Ids compare by bytes, clone by reference count, and are never empty where a type says
-/// `Option<Id>`: the wire's empty string is `None`.
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use text::Text;
+
+/// Makes one identifier type. Ids compare by bytes, lie in place unless they are unusually long, and are never empty where
+/// a type says `Option<Id>`: the wire's empty string is `None`.
 macro_rules! typed_id {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(Text);
 
         impl $name {
             /// Takes an id as it is. Ids made by a cluster have 25 characters of `0-9a-z`; others are kept too.
             #[must_use]
-            pub fn new(id: impl Into<Arc<str>>) -> Self {
-                Self(id.into())
+            pub fn new(id: impl AsRef<str>) -> Self {
+                Self(Text::new(id.as_ref()))
             }
 
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
 
             /// What the wire carries in an optional place: the empty string is no id.
@@ -36,45 +44,52 @@ macro_rules! typed_id {
             }
         }
 
+        /// As `str` does, since ids are looked up by it.
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl From<String> for $name {
             fn from(id: String) -> Self {
-                Self(id.into())
+                Self::new(id)
             }
         }
 
         impl From<&str> for $name {
             fn from(id: &str) -> Self {
-                Self(id.into())
+                Self::new(id)
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0.as_ref().to_owned()
+                id.as_str().to_owned()
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
     )*};

@@ -42,7 +42,7 @@ impl<O> FusedIterator for Found<'_, O> {}
 impl<O: Stored> Table<O> {
     /// The objects with these ids.
     fn found<'a, K: Ord + Send + Sync>(&'a self, ids: Ids<'a, K, O::Id>) -> Found<'a, O> {
-        Found(Box::new(ids.filter_map(|id| self.get(id.as_ref())).fuse()))
+        Found(Box::new(ids.filter_map(|id| self.get(id)).fuse()))
     }
 
     /// The objects with these ids that pass a test.
@@ -51,7 +51,7 @@ impl<O: Stored> Table<O> {
         ids: Ids<'a, K, O::Id>,
         test: impl Fn(&O) -> bool + Send + 'a,
     ) -> Found<'a, O> {
-        Found(Box::new(ids.filter_map(|id| self.get(id.as_ref())).filter(move |object| test(object)).fuse()))
+        Found(Box::new(ids.filter_map(|id| self.get(id)).filter(move |object| test(object)).fuse()))
     }
 }
 

@@ -128,7 +128,7 @@ impl State {
     /// The object with that id.
     #[must_use]
     pub fn get<O: Stored>(&self, id: &O::Id) -> Option<&Arc<O>> {
-        O::table(&self.tables).get(id.as_ref())
+        O::table(&self.tables).get(id)
     }
 
     /// Every object of a kind, in ascending order of their ids.

@@ -78,7 +78,7 @@ impl<O: Record> fmt::Debug for Table<O> {
 }
 
 impl<O: Record> Table<O> {
-    pub(crate) fn get(&self, id: &str) -> Option<&Arc<O>> {
+    pub(crate) fn get(&self, id: &O::Id) -> Option<&Arc<O>> {
         self.objects.get(id)
     }
 
