@@ -8,6 +8,7 @@ use swarmkit_api::{
     access::{Caller, Method},
 };
 use swarmkit_ca::{Credentials, Identity};
+use tonic::{Code, Status};
 
 use crate::peer::{Origin, Peer};
 
@@ -60,6 +61,13 @@ pub(crate) enum Reason {
     Cluster(ClusterId),
     #[error("Permission denied: node {0} was removed from swarm")]
     Removed(NodeId),
+}
+
+/// Whether a call was refused because that node, which made it, was removed from the cluster. It never comes back under
+/// the same id, so trying again cannot help. The text is the only sign of it on the wire.
+#[must_use]
+pub fn is_removed(refusal: &Status, node: &NodeId) -> bool {
+    refusal.code() == Code::PermissionDenied && refusal.message().ends_with(&Reason::Removed(node.clone()).to_string())
 }
 
 // === impl Authority ===

@@ -64,7 +64,7 @@ mod status;
 mod tls;
 mod transport;
 
-pub use authorize::Authority;
+pub use authorize::{Authority, is_removed};
 pub use bootstrap::{FetchError, fetch_root};
 pub use channel::{Channel, ChannelOptions};
 pub use channels::Channels;

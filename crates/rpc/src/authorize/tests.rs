@@ -81,6 +81,20 @@ fn another_cluster_and_removed_nodes_are_refused_and_are_nobody_where_anyone_may
 }
 
 #[test]
+fn a_node_can_tell_from_a_refusal_that_it_was_removed() {
+    let gone = || Some(identity("gone", NodeRole::Manager, "ours"));
+    let is_told = |said: String, node: &str| is_removed(&Status::permission_denied(said), &node.into());
+    assert!(is_told(refusal(HEARTBEAT, gone(), None), "gone"));
+    let passed_on = || Some(vouched("gone", "swarm-worker", "ours"));
+    assert!(is_told(refusal(HEARTBEAT, Some(manager()), passed_on()), "gone"));
+    // It is not the caller that was removed, but the manager between.
+    let between = || refusal(HEARTBEAT, gone(), Some(vouched("w", "swarm-worker", "ours")));
+    assert!(!is_told(between(), "w"));
+    assert!(!is_told(refusal(LIST_NODES, Some(worker()), None), "w"));
+    assert!(!is_removed(&Status::unavailable(between()), &"gone".into()), "not a refusal");
+}
+
+#[test]
 fn a_manager_passes_on_whom_it_vouches_for() {
     let peer = decide(HEARTBEAT, Some(manager()), Some(vouched("w", "swarm-worker", "ours"))).unwrap();
     assert_eq!(peer.identity, Some(worker()));
