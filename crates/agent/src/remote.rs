@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -24,11 +27,23 @@ const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Finds managers as a node of a cluster does: its own one while there is one, otherwise one of those it knows, by how
 /// well they have served.
+///
+/// A manager of this node that has failed is passed over once, if there is another: it may have left the group of
+/// managers without having been told.
 #[derive(Clone)]
 pub struct ClusterManagers {
     remotes: Remotes,
     channels: Channels,
-    own: Option<watch::Receiver<Option<Channel>>>,
+    own: Option<Own>,
+}
+
+/// The manager of this node.
+#[derive(Clone)]
+struct Own {
+    node: NodeId,
+    channel: watch::Receiver<Option<Channel>>,
+    /// The last session with it has failed, and none was opened with another manager since.
+    failed: Arc<AtomicBool>,
 }
 
 impl ClusterManagers {
@@ -40,15 +55,26 @@ impl ClusterManagers {
 
     /// Prefers the manager of this node, while `own` holds a way to it.
     #[must_use]
-    pub fn preferring(self, own: watch::Receiver<Option<Channel>>) -> Self {
+    pub fn preferring(self, node: NodeId, own: watch::Receiver<Option<Channel>>) -> Self {
+        let own = Own { node, channel: own, failed: Arc::default() };
         Self { own: Some(own), ..self }
     }
 
     async fn dial(&self) -> Result<Connection, ConnectError> {
-        if let Some(own) = self.own.as_ref().and_then(|own| own.borrow().clone()) {
-            return Ok(Connection::new(Arc::new(GrpcManager::new(own)), |_| {}));
+        let own = self.own.as_ref().and_then(|own| Some((own, own.channel.borrow().clone()?)));
+        let Some((own, channel)) = own else { return self.dial_remote(&[]).await };
+        if own.failed.swap(false, Ordering::Relaxed)
+            && let Ok(connection) = self.dial_remote(&[own.node.as_str()]).await
+        {
+            return Ok(connection);
         }
-        let remote = self.remotes.select(&[])?;
+        let failed = own.failed.clone();
+        let close = move |experience| failed.store(experience == Experience::Bad, Ordering::Relaxed);
+        Ok(Connection::new(Arc::new(GrpcManager::new(channel)), close))
+    }
+
+    async fn dial_remote(&self, excluded: &[&str]) -> Result<Connection, ConnectError> {
+        let remote = self.remotes.select(excluded)?;
         match self.channels.manager(&remote.address).await {
             Ok(channel) => {
                 let (remotes, channels) = (self.remotes.clone(), self.channels.clone());

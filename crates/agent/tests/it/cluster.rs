@@ -8,7 +8,8 @@ use swarmkit_ca::Identity;
 use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
 use swarmkit_executor::{Executor, InertExecutor, Machine};
 use swarmkit_rpc::{
-    Authority, ChannelOptions, Channels, MemoryNetwork, Remote, Remotes, ServerOptions, Services, Transport as _, serve,
+    Authority, Channel, ChannelOptions, Channels, MemoryNetwork, Remote, Remotes, ServerOptions, Services,
+    Transport as _, serve,
 };
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Store, View};
@@ -71,16 +72,21 @@ impl Cluster {
         self.term.cancel();
     }
 
-    /// Listens on the network.
-    pub(crate) async fn listen(&mut self) {
-        let own = identity("m1", NodeRole::Manager);
-        let services = Services::new(Authority::fixed(own.clone()))
+    /// What the manager serves, as that node.
+    pub(crate) fn services(&self, own: Identity) -> Services {
+        Services::new(Authority::fixed(own))
             .with(DispatcherServer::new(self.dispatcher.clone()))
             .unwrap()
             .with(LogBrokerServer::new(self.logs.clone()))
             .unwrap()
             .with(LogsServer::new(self.logs.clone()))
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Listens on the network.
+    pub(crate) async fn listen(&mut self) {
+        let own = identity("m1", NodeRole::Manager);
+        let services = self.services(own.clone());
         let listener = self.network.transport(Some(own)).listen("m1:4242").await.unwrap();
         let crew = Crew::under(self.crew.stop());
         let spawner = crew.spawner();
@@ -96,12 +102,28 @@ impl Cluster {
 
     /// Starts an agent with its state in `dir`, or in memory.
     pub(crate) fn start<E: Executor>(&self, node: &str, executor: E, dir: Option<&TempDir>) -> Running {
+        self.start_with(node, executor, dir, |managers| managers)
+    }
+
+    /// Starts an agent on a node that runs a manager too.
+    pub(crate) fn start_beside(&self, node: &str, own: watch::Receiver<Option<Channel>>) -> Running {
+        let executor = InertExecutor::new().hostname(node);
+        self.start_with(node, executor, None, |managers| managers.preferring(node.into(), own))
+    }
+
+    fn start_with<E: Executor>(
+        &self,
+        node: &str,
+        executor: E,
+        dir: Option<&TempDir>,
+        managers: impl FnOnce(ClusterManagers) -> ClusterManagers,
+    ) -> Running {
         let stop = CancellationToken::new();
         let crew = Crew::under(&stop);
         let remotes = Remotes::new([Remote { node: None, address: "m1:4242".into() }], &self.env);
         let transport = Arc::new(self.network.transport(Some(identity(node, NodeRole::Worker))));
         let channels = Channels::new(transport, ChannelOptions::default(), crew.spawner());
-        let managers = Arc::new(ClusterManagers::new(remotes, channels));
+        let managers = Arc::new(managers(ClusterManagers::new(remotes, channels)));
         let dir = dir.map(|dir| dir.path().to_owned());
         let state_dir = dir.clone().unwrap_or_default();
         let builder = Agent::builder(self.env.clone(), Arc::new(executor), managers, state_dir);

@@ -6,6 +6,7 @@ mod cluster;
 mod fake;
 mod life;
 mod logs;
+mod own;
 mod restart;
 mod secrets;
 mod session;
