@@ -1,17 +1,21 @@
-//! Renewing this node's certificate before it expires, or when the cluster asks for it.
+//! Renewing this node's certificate before it expires, when the cluster asks for it, or when the node has another role.
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use rand::rngs::SmallRng;
 use swarmkit_agent::Membership;
-use swarmkit_api::wire::{IssuanceStatus, issuance_status::State};
-use swarmkit_ca::{Credentials, KeyStore, renewal_time};
+use swarmkit_api::{
+    NodeRole,
+    wire::{IssuanceStatus, issuance_status::State},
+};
+use swarmkit_ca::{Credentials, KeyStore, NodeCertificate, renewal_time};
 use swarmkit_rpc::{Channels, OBSERVATION_DEFAULT, Remotes};
 use swarmkit_runtime::{Backoff, Env};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{JoinError, NodeError, request, state_dir::blocking};
@@ -20,6 +24,8 @@ use crate::{JoinError, NodeError, request, state_dir::blocking};
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 /// The pause between a wish and the renewal, as upstream. Wishes that come in a row are one.
 const WISH_PAUSE: Duration = Duration::from_millis(500);
+/// How many managers one attempt turns to at most, as upstream.
+const MANAGERS_ASKED: u32 = 5;
 /// How long at most until the clock is looked at again: it may be set, and stands still for a machine that sleeps.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -31,6 +37,8 @@ pub(crate) struct Renewal {
     pub(crate) remotes: Remotes,
     pub(crate) channels: Channels,
     pub(crate) membership: watch::Receiver<Membership>,
+    /// A part of this node has reason to believe that its certificate is out of date.
+    pub(crate) suspicion: Arc<Notify>,
 }
 
 impl Renewal {
@@ -50,7 +58,10 @@ impl Renewal {
             while let Err(error) = self.renew().await {
                 let pause = retry.next_delay();
                 tracing::warn!(%error, ?pause, "cannot renew the certificate");
-                self.env.sleep(pause).await;
+                tokio::select! { biased; // news mean that a manager is there again: the pause may have grown to an hour
+                    () = self.wish() => {}
+                    () = self.env.sleep(pause) => {}
+                }
             }
             retry.reset();
         }
@@ -60,14 +71,57 @@ impl Renewal {
     async fn due(&mut self, rng: &mut SmallRng) {
         let old_enough = renewal_time(self.credentials.trust().certificate().validity(), rng);
         tokio::select! { biased; // a wish that is there is answered by this renewal, whatever the clock says
-            () = wish(&self.env, &mut self.membership) => {}
+            () = self.wish() => {}
             () = until(&self.env, old_enough) => {}
         }
+    }
+
+    /// Waits for news in which the cluster wants this node to have another certificate.
+    async fn wish(&self) {
+        let mut membership = self.membership.clone();
+        let told = async {
+            while membership.changed().await.is_ok() {
+                if wants_renewal(&membership.borrow_and_update(), self.credentials.identity().role) {
+                    return;
+                }
+            }
+            // The agent has ended, and this node is about to.
+            std::future::pending().await
+        };
+        tokio::select! { biased; // they lead to the same
+            () = self.suspicion.notified() => {}
+            () = told => {}
+        }
+        self.env.sleep(WISH_PAUSE).await;
     }
 
     async fn renew(&mut self) -> Result<(), NodeError> {
         // Whatever the cluster has wished so far is what this attempt is for.
         self.membership.mark_unchanged();
+        let certificate = self.new_certificate().await?;
+        let (keys, kept) = (self.keys.clone(), certificate.clone());
+        blocking(move || Ok(keys.save_node(&kept)?)).await?;
+        let role = certificate.identity().role;
+        self.credentials.replace_certificate(certificate)?;
+        tracing::info!(?role, "the certificate was renewed");
+        Ok(())
+    }
+
+    /// Asks one manager after the other, at once: one of them may just be the one that has gone.
+    async fn new_certificate(&self) -> Result<NodeCertificate, JoinError> {
+        let mut asked = 1;
+        loop {
+            match self.ask().await {
+                Err(error) if error.is_transient() && asked < MANAGERS_ASKED => {
+                    tracing::debug!(%error, "another manager is asked for the certificate");
+                    asked += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<NodeCertificate, JoinError> {
         let remote = self.remotes.select(&[]).map_err(|_| JoinError::NoManager)?;
         let asked = async {
             let channel = self.channels.manager(&remote.address).await?;
@@ -77,30 +131,16 @@ impl Renewal {
         let asked = asked.await;
         let observation = if asked.is_ok() { OBSERVATION_DEFAULT } else { -OBSERVATION_DEFAULT };
         self.remotes.observe_if_known(&remote, observation);
-        let certificate = asked?;
-        let (keys, kept) = (self.keys.clone(), certificate.clone());
-        blocking(move || Ok(keys.save_node(&kept)?)).await?;
-        self.credentials.replace_certificate(certificate)?;
-        tracing::info!("the certificate was renewed");
-        Ok(())
+        asked
     }
 }
 
-/// Waits for news in which the cluster wants this node to have another certificate.
-async fn wish(env: &Env, membership: &mut watch::Receiver<Membership>) {
-    while membership.changed().await.is_ok() {
-        if wants_renewal(&membership.borrow_and_update()) {
-            env.sleep(WISH_PAUSE).await;
-            return;
-        }
-    }
-    // The agent has ended, and this node is about to.
-    std::future::pending().await
-}
-
-fn wants_renewal(membership: &Membership) -> bool {
-    let status = membership.node.as_ref().and_then(|node| node.certificate.status.as_ref());
-    status.map(IssuanceStatus::state) == Some(State::Rotate)
+/// Whether the node shall have another certificate than that of its present role. The role that counts is the observed
+/// one, which the next certificate is made for: the desired one precedes it, by as long as a demotion takes.
+fn wants_renewal(membership: &Membership, role: NodeRole) -> bool {
+    let Some(node) = &membership.node else { return false };
+    let state = node.certificate.status.as_ref().map(IssuanceStatus::state);
+    state == Some(State::Rotate) || node.role != role
 }
 
 /// Waits until that time of day.

@@ -27,6 +27,7 @@ struct World {
     keys: KeyStore,
     remotes: Remotes,
     membership: watch::Sender<Membership>,
+    suspicion: Arc<Notify>,
 }
 
 impl World {
@@ -50,6 +51,7 @@ impl World {
             own,
             keys,
             membership: watch::Sender::default(),
+            suspicion: Arc::default(),
         }
     }
 
@@ -72,6 +74,7 @@ impl World {
             remotes: self.remotes.clone(),
             channels: Channels::new(transport, ChannelOptions::default(), self.authority.spawner()),
             membership: self.membership.subscribe(),
+            suspicion: self.suspicion.clone(),
         };
         self.authority.crew.spawn("renewal", |stop| renewal.run(stop));
     }
@@ -93,6 +96,13 @@ impl World {
         let mut node = self.stored();
         node.certificate.status = Some(wire::IssuanceStatus { state: state.into(), err: String::new() });
         self.membership.send_modify(|membership| membership.node = Some(Arc::new(node)));
+    }
+
+    /// Gives the node another role, in the store and in the session.
+    async fn change_role(&self, role: NodeRole) {
+        let id = NodeId::from("w");
+        self.authority.store.update(|tx| tx.edit::<Node>(&id, |node| node.role = role)).await.unwrap();
+        self.tell(State::Issued);
     }
 
     fn expiry(&self) -> SystemTime {
@@ -220,4 +230,79 @@ async fn a_time_of_day_is_waited_for_also_when_the_clock_is_set() {
     };
     tokio::join!(until(&env, at), set);
     assert!(begin.elapsed() <= day + LOOK_AGAIN, "noticed within the hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_gets_another_role_has_the_certificate_for_it_soon_and_keeps_its_name() {
+    let mut world = World::new().await;
+    world.serve().await;
+    world.sign();
+    world.tell(State::Issued);
+    world.renew();
+    for role in [NodeRole::Manager, NodeRole::Worker, NodeRole::Manager] {
+        world.change_role(role).await;
+        let waited = world.renewed().await;
+        assert!(waited < Duration::from_secs(5), "{waited:?}");
+        let own = world.credentials.identity();
+        assert_eq!((own.node.as_str(), own.role), ("w", role));
+        assert_eq!(world.keys.load_node().unwrap().identity().role, role, "on disk too");
+    }
+    let generation = world.credentials.trust().generation();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.credentials.trust().generation(), generation, "what has its role is left alone");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desired_role_is_not_acted_on_before_the_cluster_has_made_it_the_nodes_own() {
+    let mut world = World::new().await;
+    world.serve().await;
+    world.sign();
+    world.renew();
+    let mut node = world.stored();
+    Arc::make_mut(&mut node.spec).desired_role = NodeRole::Manager.into();
+    world.membership.send_modify(|membership| membership.node = Some(Arc::new(node)));
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(world.credentials.trust().generation(), 0);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_a_role_end_the_pause_after_failures() {
+    let mut world = World::new().await;
+    world.sign();
+    world.renew();
+    world.tell(State::Rotate);
+    tokio::time::sleep(MINUTE * 60 * 12).await;
+    world.serve().await;
+    world.change_role(NodeRole::Manager).await;
+    let waited = world.renewed().await;
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspicion_is_reason_enough_to_ask() {
+    let mut world = World::new().await;
+    world.serve().await;
+    world.sign();
+    world.renew();
+    world.suspicion.notify_one();
+    assert!(world.renewed().await < Duration::from_secs(5));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn managers_that_are_gone_are_passed_over_within_one_attempt() {
+    let mut world = World::new().await;
+    world.serve().await;
+    world.sign();
+    for gone in ["gone:1", "gone:2"] {
+        world.remotes.observe(Remote { node: None, address: gone.to_owned() }, OBSERVATION_DEFAULT);
+    }
+    world.renew();
+    world.tell(State::Rotate);
+    let waited = world.renewed().await;
+    assert!(waited < RETRY.0, "{waited:?}");
+    world.end().await;
 }
