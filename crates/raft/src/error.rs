@@ -17,6 +17,9 @@ pub enum RaftError {
     /// The proposer was given to no store before raft was started.
     #[error("the proposer is attached to no store")]
     NoStore,
+    /// A group of one was to be founded from the state of a survivor, and the disk holds none.
+    #[error("there is no state from which a group could go on")]
+    NothingToGoOnFrom,
     /// The state on the disk is that of another member.
     #[error("the state on the disk belongs to node {found}, not to {expected}")]
     OtherNode {

@@ -7,6 +7,7 @@ mod error;
 mod index;
 mod record;
 mod recovery;
+mod refound;
 mod segment;
 mod store;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::{
     index::{Gap, Hit, Index, Location},
     record::{Found, Place, Record},
-    writer::{Op, Writer},
+    writer::Op,
 };
 use crate::{
     codec::decode_payload,
@@ -33,6 +34,8 @@ use crate::{
 };
 
 pub use error::LogError;
+pub(crate) use refound::refound;
+pub(crate) use writer::Writer;
 
 /// How many operations may wait for the writer. openraft merges appends before they come here, so a few suffice.
 const QUEUE_OPS: usize = 1024;
@@ -119,6 +122,12 @@ impl Log {
             return self.failure().map_or(Ok(()), Err);
         }
         closed.await.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// Notes that whatever this member proposed as a leader, and that is not committed, was given up. Does without the
+    /// note if the disk is too busy: it matters only when a group of one is founded from this log.
+    pub(crate) fn give_up(&self) {
+        let _ = self.ops.try_send(Op::GiveUp);
     }
 
     async fn submit(&self, op: Op) -> Result<(), LogError> {

@@ -13,7 +13,7 @@ use crate::{
     chance,
     disk::Disk,
     error::RaftError,
-    log::{Log, LogOptions},
+    log::{Log, LogError, LogOptions, Owner, Writer, refound},
     machine::Machine,
     membership::MemberWatch,
     messenger::Messenger,
@@ -50,6 +50,12 @@ pub struct RaftConfig {
     pub begin: Begin,
 }
 
+impl RaftConfig {
+    fn peer(&self) -> Peer {
+        Peer { node_id: self.node_id.to_string(), addr: self.addr.clone() }
+    }
+}
+
 /// How a member begins that has no state on its disk. One that has goes on from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
@@ -57,9 +63,16 @@ pub enum Begin {
     Bootstrap,
     /// Wait for the leader of a group that has admitted us under this raft id.
     Join {
-        /// What the leader has answered.
+        /// What the leader has answered. No member may ever have had it: one that lost its disk, and with it the memory
+        /// of its votes, could otherwise vote a second time.
         raft_id: u64,
     },
+    /// Go on alone from the state on the disk, which must hold one, after the quorum of its group was lost for good.
+    ///
+    /// The member founds a group of one with everything in its log that may have been acknowledged, under a new raft id
+    /// that keeps the survivors of the old group away. A member that is alone already simply starts, so a crash at any
+    /// moment, or a second attempt, does no harm; but members that have joined since are cut off by a second attempt.
+    ForceNew,
 }
 
 /// A member that runs. Clones share it.
@@ -108,15 +121,16 @@ impl Raft {
     ) -> Result<(Self, RaftParts), RaftError> {
         let applier = proposer.applier().cloned().ok_or(RaftError::NoStore)?;
         let core_config = Arc::new(config.options.to_openraft()?);
-        let identity = fresh_identity(&config);
-        let log_options = LogOptions { segment_bytes: config.options.segment_bytes };
-        let (log, writer) = Log::open(config.disk.clone(), &config.key, &config.env, &identity, log_options).await?;
-        if log.owner().node_id != config.node_id {
-            return Err(RaftError::OtherNode { expected: config.node_id, found: log.owner().node_id.clone() });
+        let shelf = Shelf::open(config.disk.clone(), &config.key, config.env.clone()).await?;
+        if config.begin == Begin::ForceNew {
+            force_new(&config, &shelf).await?;
         }
+        let (log, writer) = open_log(&config).await?;
         let raft_id = log.owner().raft_id;
         let pristine = log.is_pristine();
-        let shelf = Shelf::open(config.disk.clone(), &config.key, config.env.clone()).await?;
+        if pristine && shelf.newest().is_some() {
+            return Err(LogError::Missing { file: "the log of this snapshot".to_owned() }.into());
+        }
         let (machine, applied_term) = Machine::new(applier.clone(), shelf.clone());
         let network =
             Network { me: raft_id, messenger: config.messenger.clone(), patience: config.options.election_max };
@@ -140,6 +154,7 @@ impl Raft {
                     // Whatever is still open then has an unknown fate, and its writers are told so.
                     let _ = tokio::time::timeout(DRAIN, under_way.wait()).await;
                     let _ = core.shutdown().await;
+                    log.give_up();
                     log.close().await.map_err(RaftError::from)
                 })
             }
@@ -166,6 +181,7 @@ impl Raft {
             queue,
             roles,
             members,
+            log: log.clone(),
             lease: config.options.election_max,
         };
         crew.spawn("role", move |stop| announcer.run(stop));
@@ -183,8 +199,7 @@ impl Raft {
     async fn begin(&self, config: &RaftConfig, pristine: bool) -> Result<(), RaftError> {
         let stopped = |error: &dyn fmt::Display| RaftError::Fatal(error.to_string());
         if pristine && config.begin == Begin::Bootstrap {
-            let peer = Peer { node_id: config.node_id.to_string(), addr: config.addr.clone() };
-            let founders = BTreeMap::from([(self.raft_id, peer)]);
+            let founders = BTreeMap::from([(self.raft_id, config.peer())]);
             return self.core.initialize(founders).await.map_err(|error| stopped(&error));
         }
         if self.is_only_voter() {
@@ -248,13 +263,38 @@ impl fmt::Debug for RaftParts {
     }
 }
 
+/// Opens the log, or begins one.
+async fn open_log(config: &RaftConfig) -> Result<(Log, Writer), RaftError> {
+    let owner = fresh_identity(config);
+    let options = LogOptions { segment_bytes: config.options.segment_bytes };
+    let (log, writer) = Log::open(config.disk.clone(), &config.key, &config.env, &owner, options).await?;
+    if log.owner().node_id != config.node_id {
+        return Err(RaftError::OtherNode { expected: config.node_id.clone(), found: log.owner().node_id.clone() });
+    }
+    Ok((log, writer))
+}
+
+/// Turns the state of a survivor into that of a group of one.
+async fn force_new(config: &RaftConfig, shelf: &Shelf) -> Result<(), RaftError> {
+    if !Raft::has_state(&*config.disk).await? {
+        return Err(RaftError::NothingToGoOnFrom);
+    }
+    let (log, mut writer) = open_log(config).await?;
+    let snapshot = shelf.newest();
+    if log.is_pristine() && snapshot.is_none() {
+        return Err(RaftError::NothingToGoOnFrom);
+    }
+    let (founder, peer) = (fresh_identity(config), config.peer());
+    Ok(refound(&log, &mut writer, snapshot.as_ref().map(|snapshot| &snapshot.meta), &founder, peer).await?)
+}
+
 /// Who a log belongs to that begins now.
-fn fresh_identity(config: &RaftConfig) -> crate::log::Owner {
+fn fresh_identity(config: &RaftConfig) -> Owner {
     let raft_id = match config.begin {
         Begin::Join { raft_id } => raft_id,
-        Begin::Bootstrap => new_raft_id(&config.env),
+        Begin::Bootstrap | Begin::ForceNew => new_raft_id(&config.env),
     };
-    crate::log::Owner { raft_id, node_id: config.node_id.clone() }
+    Owner { raft_id, node_id: config.node_id.clone() }
 }
 
 /// A random raft id: 63 bits, never 0.

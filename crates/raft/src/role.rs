@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::RaftError,
+    log::Log,
     machine::Machine,
     membership::{MemberStatus, statuses},
     proposer::{Queued, RaftProposer},
@@ -141,6 +142,7 @@ pub(crate) struct Announcer {
     pub(crate) queue: mpsc::Sender<Queued>,
     pub(crate) roles: watch::Sender<Role>,
     pub(crate) members: watch::Sender<Vec<MemberStatus>>,
+    pub(crate) log: Log,
     pub(crate) lease: Duration,
 }
 
@@ -200,7 +202,11 @@ impl Announcer {
             return;
         }
         tracing::info!(?role, "role");
+        let led = matches!(*self.roles.borrow(), Role::Leader { .. });
         self.proposer.follow(&role, &self.queue);
+        if led && matches!(role, Role::Follower { .. }) {
+            self.log.give_up();
+        }
         self.roles.send_replace(role);
     }
 

@@ -45,6 +45,8 @@ pub(super) enum Hit {
 pub(super) struct Index {
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
+    /// Uncommitted entries of this one's term, up to it, were given up by the leader who made them.
+    pub(super) given_up: Option<LogId>,
     purged: Option<LogId>,
     /// Index of the first slot; meaningless without slots.
     first: u64,
@@ -71,6 +73,15 @@ impl Index {
     pub(super) fn last(&self) -> Option<LogId> {
         match self.slots.back() {
             Some(slot) => Some(log_id(slot.term, self.first + self.slots.len() as u64 - 1)),
+            None => self.purged,
+        }
+    }
+
+    /// The newest entry of a term before this one.
+    pub(super) fn last_before_term(&self, term: u64) -> Option<LogId> {
+        let older = self.slots.partition_point(|slot| slot.term < term);
+        match older.checked_sub(1) {
+            Some(at) => Some(log_id(self.slots[at].term, self.first + at as u64)),
             None => self.purged,
         }
     }
@@ -125,6 +136,12 @@ impl Index {
         {
             slot.location = Some(location);
         }
+    }
+
+    /// Whether an entry is on the disk, or gone since.
+    pub(super) fn is_written(&self, id: &LogId) -> bool {
+        let slot = self.position(id.index).and_then(|at| self.slots.get(at));
+        slot.is_some_and(|slot| slot.location.is_some() && slot.term == term_of(id)) || self.purged >= Some(*id)
     }
 
     /// Puts an entry that was read back at start into the cache; from the newest to the oldest.

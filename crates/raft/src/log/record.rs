@@ -11,8 +11,9 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
-use swarmkit_api::wire::swarmkit::raft::v1 as wire;
+use swarmkit_api::{NodeId, wire::swarmkit::raft::v1 as wire};
 
+use super::Owner;
 use crate::{
     codec::{Malformed, id_from_wire, id_to_wire, vote_from_wire, vote_to_wire},
     types::{LogId, Vote, log_id, term_of},
@@ -51,6 +52,11 @@ pub(super) enum Record {
     Truncate(Option<LogId>),
     /// Every entry up to this one is gone.
     Purge(LogId),
+    /// From here on the log belongs to this member.
+    Owner(Owner),
+    /// Of the entries up to this one, those of its term that are not committed were given up by the leader of that term,
+    /// who owned this log: whoever proposed them was told that their fate is unknown.
+    GivenUp(LogId),
 }
 
 /// First record of a segment. It repeats what older segments say, so that these can be removed.
@@ -82,6 +88,14 @@ pub(super) struct Start {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct OwnerBody {
+    #[prost(uint64, tag = "1")]
+    raft_id: u64,
+    #[prost(string, tag = "2")]
+    node_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct MaybeId {
     #[prost(message, optional, tag = "1")]
     id: Option<wire::LogId>,
@@ -107,6 +121,8 @@ impl Record {
             Self::Committed(_) => 4,
             Self::Truncate(_) => 5,
             Self::Purge(_) => 6,
+            Self::Owner(_) => 7,
+            Self::GivenUp(_) => 8,
         }
     }
 
@@ -120,7 +136,10 @@ impl Record {
             }
             Self::Start(start) => start.encode_to_vec(),
             Self::Vote(vote) => vote_to_wire(vote).encode_to_vec(),
-            Self::Committed(id) | Self::Purge(id) => id_to_wire(id).encode_to_vec(),
+            Self::Committed(id) | Self::Purge(id) | Self::GivenUp(id) => id_to_wire(id).encode_to_vec(),
+            Self::Owner(owner) => {
+                OwnerBody { raft_id: owner.raft_id, node_id: owner.node_id.to_string() }.encode_to_vec()
+            }
             Self::Truncate(id) => MaybeId { id: id.as_ref().map(id_to_wire) }.encode_to_vec(),
         };
         out.put_slice(&encoded);
@@ -138,6 +157,11 @@ impl Record {
             4 => Self::Committed(id_from_wire(&wire::LogId::decode(body).map_err(malformed)?)),
             5 => Self::Truncate(MaybeId::decode(body).map_err(malformed)?.id.as_ref().map(id_from_wire)),
             6 => Self::Purge(id_from_wire(&wire::LogId::decode(body).map_err(malformed)?)),
+            7 => {
+                let OwnerBody { raft_id, node_id } = OwnerBody::decode(body).map_err(malformed)?;
+                Self::Owner(Owner { raft_id, node_id: NodeId::from(node_id) })
+            }
+            8 => Self::GivenUp(id_from_wire(&wire::LogId::decode(body).map_err(malformed)?)),
             _ => return Err(Malformed("record")),
         })
     }

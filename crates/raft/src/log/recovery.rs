@@ -156,6 +156,8 @@ impl Scan {
             }
             Record::Vote(vote) => self.index.vote = Some(vote),
             Record::Committed(id) => self.index.committed = Some(id),
+            Record::Owner(owner) => self.identity.owner = owner,
+            Record::GivenUp(id) => self.index.given_up = Some(id),
             Record::Truncate(last) => {
                 self.index.truncate_after(last);
                 if self.index.last() > last {

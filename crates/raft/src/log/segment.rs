@@ -52,7 +52,7 @@ impl Said {
     /// Takes one more record of a segment into account.
     pub(super) fn add(&mut self, record: &Record, segment: u64) {
         match record {
-            Record::Start(_) => {}
+            Record::Start(_) | Record::Owner(_) | Record::GivenUp(_) => {}
             Record::Entry { id, .. } => {
                 self.last = Some(*id);
                 self.highest.insert(segment, id.index);

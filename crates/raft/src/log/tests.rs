@@ -106,6 +106,24 @@ async fn everything_is_there_again_when_the_log_is_reopened() {
     log.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_log_never_claims_that_an_entry_is_committed_which_it_has_not() {
+    let disk = MemoryDisk::new();
+    disk.delay_syncs(std::time::Duration::from_millis(5));
+    let mut log = open(&disk).await.unwrap();
+    log.append([entry(1, 0)]).await;
+    // A quorum of others has both entries. Here the first one fills a batch, and the power goes before the next.
+    let ((large, first), (small, _second)) = (flushed(), flushed());
+    log.log.append([entry_of(1, 1, 5 << 20)], large).await.unwrap();
+    log.log.append([entry(1, 2)], small).await.unwrap();
+    log.log.save_committed(Some(log_id(1, 2))).await.unwrap();
+    first.await.unwrap().unwrap();
+    disk.crash(crate::disk::Crash::LoseAll);
+    let mut log = open(&disk).await.unwrap();
+    assert_eq!(log.state().await, (None, Some(log_id(1, 1))));
+    assert_eq!(log.log.read_committed().await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn payloads_do_not_lie_on_the_disk_in_clear() {
     let disk = MemoryDisk::new();

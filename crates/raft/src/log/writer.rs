@@ -15,7 +15,7 @@ use super::{
 use crate::{
     codec::encode_payload,
     disk::Disk,
-    types::{Entry, LogId, Vote},
+    types::{Entry, LogId, Vote, term_of},
 };
 
 /// A batch takes no more operations once it has this many bytes.
@@ -30,6 +30,8 @@ pub(super) enum Op {
     Vote(Vote, Done),
     Truncate(Option<LogId>),
     Purge(LogId),
+    /// Notes that whatever this member has proposed as a leader, and that is not committed, was given up.
+    GiveUp,
     Close(oneshot::Sender<Result<(), LogError>>),
 }
 
@@ -52,6 +54,7 @@ struct Batch {
     bytes: usize,
     done: Vec<Done>,
     purge: bool,
+    give_up: bool,
     close: Option<oneshot::Sender<Result<(), LogError>>>,
 }
 
@@ -88,6 +91,9 @@ impl Writer {
                 self.add(&mut batch, op);
             }
             let (done, close, purge) = (std::mem::take(&mut batch.done), batch.close.take(), batch.purge);
+            if batch.give_up {
+                batch.records.extend(self.given_up(&batch.records));
+            }
             let failed = self.shared.failure.lock().clone();
             let mut written = match failed {
                 Some(error) => Err(error),
@@ -112,9 +118,11 @@ impl Writer {
         match op {
             Op::Append(entries, done) => {
                 for entry in &entries {
-                    let sealed = self.identity.sealer.seal(&entry_place(&entry.log_id), &encode_payload(entry));
-                    batch.bytes += sealed.len();
-                    batch.records.push(Record::Entry { id: entry.log_id, sealed: sealed.into() });
+                    let record = self.entry_record(entry);
+                    if let Record::Entry { sealed, .. } = &record {
+                        batch.bytes += sealed.len();
+                    }
+                    batch.records.push(record);
                 }
                 batch.done.push(done);
             }
@@ -127,17 +135,22 @@ impl Writer {
                 batch.records.push(Record::Purge(upto));
                 batch.purge = true;
             }
+            Op::GiveUp => batch.give_up = true,
             Op::Close(done) => batch.close = Some(done),
         }
     }
 
+    /// An entry as it is written.
+    pub(super) fn entry_record(&self, entry: &Entry) -> Record {
+        let sealed = self.identity.sealer.seal(&entry_place(&entry.log_id), &encode_payload(entry));
+        Record::Entry { id: entry.log_id, sealed: sealed.into() }
+    }
+
     /// Makes the records durable, and with them what is committed. That alone is never worth a write: to lose it costs
     /// nothing but a few entries that are applied a little later.
-    async fn write(&mut self, mut records: Vec<Record>, closing: bool) -> Result<(), LogError> {
-        let committed = self.shared.index.lock().committed;
-        if committed != self.said.committed
-            && let Some(id) = committed
-            && (closing || !records.is_empty())
+    pub(super) async fn write(&mut self, mut records: Vec<Record>, closing: bool) -> Result<(), LogError> {
+        if (closing || !records.is_empty())
+            && let Some(id) = self.newly_committed(&records)
         {
             records.push(Record::Committed(id));
         }
@@ -152,12 +165,37 @@ impl Writer {
         let mut index = self.shared.index.lock();
         for (record, location) in records.iter().zip(locations) {
             self.said.add(record, self.active.number);
-            if let Record::Entry { id, .. } = record {
-                index.written(id, location);
+            match record {
+                Record::Entry { id, .. } => index.written(id, location),
+                Record::GivenUp(id) => index.given_up = Some(*id),
+                _ => {}
             }
         }
         index.trim();
         Ok(())
+    }
+
+    /// What is committed, if the files do not say so yet and have the entry, or get it with these records. A quorum may
+    /// have an entry before this disk does, and a log must not claim what it has not.
+    fn newly_committed(&self, records: &[Record]) -> Option<LogId> {
+        let index = self.shared.index.lock();
+        let id = index.committed.filter(|_| index.committed != self.said.committed)?;
+        let has_it = index.is_written(&id)
+            || records.iter().any(|record| matches!(record, Record::Entry { id: entry, .. } if *entry == id));
+        has_it.then_some(id)
+    }
+
+    /// A mark that the newest entry, after these records, and what is not committed before it were given up. Nothing if
+    /// this member did not lead in that entry's term: then others may have been told that it is committed.
+    fn given_up(&self, records: &[Record]) -> Option<Record> {
+        let appended = records.iter().rev().find_map(|record| match record {
+            Record::Entry { id, .. } => Some(*id),
+            _ => None,
+        });
+        let last = appended.or(self.said.last)?;
+        let index = self.shared.index.lock();
+        let led = index.vote == Some(Vote::new_committed(term_of(&last), self.identity.owner.raft_id));
+        (led && index.committed < Some(last) && index.given_up != Some(last)).then_some(Record::GivenUp(last))
     }
 
     fn encode(&self, records: &[Record]) -> (BytesMut, Vec<Location>) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use swarmkit_api::NodeId;
-use swarmkit_raft::{Crash, LogKey, MemoryDisk, RaftOptions, RealDisk, Role};
+use swarmkit_raft::{Crash, Disk as _, LogKey, MemoryDisk, RaftOptions, RealDisk, Role};
 use swarmkit_store::{ProposeError, StoreError};
 
 use crate::cluster::Site;
@@ -188,6 +188,24 @@ async fn a_wrong_key_is_told_from_damage() {
     site.key = LogKey::new([8; 32]);
     let error = site.start().await.err().unwrap();
     assert_eq!(error.to_string(), "0000000000000000.log is sealed with another key");
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_log_is_lost_is_not_taken_for_a_new_member() {
+    let disk = MemoryDisk::new();
+    let mut site = Site::new("n1", disk.clone());
+    site.options = RaftOptions { snapshot_interval: 5, ..site.options };
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    for n in 0..20 {
+        member.write(&format!("n{n}")).await.unwrap();
+    }
+    member.stop().await;
+    for name in disk.list().await.unwrap().iter().filter(|name| name.ends_with(".log")) {
+        disk.remove(name).await.unwrap();
+    }
+    let error = site.start().await.err().unwrap();
+    assert_eq!(error.to_string(), "the log of this snapshot is missing");
 }
 
 #[tokio::test]

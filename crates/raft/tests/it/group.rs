@@ -37,32 +37,36 @@ impl Place {
 
 /// Three voters, of which the first leads.
 pub(crate) async fn three(options: RaftOptions) -> Vec<Place> {
-    let env = Env::real();
-    let mut places: Vec<Place> = Vec::new();
-    for name in ["n1", "n2", "n3"] {
-        let disk = MemoryDisk::new();
-        let mut site = Site::new(name, disk.clone());
-        site.options = options.clone();
-        if let Some(founder) = places.first() {
-            site.begin = Begin::Join { raft_id: new_raft_id(&env) };
-            site.exchange = founder.site.exchange.clone();
-        }
-        let running = site.start().await.expect("a member starts");
-        places.push(Place { site, disk, running: Some(running) });
-    }
-    let founder = places[0].member();
-    founder.lead().await;
-    for place in &places[1..] {
-        let addr = format!("{}:2377", place.site.node);
-        let raft_id = place.member().raft.raft_id();
-        founder.raft.add_learner(raft_id, &place.site.node, &addr).await.expect("a learner is added");
-        founder.raft.promote(raft_id).await.expect("a learner is promoted");
+    let disk = MemoryDisk::new();
+    let mut site = Site::new("n1", disk.clone());
+    site.options = options.clone();
+    let running = site.start().await.expect("a member starts");
+    running.lead().await;
+    let mut places = vec![Place { site, disk, running: Some(running) }];
+    for name in ["n2", "n3"] {
+        let newcomer = join(&places, name, &options).await;
+        places.push(newcomer);
     }
     places
 }
 
+/// A new voter of the group that the first of these leads.
+pub(crate) async fn join(places: &[Place], name: &str, options: &RaftOptions) -> Place {
+    let leader = places[0].member();
+    let disk = MemoryDisk::new();
+    let mut site = Site::new(name, disk.clone());
+    let raft_id = new_raft_id(&Env::real());
+    site.options = options.clone();
+    site.begin = Begin::Join { raft_id };
+    site.exchange = places[0].site.exchange.clone();
+    let running = site.start().await.expect("a member starts");
+    leader.raft.add_learner(raft_id, &site.node, &site.addr).await.expect("a learner is added");
+    leader.raft.promote(raft_id).await.expect("a learner is promoted");
+    Place { site, disk, running: Some(running) }
+}
+
 /// Waits until a member has these nodes, in whatever time.
-async fn has(member: &Running, ids: &[&str]) {
+pub(crate) async fn has(member: &Running, ids: &[&str]) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while member.ids() != ids {
         assert!(tokio::time::Instant::now() < deadline, "{:?} has {:?}, not {ids:?}", member.raft, member.ids());

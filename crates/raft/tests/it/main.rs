@@ -4,4 +4,6 @@ mod alone;
 mod cluster;
 mod conformance;
 mod group;
+mod mortal;
 mod network;
+mod survivor;
