@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::{Credentials, RootCa};
 use swarmkit_raft::{Disk, LogKey, RaftOptions};
-use swarmkit_rpc::Transport;
+use swarmkit_rpc::{Remotes, Transport};
 use swarmkit_runtime::Env;
 
 /// What a manager is made of.
@@ -30,8 +30,20 @@ pub struct ManagerConfig {
     pub advertise: Option<String>,
     /// Where local clients connect.
     pub control_socket: PathBuf,
-    /// What the first leader of a new cluster writes into the empty store. `None` where the cluster exists.
-    pub first: Option<FirstLeader>,
+    /// How it begins.
+    pub begin: Begin,
+}
+
+/// How a manager begins. Where its disk holds a log it goes on from there in any case.
+#[derive(Clone)]
+pub enum Begin {
+    /// Founds a cluster: what its first leader writes into the empty store.
+    Found(FirstLeader),
+    /// Joins the cluster of these managers, whichever of them answers. With a log it does not join again; it asks them
+    /// where the others are if it cannot find them, and tells them where it is reached now.
+    Join(Remotes),
+    /// Goes on from its log, and does not start without one.
+    Restart,
 }
 
 /// What a new cluster starts from.

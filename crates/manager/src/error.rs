@@ -21,6 +21,20 @@ pub enum Error {
     /// The log could not be opened, or written any more.
     #[error(transparent)]
     Raft(#[from] RaftError),
+    /// There is no log to go on from, and nothing said to found or to join a cluster.
+    #[error("there is no log to restart from")]
+    NoLog,
+    /// No manager is known to join.
+    #[error("can't initialize raft node: no manager to join is known")]
+    NoManager,
+    /// The managers that were asked did not admit this one.
+    #[error("can't initialize raft node: {address}: {reason}")]
+    NotAdmitted {
+        /// Who was asked last.
+        address: String,
+        /// What it said, or what stood in the way.
+        reason: String,
+    },
     /// A service lacks its row in the access table.
     #[error(transparent)]
     Mount(#[from] MountError),

@@ -15,8 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What follows from who leads.
 pub(crate) struct Followed {
-    /// Where this manager is reached now. The log may hold the address that it had when it was admitted.
-    pub(crate) own_addr: String,
     pub(crate) leader: watch::Sender<Leader>,
     pub(crate) managers: watch::Sender<Vec<wire::Peer>>,
     pub(crate) members: Members,
@@ -24,27 +22,21 @@ pub(crate) struct Followed {
 
 /// Tells everybody who leads and who the members are.
 pub(crate) async fn raft(raft: Raft, followed: Followed, stop: CancellationToken) -> Result<(), RaftError> {
-    let mut leadership = raft.leadership();
-    let mut role = leadership.latest();
+    let (mut leadership, mut members) = (raft.leadership(), raft.watch_members());
     loop {
-        followed.tell(&raft, &role);
-        role = tokio::select! { biased; // stopping comes first
+        followed.tell(raft.raft_id(), &leadership.latest(), members.latest());
+        tokio::select! { biased; // stopping comes first, then who leads
             () = stop.cancelled() => return Ok(()),
-            role = leadership.changed() => role?,
-        };
+            role = leadership.changed() => drop(role?),
+            changed = members.changed() => drop(changed?),
+        }
     }
 }
 
 impl Followed {
-    fn tell(&self, raft: &Raft, role: &Role) {
-        let mut members = raft.members();
-        for status in &mut members {
-            if status.member.raft_id == raft.raft_id() {
-                status.member.addr.clone_from(&self.own_addr);
-            }
-        }
+    fn tell(&self, own: u64, role: &Role, members: Vec<MemberStatus>) {
         let (leader, leader_id) = match role {
-            Role::Leader { .. } => (Leader::Here, Some(raft.raft_id())),
+            Role::Leader { .. } => (Leader::Here, Some(own)),
             Role::Follower { leader: Some(member) } => (Leader::At(member.addr.clone()), Some(member.raft_id)),
             Role::Follower { leader: None } => (Leader::Unknown, None),
         };
@@ -66,8 +58,10 @@ impl Followed {
             })
             .collect();
         self.members.set(statuses);
+        // Who does not vote yet may not have got far enough to be of use to anybody.
         let peers: Vec<_> = members
             .into_iter()
+            .filter(|status| status.member.voter)
             .map(|MemberStatus { member, .. }| wire::Peer { node_id: member.node_id.into(), addr: member.addr })
             .collect();
         self.managers.send_if_modified(|known| {

@@ -26,17 +26,24 @@
 //!   the store at last. Whatever was answered is in the log.
 //! - Every service that is mounted has its row in the access table; otherwise the manager does not start.
 
+mod address;
+mod begin;
 mod bootstrap;
 mod config;
 mod error;
 mod follow;
+mod join;
 mod lead;
 mod manager;
+mod membership;
+mod raft_service;
 mod reach;
 mod roles;
+mod seat;
 mod services;
 mod term;
+mod voters;
 
-pub use config::{FirstLeader, ManagerConfig};
+pub use config::{Begin, FirstLeader, ManagerConfig};
 pub use error::Error;
 pub use manager::{Manager, ManagerHandle};

@@ -3,44 +3,60 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use swarmkit_api::wire;
-use swarmkit_control::Members;
+use swarmkit_api::{NodeId, wire};
+use swarmkit_control::{HealthApi, Members};
 use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
-use swarmkit_raft::{Begin, NoMessenger, Raft, RaftConfig, RaftError, RaftParts, RaftProposer};
+use swarmkit_raft::{RaftError, RaftProposer, RpcMessenger};
 use swarmkit_rpc::{
     Authority, Channel, ChannelOptions, Channels, ControlSocket, Forward, Leader, Listener, ServerOptions, Services,
     serve,
 };
-use swarmkit_runtime::{Crew, PartError};
+use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, ManagerConfig,
+    Begin, Error, ManagerConfig,
+    address::OwnAddress,
+    begin::{Ingredients, Place, Running},
     follow::{self, Followed},
-    lead, reach,
-    services::{self, Parts},
+    lead,
+    membership::MembershipApi,
+    reach,
+    seat::Seat,
+    services::{self, CONTROL, Parts},
     term::LeaderTerm,
 };
+
+/// How long a leader that stops waits for another one to take over. An election would take longer.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// A manager that is ready to serve.
 #[must_use = "a manager serves while it is run"]
 pub struct Manager {
     handle: ManagerHandle,
+    place: Place,
     /// Stops raft, when nothing needs it any more.
     raft_stop: CancellationToken,
-    raft: Raft,
-    raft_parts: RaftParts,
+    seat: Seat,
     authority: Authority,
     followed: Followed,
+    /// What a member tells the others of itself.
+    env: Env,
+    hints: Vec<String>,
+    channels: Channels,
     /// Connections to other managers. They outlive what is forwarded over them.
-    channels: Crew,
+    connections: Crew,
+    /// Connections of raft. They outlive raft.
+    links: Crew,
     term: LeaderTerm,
     remote: (Box<dyn Listener>, Services),
     local: (Box<dyn Listener>, Services),
+    health: HealthApi,
     /// Ends what callers wait for, which would otherwise hold up the end of their connections.
     waiting: CancellationToken,
 }
@@ -51,7 +67,9 @@ pub struct ManagerHandle {
     addr: String,
     control_socket: PathBuf,
     store: Store,
+    own: NodeId,
     leader: watch::Receiver<Leader>,
+    voters: watch::Receiver<Vec<wire::Peer>>,
     local: Channel,
 }
 
@@ -81,6 +99,12 @@ impl ManagerHandle {
         self.local.clone()
     }
 
+    /// Whether this manager leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        *self.leader.borrow() == Leader::Here
+    }
+
     /// Waits until a leader is known.
     ///
     /// # Errors
@@ -90,10 +114,22 @@ impl ManagerHandle {
         let mut leader = self.leader.clone();
         leader.wait_for(|leader| *leader != Leader::Unknown).await.map(drop).map_err(|_| RaftError::Stopped.into())
     }
+
+    /// Waits until this manager has a vote: one that joins first gets all that was written before.
+    ///
+    /// # Errors
+    ///
+    /// [`RaftError::Stopped`] when the manager has ended before.
+    pub async fn has_vote(&self) -> Result<(), Error> {
+        let mut voters = self.voters.clone();
+        let votes = |voters: &Vec<wire::Peer>| voters.iter().any(|voter| voter.node_id == self.own.as_str());
+        voters.wait_for(votes).await.map(drop).map_err(|_| RaftError::Stopped.into())
+    }
 }
 
 impl Manager {
-    /// Opens the log, binds the addresses and mounts the services. Nothing is answered before [`Manager::run`].
+    /// Binds the addresses, mounts the services, and opens the log if there is one or a cluster is founded. Nothing is
+    /// answered before [`Manager::run`], so a manager that joins is admitted there.
     ///
     /// # Errors
     ///
@@ -105,12 +141,12 @@ impl Manager {
             transport,
             disk,
             log_key,
-            raft: raft_options,
+            raft: options,
             networks,
             listen_remote,
             advertise,
             control_socket,
-            first,
+            begin,
         } = config;
         let own = credentials.identity();
         let refused = |address: &str| {
@@ -129,48 +165,78 @@ impl Manager {
 
         let proposer = RaftProposer::new();
         let store = Store::new(env.clone(), proposer.clone());
-        let raft_stop = CancellationToken::new();
-        let raft_config = RaftConfig {
-            disk,
-            key: log_key,
+        let (raft_stop, links) = (CancellationToken::new(), Crew::under(&CancellationToken::new()));
+        let ingredients = Ingredients {
             env: env.clone(),
-            options: raft_options.clone(),
-            node_id: own.node.clone(),
+            own: own.clone(),
             addr: addr.clone(),
-            messenger: Arc::new(NoMessenger),
-            begin: Begin::Bootstrap,
+            disk,
+            log_key,
+            options: options.clone(),
+            messenger: Arc::new(RpcMessenger::new(transport.clone(), links.spawner())),
+            proposer,
+            stop: raft_stop.clone(),
         };
-        let (raft, raft_parts) = Raft::start(raft_config, &proposer, &raft_stop).await?;
+        let place = ingredients.begin(&begin).await?;
+        let (first, hints) = match begin {
+            Begin::Found(first) => (Some(first), Vec::new()),
+            Begin::Join(managers) => (None, managers.list().into_iter().map(|remote| remote.address).collect()),
+            Begin::Restart => (None, Vec::new()),
+        };
 
         let (leader, leader_seen) = watch::channel(Leader::Unknown);
-        let (managers, managers_seen) = watch::channel(Vec::<wire::Peer>::new());
-        let members = Members::default();
-        let channels = Crew::under(&CancellationToken::new());
-        let forward =
-            Forward::new(leader_seen.clone(), Channels::new(transport, ChannelOptions::default(), channels.spawner()));
+        let (managers, voters) = watch::channel(Vec::<wire::Peer>::new());
+        let (seat, members, health) = (Seat::default(), Members::default(), HealthApi::default());
+        let connections = Crew::under(&CancellationToken::new());
+        let channels = Channels::new(transport.clone(), ChannelOptions::default(), connections.spawner());
         let dispatcher =
-            Dispatcher::new(env.clone(), store.clone(), own.node.clone(), managers_seen, DispatcherConfig::default());
+            Dispatcher::new(env.clone(), store.clone(), own.node.clone(), voters.clone(), DispatcherConfig::default());
         let logs = LogBroker::new(env.clone(), store.clone());
-        let authority = Authority::of(&credentials);
-        let waiting = CancellationToken::new();
+        let (authority, waiting) = (Authority::of(&credentials), CancellationToken::new());
         let parts = Parts {
             env: &env,
             store: &store,
             authority: &authority,
-            forward: &forward,
+            forward: &Forward::new(leader_seen.clone(), channels.clone()),
             members: &members,
             dispatcher: &dispatcher,
             logs: &logs,
+            seat: &seat,
+            membership: &MembershipApi::new(env.clone(), seat.clone(), store.clone(), transport, connections.spawner()),
             stop: &waiting,
         };
         let remote = (listener, services::remote(&parts)?);
-        let local: (Box<dyn Listener>, _) = (Box::new(socket), services::local(&parts)?);
+        let local: (Box<dyn Listener>, _) = (Box::new(socket), services::local(&parts, health.clone())?);
         let here = Channel::here(&local.1);
-        let followed = Followed { own_addr: addr.clone(), leader, managers, members };
-        let handle = ManagerHandle { addr, control_socket, store: store.clone(), leader: leader_seen, local: here };
-        let group = raft.clone();
-        let term = LeaderTerm { env, store, own, first, raft: raft_options, group, networks, dispatcher, logs };
-        Ok(Self { handle, raft_stop, raft, raft_parts, authority, followed, channels, term, remote, local, waiting })
+        let followed = Followed { leader, managers, members };
+        let handle = ManagerHandle {
+            addr,
+            control_socket,
+            store: store.clone(),
+            own: own.node.clone(),
+            leader: leader_seen,
+            voters,
+            local: here,
+        };
+        let term = LeaderTerm { env: env.clone(), store, own, first, options, networks, dispatcher, logs };
+        Ok(Self {
+            handle,
+            place,
+            raft_stop,
+            seat,
+            authority,
+            followed,
+            env,
+            hints,
+            channels,
+            connections,
+            links,
+            term,
+            remote,
+            local,
+            health,
+            waiting,
+        })
     }
 
     /// For asking the manager while it runs.
@@ -179,16 +245,21 @@ impl Manager {
         self.handle.clone()
     }
 
-    /// Serves until `stop`, or until something ends that a manager cannot do without.
+    /// Serves until `stop`, or until something ends that a manager cannot do without. One that leads hands leadership
+    /// over before it stops.
     ///
     /// # Errors
     ///
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { handle, raft_stop, raft, raft_parts, authority, followed, channels, term, remote, local, waiting } =
-            self;
+        let Self { handle, place, raft_stop, seat, authority, followed, env, hints, channels, .. } = self;
+        let Self { connections, links, term, remote, local, health, waiting, .. } = self;
         let store = handle.store;
-        let mut serving = Crew::under(&stop);
+        let mut serving = Crew::under(&CancellationToken::new());
+        serving.spawn("end", {
+            let (stop, seat) = (stop.clone(), seat.clone());
+            move |crew| until_the_end(crew, stop, seat)
+        });
         for (name, (listener, services)) in [("remote listener", remote), ("control socket", local)] {
             let spawner = serving.spawner();
             serving.spawn(name, move |_| async move {
@@ -201,24 +272,78 @@ impl Manager {
             waiting.cancel();
             Ok::<(), PartError>(())
         });
-        serving.spawn("members", {
-            let raft = raft.clone();
-            move |stop| follow::raft(raft, followed, stop)
+        let member = tokio::select! { biased; // who is to stop need not be admitted any more
+            () = stop.cancelled() => Ok(None),
+            () = serving.stop().cancelled() => Ok(None),
+            member = take_part(place, &channels) => member.map(Some),
+        };
+        let (member, admitted) = match member {
+            Ok(member) => (member, Ok(())),
+            Err(error) => {
+                serving.stop().cancel();
+                (None, Err(error))
+            }
+        };
+        let parts = member.map(|(raft, parts)| {
+            seat.take(&raft);
+            health.set(CONTROL, true);
+            let address =
+                OwnAddress { env: env.clone(), raft: raft.clone(), addr: handle.addr.clone(), channels, hints };
+            serving.spawn("own address", |stop| address.run(stop));
+            serving.spawn("members", {
+                let raft = raft.clone();
+                move |stop| follow::raft(raft, followed, stop)
+            });
+            serving.spawn("leadership", move |stop| {
+                lead::run(raft.leadership(), env, move |stop| term.clone().run(raft.clone(), stop), stop)
+            });
+            serving.spawn("removed nodes", |stop| follow::removed_nodes(store.clone(), authority, stop));
+            parts
         });
-        serving.spawn("leadership", {
-            let (leadership, env) = (raft.leadership(), term.env.clone());
-            move |stop| lead::run(leadership, env, move |stop| term.clone().run(stop), stop)
-        });
-        serving.spawn("removed nodes", |stop| follow::removed_nodes(store.clone(), authority, stop));
         let served = serving.finish().await;
 
-        channels.stop().cancel();
-        channels.join().await;
+        connections.stop().cancel();
+        connections.join().await;
         raft_stop.cancel();
-        let replicated = raft_parts.run().await;
+        let replicated = match parts {
+            Some(parts) => parts.run().await,
+            None => Ok(()),
+        };
+        links.stop().cancel();
+        links.join().await;
         store.close();
         // The log is the cause of whatever followed from it.
-        replicated?;
+        admitted.and(replicated.map_err(Error::from))?;
         served.map_err(Error::Part)
     }
+}
+
+/// Gets the raft member, by being admitted if that is necessary.
+async fn take_part(place: Place, channels: &Channels) -> Result<Running, Error> {
+    match place {
+        Place::Member(running) => Ok(*running),
+        Place::Applicant(ingredients, managers) => ingredients.join(&managers, channels).await,
+    }
+}
+
+/// Waits until the manager is to stop, and hands leadership over first, so that the others need not find out.
+async fn until_the_end(crew: CancellationToken, stop: CancellationToken, seat: Seat) -> Result<(), PartError> {
+    tokio::select! { biased; // a crew that ends has nothing left to hand over
+        () = crew.cancelled() => return Ok(()),
+        () = stop.cancelled() => {}
+    }
+    let Some(raft) = seat.leading() else { return Ok(()) };
+    if raft.members().iter().filter(|status| status.member.voter).count() < 2 {
+        return Ok(());
+    }
+    let handing = tokio::time::timeout(HAND_OVER, raft.transfer_leadership(None));
+    tokio::select! { biased; // as above
+        () = crew.cancelled() => {}
+        handed = handing => match handed {
+            Ok(Ok(())) => tracing::info!("leadership is handed over"),
+            Ok(Err(error)) => tracing::warn!(%error, "leadership was not handed over"),
+            Err(_) => tracing::warn!("nobody has taken over leadership in time"),
+        },
+    }
+    Ok(())
 }

@@ -6,16 +6,20 @@ use prost_types::Timestamp;
 use swarmkit_api::wire::{
     ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
     health_server::HealthServer, log_broker_server::LogBrokerServer, logs_server::LogsServer,
-    node_ca_server::NodeCaServer, watch_server::WatchServer,
+    node_ca_server::NodeCaServer, raft_membership_server::RaftMembershipServer, raft_server::RaftServer,
+    swarmkit::raft::v1::raft_member_server::RaftMemberServer, watch_server::WatchServer,
 };
 use swarmkit_ca::{JoinToken, RootDigest, Validity};
 use swarmkit_control::{ControlApi, ControlConfig, HealthApi, Members, WatchApi};
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_issuer::CaApi;
+use swarmkit_raft::RaftService;
 use swarmkit_rpc::{Authority, Forward, MountError, Services};
 use swarmkit_runtime::Env;
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
+
+use crate::{membership::MembershipApi, raft_service::RaftApi, seat::Seat};
 
 /// The health of what joining managers and local clients ask for, by the names that they use.
 pub(crate) const RAFT: &str = "Raft";
@@ -30,20 +34,30 @@ pub(crate) struct Parts<'a> {
     pub(crate) members: &'a Members,
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) logs: &'a LogBroker,
+    pub(crate) seat: &'a Seat,
+    pub(crate) membership: &'a MembershipApi,
+    /// Ends what callers wait for.
     pub(crate) stop: &'a CancellationToken,
 }
 
 /// The services for other nodes. What only the leader can answer is passed on to it; reads are answered here.
 pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
     let health = HealthApi::default();
+    // From the beginning: the leader asks for it before it admits this manager.
     health.set(RAFT, true);
-    joint(parts, health)?.with(ControlServer::new(control(parts)))?.with(LogsServer::new(parts.logs.clone()))
+    let raft = RaftApi(parts.seat.clone());
+    joint(parts, health)?
+        .with(ControlServer::new(control(parts)))?
+        .with(LogsServer::new(parts.logs.clone()))?
+        .with(RaftServer::new(raft.clone()))?
+        .with(RaftMemberServer::new(raft))?
+        .with(RaftService::late_server(parts.seat.receiver(), parts.stop.clone()))?
+        .with_forwarded(RaftMembershipServer::new(parts.membership.clone()), parts.forward)
 }
 
 /// The services on the control socket, where everything that writes goes to the leader.
-pub(crate) fn local(parts: &Parts<'_>) -> Result<Services, MountError> {
-    let health = HealthApi::default();
-    health.set(CONTROL, true);
+pub(crate) fn local(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
+    health.set(CONTROL, false);
     joint(parts, health)?
         .with_forwarded(ControlServer::new(control(parts)), parts.forward)?
         .with_forwarded(LogsServer::new(parts.logs.clone()), parts.forward)

@@ -10,7 +10,7 @@ use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{FirstLeader, bootstrap, roles};
+use crate::{FirstLeader, bootstrap, roles, voters};
 
 /// What a leader term is made of. Clones make the same term again.
 #[derive(Clone)]
@@ -19,8 +19,7 @@ pub(crate) struct LeaderTerm {
     pub(crate) store: Store,
     pub(crate) own: Identity,
     pub(crate) first: Option<FirstLeader>,
-    pub(crate) raft: RaftOptions,
-    pub(crate) group: Raft,
+    pub(crate) options: RaftOptions,
     pub(crate) networks: Arc<dyn NetworkProvider>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: LogBroker,
@@ -32,17 +31,18 @@ impl LeaderTerm {
     /// # Errors
     ///
     /// Why the first part ended that did so before its time.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), PartError> {
-        let Self { env, store, own, first, raft, group, networks, dispatcher, logs } = self;
+    pub(crate) async fn run(self, raft: Raft, stop: CancellationToken) -> Result<(), PartError> {
+        let Self { env, store, own, first, options, networks, dispatcher, logs } = self;
         if let Some(first) = &first {
-            bootstrap::ensure(&env, &store, &own, first, &raft).await?;
+            bootstrap::ensure(&env, &store, &own, first, &options).await?;
         }
         let mut crew = Crew::under(&stop);
+        crew.spawn("voters", |stop| voters::run(raft.clone(), env.clone(), stop));
         crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
         crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));
         crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
         crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
-        crew.spawn("role manager", |stop| roles::run(env.clone(), store.clone(), group, stop));
+        crew.spawn("role manager", |stop| roles::run(env.clone(), store.clone(), raft, stop));
         crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
         crew.spawn("log broker", move |stop| async move { logs.run(stop).await });
         crew.finish().await

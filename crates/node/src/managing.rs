@@ -4,9 +4,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::{Credentials, RootCa};
-use swarmkit_manager::{FirstLeader, Manager, ManagerConfig};
+use swarmkit_manager::{Begin, FirstLeader, Manager, ManagerConfig};
 use swarmkit_raft::{Raft, RaftOptions, RealDisk};
-use swarmkit_rpc::TlsTransport;
+use swarmkit_rpc::{Remote, Remotes, TlsTransport};
 use swarmkit_runtime::{Crew, Env, PartError};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,8 @@ pub(crate) struct ManagerSettings {
     pub(crate) networks: Arc<dyn NetworkProvider>,
 }
 
-/// Gets the manager ready, on the log in the state directory; `founds` is the root of a new cluster.
+/// Gets the manager ready, on the log in the state directory. `founds` is the root of a new cluster; `known` are managers of
+/// one that exists, which this one joins if it has no log.
 pub(crate) async fn start(
     dir: &StateDir,
     env: &Env,
@@ -34,14 +35,20 @@ pub(crate) async fn start(
     transport: Arc<TlsTransport>,
     settings: ManagerSettings,
     founds: Option<RootCa>,
+    known: Vec<Remote>,
 ) -> Result<Manager, NodeError> {
     let path = dir.path().join(RAFT);
     let open = move || RealDisk::open(&path).map_err(|source| NodeError::StateDir { action: "open", path, source });
     let disk = blocking(open).await?;
     let has_log = Raft::has_state(&disk).await?;
-    if !has_log && founds.is_none() {
-        return Err(NodeError::NoLog { path: dir.path().to_owned() });
-    }
+    let own = credentials.identity().node;
+    let others: Vec<Remote> = known.into_iter().filter(|remote| remote.node.as_ref() != Some(&own)).collect();
+    let begin = match founds {
+        Some(root) => Begin::Found(FirstLeader { root }),
+        None if !others.is_empty() => Begin::Join(Remotes::new(others, env)),
+        None if has_log => Begin::Restart,
+        None => return Err(NodeError::NoLog { path: dir.path().to_owned() }),
+    };
     let (place, clock) = (dir.clone(), env.clone());
     let log_key = blocking(move || log_key::load(place.path(), has_log, &clock)).await?;
     let ManagerSettings { listen_remote, advertise, control_socket, raft, networks } = settings;
@@ -56,7 +63,7 @@ pub(crate) async fn start(
         listen_remote,
         advertise,
         control_socket,
-        first: founds.map(|root| FirstLeader { root }),
+        begin,
     };
     Ok(Manager::start(config).await?)
 }

@@ -102,7 +102,8 @@ impl NodeHandle {
         self.manager.as_ref().map(ManagerHandle::store)
     }
 
-    /// Waits until the node takes part: its manager, if it is one, knows a leader, and its agent has a session.
+    /// Waits until the node takes part: its manager, if it is one, knows a leader and has a vote, and its agent has a
+    /// session.
     ///
     /// # Errors
     ///
@@ -110,6 +111,7 @@ impl NodeHandle {
     pub async fn ready(&self) -> Result<(), NodeError> {
         if let Some(manager) = &self.manager {
             manager.has_leader().await?;
+            manager.has_vote().await?;
         }
         Ok(self.agent.ready().await?)
     }
@@ -147,22 +149,23 @@ impl Node {
         let transport = Arc::new(TlsTransport::new(credentials.clone()));
         let (founding, root) = founds.unzip();
         let control_socket = managing.control_socket.clone();
-        let manager = match own.role {
-            NodeRole::Worker => None,
-            NodeRole::Manager => {
-                Some(managing::start(&dir, &env, &credentials, transport.clone(), managing, root).await?)
-            }
-        };
-
-        let known = match (&manager, join) {
-            (Some(manager), _) => {
-                vec![Remote { node: Some(own.node.clone()), address: manager.handle().addr().to_owned() }]
-            }
-            (None, Some(target)) => vec![Remote { node: None, address: target.address }],
-            (None, None) => {
+        let known = match join {
+            Some(target) => vec![Remote { node: None, address: target.address }],
+            None => {
                 let dir = dir.clone();
                 blocking(move || peers::load(dir.path())).await?
             }
+        };
+        let manager = match own.role {
+            NodeRole::Worker => None,
+            NodeRole::Manager => {
+                let known = known.clone();
+                Some(managing::start(&dir, &env, &credentials, transport.clone(), managing, root, known).await?)
+            }
+        };
+        let known = match &manager {
+            Some(manager) => vec![Remote { node: Some(own.node.clone()), address: manager.handle().addr().to_owned() }],
+            None => known,
         };
         let remotes = Remotes::new(known, &env);
         let channels = Channels::new(transport, ChannelOptions::default(), crew.spawner());

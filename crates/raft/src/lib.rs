@@ -70,8 +70,8 @@ pub use error::RaftError;
 pub use log::LogError;
 pub use membership::{MemberStatus, MemberWatch};
 pub use messenger::{
-    Answer, Answers, Destination, DirectMessenger, Exchange, Lane, Messenger, NoMessenger, RaftService, RpcMessenger,
-    SendError,
+    Answer, Answers, Destination, DirectMessenger, Exchange, Lane, LateReceiver, Messenger, NoMessenger, RaftService,
+    RpcMessenger, SendError,
 };
 pub use options::{InvalidOptions, RaftOptions};
 pub use proposer::RaftProposer;

@@ -97,7 +97,6 @@ impl Raft {
     ///
     /// This member does not lead, another change is under way, there is no such learner, or it does not catch up.
     pub async fn promote(&self, raft_id: u64) -> Result<(), RaftError> {
-        let _one = self.one_change()?;
         let goal = self.metrics().last_log_index;
         let caught_up = |metrics: &Metrics| {
             let progress = metrics.replication.as_ref().and_then(|all| all.get(&raft_id)).cloned().flatten();
@@ -110,6 +109,8 @@ impl Raft {
             Ok(caught_up(metrics))
         })
         .await?;
+        // Catching up may take long, and is no change.
+        let _one = self.one_change()?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([raft_id]));
         written(self.core.change_membership(change, true).await)
     }

@@ -9,7 +9,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use swarmkit_api::{NodeId, wire::swarmkit::raft::v1 as wire};
 
 pub use direct::{DirectMessenger, Exchange};
-pub use rpc::{RaftService, RpcMessenger};
+pub use rpc::{LateReceiver, RaftService, RpcMessenger};
 
 /// A member as the others reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]

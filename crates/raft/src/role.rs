@@ -160,7 +160,10 @@ impl Announcer {
             // A leader that is alone needs no clock: there is nobody to hear its heartbeats, and none to replace it.
             self.raft.runtime_config().tick(!(alone && metrics.state == ServerState::Leader));
             let facts = self.facts(&metrics);
-            let (role, again) = judge(facts, Instant::now(), self.lease);
+            let now = Instant::now();
+            let (role, again) = judge(facts, now, self.lease);
+            // The only voter needs no confirmation; whether a learner answers, it has to look up.
+            let again = again.or((!alone && matches!(role, Role::Leader { .. })).then(|| now + self.lease));
             self.announce(role);
             self.announce_members();
             let again = async {

@@ -521,6 +521,14 @@ pub(super) static METHODS: &[Method] = &[
         server_streaming: true,
     },
     Method {
+        service: "swarmkit.raft.v1.RaftMember",
+        method: "Describe",
+        path: "/swarmkit.raft.v1.RaftMember/Describe",
+        callers: &[Caller::Manager],
+        client_streaming: false,
+        server_streaming: false,
+    },
+    Method {
         service: "swarmkit.raft.v1.RaftTransport",
         method: "Append",
         path: "/swarmkit.raft.v1.RaftTransport/Append",

@@ -13,7 +13,20 @@ use tonic_prost::ProstCodec;
 use crate::world::{Machine, add_worker, identity, settle, web};
 
 /// What a manager serves to other nodes.
-const REMOTE: [&str; 8] = ["CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Watch"];
+const REMOTE: [&str; 12] = [
+    "CA",
+    "Control",
+    "Dispatcher",
+    "Health",
+    "LogBroker",
+    "Logs",
+    "NodeCA",
+    "Raft",
+    "RaftMember",
+    "RaftMembership",
+    "RaftTransport",
+    "Watch",
+];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()

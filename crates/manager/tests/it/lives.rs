@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use swarmkit_api::{Node, NodeId, NodeRole, Service, Task, TaskState, wire, wire::issuance_status::State};
 use swarmkit_ca::{Expiry, KeySource as _, NodeCertificate, SystemKeys};
-use swarmkit_manager::Error;
+use swarmkit_manager::{Begin, Error};
 use swarmkit_raft::Crash;
 use swarmkit_rpc::{ControlSocket, connect_unix};
 use swarmkit_runtime::{Crew, Env};
@@ -135,14 +135,14 @@ async fn join_tokens_are_replaced_one_by_one() {
 async fn an_address_that_is_taken_is_named() {
     let machine = Machine::new(Env::real());
     let manager = machine.found().await;
-    let mut config = machine.config(false);
+    let mut config = machine.config(Begin::Restart);
     config.control_socket = machine.socket().with_extension("other");
     let told = Running::start(config).await.err().expect("refused");
     assert!(matches!(&told, Error::Listen { address, .. } if address == ADDRESS), "{told}");
     manager.end().await.unwrap();
 
     let _held = ControlSocket::bind(&machine.socket(), None).await.unwrap();
-    let told = Running::start(machine.config(false)).await.err().expect("refused").to_string();
+    let told = Running::start(machine.config(Begin::Restart)).await.err().expect("refused").to_string();
     assert!(told.starts_with("cannot listen on ") && told.contains("control.sock"), "{told}");
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod callers;
+mod group;
+mod joining;
 mod lives;
 mod stopping;
 mod world;

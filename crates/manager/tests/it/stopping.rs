@@ -31,7 +31,7 @@ async fn nothing_runs_after_a_stop_and_the_same_disk_can_be_used_at_once() {
 #[tokio::test(start_paused = true)]
 async fn nothing_runs_after_a_manager_is_dropped_that_was_never_run() {
     let machine = Machine::new(swarmkit_testing::env());
-    let manager = swarmkit_manager::Manager::start(machine.config(true)).await.unwrap();
+    let manager = swarmkit_manager::Manager::start(machine.config(machine.first())).await.unwrap();
     settle().await;
     drop(manager);
     settle().await;

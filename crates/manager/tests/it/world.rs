@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use swarmkit_allocator::InertNetworks;
 use swarmkit_api::{ClusterId, Node, NodeId, NodeRole, wire};
 use swarmkit_ca::{Credentials, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
-use swarmkit_manager::{Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
+use swarmkit_manager::{Begin, Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
 use swarmkit_raft::{LogKey, MemoryDisk, RaftOptions};
-use swarmkit_rpc::{Channel, ChannelOptions, MemoryNetwork, ServerRole};
+use swarmkit_rpc::{Channel, ChannelOptions, MemoryNetwork, Remote, Remotes, ServerRole};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::{Interest, Store, View};
 use tempfile::TempDir;
@@ -22,6 +22,8 @@ const CLUSTER: &str = "c";
 const MANAGER: &str = "m";
 
 pub(crate) struct Machine {
+    /// Its node, which listens at port 1 of the host of that name.
+    pub(crate) name: String,
     pub(crate) env: Env,
     pub(crate) disk: MemoryDisk,
     pub(crate) root: RootCa,
@@ -47,14 +49,24 @@ pub(crate) struct Callers {
 impl Machine {
     pub(crate) fn new(env: Env) -> Self {
         let root = RootCa::create(&SystemKeys, &env).unwrap();
+        Self::on(env, MANAGER, root, MemoryNetwork::default())
+    }
+
+    /// Another machine on the same network, with the certificate of a manager of the same cluster.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        Self::on(self.env.clone(), name, self.root.clone(), self.network.clone())
+    }
+
+    fn on(env: Env, name: &str, root: RootCa, network: MemoryNetwork) -> Self {
         let key = SystemKeys.generate().unwrap();
-        let own = identity(MANAGER, NodeRole::Manager);
+        let own = identity(name, NodeRole::Manager);
         let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &env).unwrap();
         let certificate = NodeCertificate::new(&chain, key).unwrap();
         Self {
+            name: name.to_owned(),
             key: LogKey::generate(&env),
             disk: MemoryDisk::new(),
-            network: MemoryNetwork::default(),
+            network,
             credentials: Credentials::new(root.without_signer(), certificate, &env).unwrap(),
             dir: tempfile::tempdir().unwrap(),
             env,
@@ -66,7 +78,11 @@ impl Machine {
         self.dir.path().join("control.sock")
     }
 
-    pub(crate) fn config(&self, first: bool) -> ManagerConfig {
+    pub(crate) fn address(&self) -> String {
+        format!("{}:1", self.name)
+    }
+
+    pub(crate) fn config(&self, begin: Begin) -> ManagerConfig {
         ManagerConfig {
             env: self.env.clone(),
             credentials: self.credentials.clone(),
@@ -75,23 +91,33 @@ impl Machine {
             log_key: self.key.clone(),
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
-            listen_remote: ADDRESS.to_owned(),
+            listen_remote: self.address(),
             advertise: None,
             control_socket: self.socket(),
-            first: first.then(|| FirstLeader { root: self.root.clone() }),
+            begin,
         }
+    }
+
+    /// To found a cluster.
+    pub(crate) fn first(&self) -> Begin {
+        Begin::Found(FirstLeader { root: self.root.clone() })
+    }
+
+    /// To join the cluster through the manager at an address.
+    pub(crate) fn through(&self, address: &str) -> Begin {
+        Begin::Join(Remotes::new([Remote { node: None, address: address.to_owned() }], &self.env))
     }
 
     /// The first start, which makes the cluster.
     pub(crate) async fn found(&self) -> Running {
-        let running = Running::start(self.config(true)).await.unwrap();
+        let running = Running::start(self.config(self.first())).await.unwrap();
         running.ready().await;
         running
     }
 
     /// A later start on the same disk.
     pub(crate) async fn start_again(&self) -> Running {
-        let running = Running::start(self.config(false)).await.unwrap();
+        let running = Running::start(self.config(Begin::Restart)).await.unwrap();
         running.ready().await;
         running
     }
@@ -111,7 +137,7 @@ impl Running {
     }
 
     /// Waits until it leads, and the cluster is in the store.
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         in_time(self.handle.has_leader()).await.unwrap();
         until(self.handle.store(), |view| view.cluster().is_some()).await;
     }
@@ -122,6 +148,11 @@ impl Running {
 
     pub(crate) fn store(&self) -> &Store {
         self.handle.store()
+    }
+
+    /// Dies at once, as of a kill.
+    pub(crate) fn kill(self) {
+        drop(self.crew);
     }
 
     pub(crate) async fn end(self) -> Result<(), PartError> {
@@ -178,6 +209,12 @@ pub(crate) fn web(name: &str, replicas: u64) -> wire::CreateServiceRequest {
 /// A worker that has its certificate.
 pub(crate) async fn add_worker(store: &Store, name: &str) {
     let node = swarmkit_testing::node(name).build();
+    store.update(|tx| tx.create::<Node>(node)).await.unwrap();
+}
+
+/// A node that is to be a manager.
+pub(crate) async fn add_manager(store: &Store, name: &str) {
+    let node = swarmkit_testing::node(name).manager().build();
     store.update(|tx| tx.create::<Node>(node)).await.unwrap();
 }
 

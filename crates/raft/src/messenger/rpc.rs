@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,6 +25,7 @@ use swarmkit_api::{
 };
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, ConnectError, ErrorCode, Origin, Peer, ServiceError, Transport};
 use swarmkit_runtime::Spawner;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answer, Answers, Destination, Lane, Messenger, SendError};
@@ -201,14 +202,42 @@ impl Messenger for RpcMessenger {
 
 /// Answers other members over gRPC.
 #[derive(Clone, Debug)]
-pub struct RaftService(Receiver);
+pub struct RaftService {
+    receiver: LateReceiver,
+    stop: CancellationToken,
+}
+
+/// The place of a receiver that comes after the service was mounted: a manager that joins must be reachable before it
+/// has a member. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct LateReceiver(Arc<OnceLock<Receiver>>);
+
+impl LateReceiver {
+    /// Hands in the receiver. Only the first one counts.
+    pub fn set(&self, receiver: Receiver) {
+        let _ = self.0.set(receiver);
+    }
+}
 
 impl RaftService {
     /// The service, to be mounted on the managers' port.
     #[must_use]
     pub fn server(receiver: Receiver) -> RaftTransportServer<Self> {
-        let server = RaftTransportServer::new(Self(receiver));
+        let late = LateReceiver::default();
+        late.set(receiver);
+        Self::late_server(late, CancellationToken::new())
+    }
+
+    /// The service for a member that does not exist yet. Until it does, others are told that nobody is there. A leader
+    /// keeps a stream open for as long as it leads; `stop` ends those streams, so that a server can drain.
+    #[must_use]
+    pub fn late_server(receiver: LateReceiver, stop: CancellationToken) -> RaftTransportServer<Self> {
+        let server = RaftTransportServer::new(Self { receiver, stop });
         server.max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(MESSAGE_BYTES)
+    }
+
+    fn receiver(&self) -> Result<&Receiver, Status> {
+        self.receiver.0.get().ok_or_else(|| Status::unavailable("raft: node is not yet part of a raft cluster"))
     }
 }
 
@@ -243,7 +272,7 @@ impl RaftTransport for RaftService {
 
     async fn append(&self, request: Request<wire::AppendRequest>) -> Result<Response<wire::AppendResponse>, Status> {
         let sender = sender(&request)?;
-        answered(self.0.append(&sender, request.into_inner()).await)
+        answered(self.receiver()?.append(&sender, request.into_inner()).await)
     }
 
     async fn append_stream(
@@ -251,18 +280,19 @@ impl RaftTransport for RaftService {
         request: Request<Streaming<wire::AppendRequest>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
         let sender = sender(&request)?;
-        let answers = self.0.append_stream(&sender, messages(request.into_inner()));
+        let requests = messages(request.into_inner()).take_until(self.stop.clone().cancelled_owned()).boxed();
+        let answers = self.receiver()?.append_stream(&sender, requests);
         Ok(Response::new(answers.map(|answer| answer.map_err(|error| error.to_status())).boxed()))
     }
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteResponse>, Status> {
         let sender = sender(&request)?;
-        answered(self.0.vote(&sender, request.into_inner()).await)
+        answered(self.receiver()?.vote(&sender, request.into_inner()).await)
     }
 
     async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteResponse>, Status> {
         let sender = sender(&request)?;
-        answered(self.0.pre_vote(&sender, request.into_inner()).await)
+        answered(self.receiver()?.pre_vote(&sender, request.into_inner()).await)
     }
 
     async fn transfer_leader(
@@ -270,7 +300,7 @@ impl RaftTransport for RaftService {
         request: Request<wire::TransferLeaderRequest>,
     ) -> Result<Response<wire::TransferLeaderResponse>, Status> {
         let sender = sender(&request)?;
-        answered(self.0.transfer_leader(&sender, request.into_inner()).await)
+        answered(self.receiver()?.transfer_leader(&sender, request.into_inner()).await)
     }
 
     async fn install_snapshot(
@@ -278,6 +308,6 @@ impl RaftTransport for RaftService {
         request: Request<Streaming<wire::InstallSnapshotRequest>>,
     ) -> Result<Response<wire::InstallSnapshotResponse>, Status> {
         let sender = sender(&request)?;
-        answered(self.0.install_snapshot(&sender, messages(request.into_inner())).await)
+        answered(self.receiver()?.install_snapshot(&sender, messages(request.into_inner())).await)
     }
 }

@@ -1,0 +1,38 @@
+//! Managers that join, leave, and come back.
+
+use swarmkit_api::Service;
+
+use crate::{
+    group::{cluster, is_reachable, leader, members},
+    world::{until, web},
+};
+
+#[tokio::test(start_paused = true)]
+async fn three_managers_form_a_group_and_everybody_has_what_the_leader_wrote() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    seats[2].manager().control().create_service(web("web", 2)).await.unwrap();
+    for seat in &seats {
+        until(seat.manager().store(), |view| view.count::<Service>() == 1).await;
+        let members = members(seat.manager()).await;
+        assert_eq!(members.len(), 3);
+        assert_eq!(members.iter().filter(|member| member.leader).count(), 1);
+    }
+    for seat in &mut seats {
+        seat.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_others_go_on_when_the_leader_is_killed() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    seats[0].manager().control().create_service(web("before", 1)).await.unwrap();
+    seats[0].kill();
+    leader(&seats[1..]).await;
+    seats[2].manager().control().create_service(web("after", 1)).await.unwrap();
+    for seat in &seats[1..] {
+        until(seat.manager().store(), |view| view.count::<Service>() == 2).await;
+    }
+    let members = members(seats[1].manager()).await;
+    assert_eq!(members.len(), 3);
+    assert_eq!(members.iter().filter(|member| is_reachable(member)).count(), 2);
+}
