@@ -2,7 +2,8 @@
 //!
 //! Every `.proto` file below `proto/` takes part; adding a package is adding a file. Each package becomes one Rust
 //! file, and `mod.rs` nests them as protobuf does. Two more files come from options of ours: `access.rs` from
-//! `.swarmkit.access` on methods, `redact.rs` from `.swarmkit.secret` on fields.
+//! `.swarmkit.access` on methods, `redact.rs` from `.swarmkit.secret` on fields. `descriptors.bin` is all of `proto/` as
+//! a `FileDescriptorSet`, our options included.
 mod access;
 mod redact;
 
@@ -18,6 +19,9 @@ use crate::workspace::{files, root};
 
 /// Where the generated code lies.
 const GENERATED: &str = "crates/api/src/generated";
+
+/// The file of the descriptors, for code that shows or converts messages which it does not know.
+const DESCRIPTORS: &str = "descriptors.bin";
 
 /// The package that holds our options: they say something about the wire but are not on it.
 const OPTIONS_PACKAGE: &str = "swarmkit";
@@ -43,7 +47,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     for name in stale(&read_dir(&dir)?, &fresh) {
         let path = dir.join(name);
         match fresh.get(name) {
-            Some(text) => std::fs::write(&path, text),
+            Some(bytes) => std::fs::write(&path, bytes),
             None => std::fs::remove_file(&path),
         }
         .with_context(|| format!("writing {}", path.display()))?;
@@ -64,31 +68,27 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// The names of files that differ, are missing or should not be there.
-fn stale<'a>(stored: &'a BTreeMap<String, String>, fresh: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+fn stale<'a>(stored: &'a BTreeMap<String, Vec<u8>>, fresh: &'a BTreeMap<String, Vec<u8>>) -> Vec<&'a str> {
     let names: BTreeSet<&String> = stored.keys().chain(fresh.keys()).collect();
     names.into_iter().filter(|name| stored.get(*name) != fresh.get(*name)).map(String::as_str).collect()
 }
 
 /// Every file of a folder, by name; nothing if there is no such folder.
-fn read_dir(dir: &Path) -> Result<BTreeMap<String, String>> {
+fn read_dir(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     if !dir.exists() {
         return Ok(files);
     }
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        let bytes = std::fs::read(entry.path())?;
-        files.insert(
-            entry.file_name().to_string_lossy().into_owned(),
-            String::from_utf8(bytes).unwrap_or_else(|_| "not text".to_owned()),
-        );
+        files.insert(entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?);
     }
     Ok(files)
 }
 
-/// The text of every generated file, by name.
-fn generate(proto: &Path) -> Result<BTreeMap<String, String>> {
-    let (set, pool) = compile(proto)?;
+/// Every generated file, by name.
+fn generate(proto: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let Compiled { set, pool, descriptors } = compile(proto)?;
     // The types of protobuf itself come from prost-types.
     let ours = set.file.iter().map(|file| file.package().to_owned()).filter(|package| !package.starts_with("google."));
     let packages: BTreeSet<String> = ours.collect();
@@ -109,20 +109,37 @@ fn generate(proto: &Path) -> Result<BTreeMap<String, String>> {
         .context("generating Rust")?;
     let mut files = read_dir(&out)?;
     std::fs::remove_dir_all(&out)?;
-    files.insert("access.rs".to_owned(), access::generate(&pool)?);
-    files.insert("redact.rs".to_owned(), redact::generate(&redacted));
-    files.insert("mod.rs".to_owned(), modules(&packages));
+    files.insert("access.rs".to_owned(), access::generate(&pool)?.into());
+    files.insert("redact.rs".to_owned(), redact::generate(&redacted).into());
+    files.insert("mod.rs".to_owned(), modules(&packages).into());
+    files.insert(DESCRIPTORS.to_owned(), descriptors);
     Ok(files)
 }
 
-/// Compiles every file below `proto`: the set to generate from, and the pool in which options of ours can be read.
-fn compile(proto: &Path) -> Result<(FileDescriptorSet, DescriptorPool)> {
+/// What `proto/` comes to.
+struct Compiled {
+    /// To generate from: without options of ours.
+    set: FileDescriptorSet,
+    /// Where options of ours can be read.
+    pool: DescriptorPool,
+    /// All of it as bytes, without comments.
+    descriptors: Vec<u8>,
+}
+
+/// Compiles every file below `proto`.
+fn compile(proto: &Path) -> Result<Compiled> {
     let files = files(proto, &[".proto"])?;
-    let mut compiler = protox::Compiler::new([proto])?;
-    compiler.include_source_info(true).include_imports(true).open_files(&files).context("compiling proto/")?;
+    let compiler = |comments| -> Result<protox::Compiler> {
+        let mut compiler = protox::Compiler::new([proto])?;
+        compiler.include_source_info(comments).include_imports(true);
+        compiler.open_files(&files).context("compiling proto/")?;
+        Ok(compiler)
+    };
+    let descriptors = compiler(false)?.encode_file_descriptor_set();
+    let compiler = compiler(true)?;
     let mut set = compiler.file_descriptor_set();
     set.file.retain(|file| file.package() != OPTIONS_PACKAGE);
-    Ok((set, compiler.descriptor_pool()))
+    Ok(Compiled { set, pool: compiler.descriptor_pool(), descriptors })
 }
 
 /// A folder of our own outside the tree, empty.
@@ -174,8 +191,8 @@ fn option(options: &DynamicMessage, name: &str) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn files(names: &[(&str, &str)]) -> BTreeMap<String, String> {
-        names.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    fn files(names: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        names.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_owned())).collect()
     }
 
     #[test]

@@ -18,3 +18,7 @@ pub use generated::raftpb;
 #[cfg(test)]
 pub(crate) use generated::redact::PRINTERS;
 pub use generated::swarmkit;
+
+/// All of `proto/` as an encoded `FileDescriptorSet`, the options of this project included: for tools that show, convert or
+/// redact messages of every type by reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
