@@ -4,6 +4,7 @@
 //! exercises. [`RealDisk`] is the machine's; [`MemoryDisk`] forgets on demand what was not synced.
 
 mod memory;
+mod read_only;
 mod real;
 
 use std::io;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use memory::{Crash, MemoryDisk};
+pub use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 
 /// What an operation on a [`Disk`] resolves to.

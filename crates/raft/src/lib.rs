@@ -51,6 +51,7 @@ mod chance;
 mod codec;
 mod disk;
 mod error;
+mod inspect;
 mod log;
 mod machine;
 mod membership;
@@ -65,8 +66,9 @@ mod seal;
 mod snapshot;
 mod types;
 
-pub use disk::{Crash, Disk, DiskFile, DiskFuture, MemoryDisk, RealDisk};
+pub use disk::{Crash, Disk, DiskFile, DiskFuture, MemoryDisk, ReadOnlyDisk, RealDisk};
 pub use error::RaftError;
+pub use inspect::{Content, Finding, InspectError, Inspected, Inspector, LogRecord, Replayed, SnapshotReport, Tail};
 pub use log::LogError;
 pub use membership::{MemberStatus, MemberWatch};
 pub use messenger::{

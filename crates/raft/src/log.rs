@@ -12,6 +12,7 @@ mod segment;
 mod store;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -35,6 +36,8 @@ use crate::{
 
 pub use error::LogError;
 pub(crate) use refound::refound;
+pub(crate) use segment::number as segment_number;
+pub(crate) use walk::Walk;
 pub(crate) use writer::Writer;
 
 /// How many operations may wait for the writer. openraft merges appends before they come here, so a few suffice.

@@ -19,7 +19,7 @@ use crate::{
     types::{SnapshotMeta, term_of},
 };
 
-pub(crate) use file::{SnapshotFile, SnapshotWriter};
+pub(crate) use file::{SnapshotFile, SnapshotReader, SnapshotWriter};
 
 const SUFFIX: &str = ".snap";
 /// Files that are not finished end with this. They are removed at start.
@@ -133,6 +133,16 @@ impl Shelf {
         names.retain(|name| wanted(name));
         Ok(names)
     }
+}
+
+/// Whether a file is a snapshot that counts.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    name.ends_with(SUFFIX)
+}
+
+/// Whether a file was never finished.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(UNFINISHED)
 }
 
 /// A name that sorts like the snapshots do.

@@ -224,7 +224,7 @@ impl Scan {
 }
 
 /// Whether a record of a batch after `torn` lies beyond `at`: then what stands at `at` was synced once, and is damage.
-fn a_later_batch_follows(content: &Bytes, segment: u64, at: usize, torn: u32) -> bool {
+pub(super) fn a_later_batch_follows(content: &Bytes, segment: u64, at: usize, torn: u32) -> bool {
     let last_start = content.len().saturating_sub(HEADER_BYTES);
     (at + 1..=last_start)
         .any(|offset| matches!(record::read(content, segment, offset), Found::Record { batch, .. } if batch > torn))

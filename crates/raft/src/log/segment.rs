@@ -31,7 +31,7 @@ pub(super) fn name(number: u64) -> String {
 }
 
 /// The number in the name of a segment; nothing for other files.
-pub(super) fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }

@@ -133,7 +133,7 @@ impl SnapshotWriter {
 
 impl SnapshotFile {
     /// Opens a finished file, and checks its beginning and its end.
-    pub(super) async fn open(disk: Arc<dyn Disk>, name: String, sealer: Sealer) -> Result<Self, LogError> {
+    pub(crate) async fn open(disk: Arc<dyn Disk>, name: String, sealer: Sealer) -> Result<Self, LogError> {
         let file: Arc<dyn DiskFile> = disk.open(&name).await.map_err(LogError::io("open", &name))?.into();
         let len = file.size().await.map_err(LogError::io("read", &name))?;
         let end_at = len.saturating_sub((PIECE_HEADER_BYTES + SEAL_BYTES + END_BYTES) as u64);
