@@ -23,6 +23,7 @@ use crate::{
     alive::Alive,
     cgroups::Limits,
     executor::{Shared, Warned},
+    files::TaskFiles,
     health::{Health, HealthCheck, Unhealthy},
     logs::{self, DirWatch},
     order::Order,
@@ -297,7 +298,7 @@ fn prepare(
     _claim: &Claim,
 ) -> Result<(), ExecError> {
     let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
-    let files = shared.shelf.task(task.id.as_str());
+    let files = TaskFiles(shared.shelf.task(task.id.as_str()));
     let mut plan = {
         let users = Users::read().map_err(ExecError::temporary)?;
         let (secrets_dir, configs_dir) = (&files.secrets(), &files.configs());

@@ -17,16 +17,14 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustix::fs::FlockOperation;
 use swarmkit_api::{TaskId, wire};
-use swarmkit_executor::{Assignment, ExecError, Executor, Workload, container_spec};
+use swarmkit_executor::{Assignment, ExecError, Executor, Shelf, Workload, container_spec};
 use swarmkit_runtime::{Crew, Env, Spawner};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     LogLimits, ProcessController,
     cgroups::Cgroups,
-    describe,
-    files::Shelf,
-    removal, supervisor,
+    describe, removal, supervisor,
     task_dir::TaskDir,
     users::{User, Users},
 };
@@ -181,7 +179,7 @@ impl Builder {
         let own = User { gid: rustix::process::getegid().as_raw(), ..own };
         let name = name_of(&state_dir);
         let user_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let shelf = Shelf::find(&name, &own, user_dir.as_deref(), &state_dir);
+        let shelf = Shelf::find(&name, own.uid, user_dir.as_deref(), &state_dir);
         Ok(ProcessExecutor(Arc::new(Shared {
             env: self.env,
             own,

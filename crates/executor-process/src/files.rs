@@ -3,75 +3,21 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Component, Path, PathBuf},
 };
 
 use swarmkit_api::wire::{self, FileTarget, config_reference, secret_reference};
 use swarmkit_executor::{Cause, Dependencies, ExecError, Payload};
 
-use crate::{plan::Identity, users::User};
+use crate::plan::Identity;
 
 /// The mode of a file whose reference does not say one.
 const MODE: u32 = 0o400;
 
-/// A place in memory for the files of tasks, or the next best thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shelf {
-    dir: PathBuf,
-    owner: u32,
-    /// Whether what is put here stays off the disks (apart from swap).
-    in_memory: bool,
-}
-
 /// Where the files of one task are.
 #[derive(Clone, Debug)]
-pub(crate) struct TaskFiles(PathBuf);
-
-impl Shelf {
-    /// Finds a place in memory; the state directory is the last resort.
-    ///
-    /// `name` tells the files of one executor from those of another.
-    pub(crate) fn find(name: &str, own: &User, user_dir: Option<&Path>, state_dir: &Path) -> Self {
-        let shared = format!("swarmkit-{}", own.uid);
-        let usual = if own.uid == 0 { Some(Path::new("/run")) } else { user_dir };
-        for parent in usual.into_iter().chain([Path::new("/dev/shm")]) {
-            if is_in_memory(parent)
-                && let Ok(ours) = own_dir(&parent.join(&shared), own.uid)
-            {
-                return Self { dir: ours.join(name), owner: own.uid, in_memory: true };
-            }
-        }
-        Self { dir: state_dir.join("files"), owner: own.uid, in_memory: is_in_memory(state_dir) }
-    }
-
-    /// Makes the place, when it is first needed.
-    pub(crate) fn open(&self) -> io::Result<()> {
-        own_dir(&self.dir, self.owner).map(drop)
-    }
-
-    /// Takes the place away, unless a task has files there.
-    pub(crate) fn leave(&self) {
-        fs::remove_dir(&self.dir).ok();
-    }
-
-    pub(crate) fn task(&self, task: &str) -> TaskFiles {
-        TaskFiles(self.dir.join(task))
-    }
-
-    pub(crate) fn is_in_memory(&self) -> bool {
-        self.in_memory
-    }
-
-    /// The tasks that have files here.
-    pub(crate) fn tasks(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-    }
-}
+pub(crate) struct TaskFiles(pub(crate) PathBuf);
 
 impl TaskFiles {
     pub(crate) fn secrets(&self) -> PathBuf {
@@ -189,30 +135,10 @@ fn make_dir(dir: &Path, identity: Option<&Identity>) -> io::Result<()> {
     }
 }
 
-/// A directory of ours that others can only pass through. One of the same name that is not ours is refused.
-fn own_dir(dir: &Path, owner: u32) -> io::Result<PathBuf> {
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-        // Whatever our mask is.
-        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o711))?,
-    }
-    let metadata = fs::symlink_metadata(dir)?;
-    if !metadata.is_dir() || metadata.uid() != owner || metadata.mode() & 0o022 != 0 {
-        return Err(io::Error::other(format!("{} is not ours alone", dir.display())));
-    }
-    Ok(dir.to_owned())
-}
-
-/// Whether files in `dir` are kept in memory.
-fn is_in_memory(dir: &Path) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    rustix::fs::statfs(dir).is_ok_and(|stat| [TMPFS, RAMFS].contains(&u64::try_from(stat.f_type).unwrap_or_default()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use swarmkit_executor::FixedDependencies;
 
     use super::*;
@@ -270,18 +196,5 @@ mod tests {
         let files = TaskFiles(dir.path().join("t1"));
         let error = files.put(&spec("x", 0), &FixedDependencies::new(), None).unwrap_err();
         assert_eq!(error.to_string(), "secret s1 not found");
-    }
-
-    #[test]
-    fn a_shelf_is_ours_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let me = rustix::process::getuid().as_raw();
-        let ours = own_dir(&dir.path().join("ours"), me).unwrap();
-        assert_eq!(own_dir(&ours, me).unwrap(), ours);
-        assert!(own_dir(&ours, me + 1).is_err(), "it belongs to somebody else");
-        fs::set_permissions(&ours, Permissions::from_mode(0o777)).unwrap();
-        assert!(own_dir(&ours, me).is_err(), "others could put files there");
-        std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).unwrap();
-        assert!(own_dir(&dir.path().join("link"), me).is_err(), "a link may lead anywhere");
     }
 }

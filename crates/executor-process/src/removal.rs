@@ -10,6 +10,7 @@ use crate::{
     alive::Alive,
     cgroups,
     executor::Shared,
+    files::TaskFiles,
     order::Order,
     supervisor::kill_leftovers,
     task_dir::{self, Ended, Started, TaskDir},
@@ -138,7 +139,7 @@ pub(crate) async fn remove(shared: &Shared, dir: &TaskDir) -> Result<(), ExecErr
         }
     };
     let name = dir.task().to_owned();
-    let (dir, trash, files) = (dir.clone(), shared.new_trash(&name), shared.shelf.task(&name));
+    let (dir, trash, files) = (dir.clone(), shared.new_trash(&name), TaskFiles(shared.shelf.task(&name)));
     let removed = Spawner::blocking(move || {
         let _claim = claim;
         files.remove()?;

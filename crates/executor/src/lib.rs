@@ -41,6 +41,7 @@ mod inert;
 mod job;
 mod logs;
 mod seam;
+mod shelf;
 mod workload;
 
 pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies, Payload};
@@ -50,6 +51,7 @@ pub use inert::{Behaviour, Ending, InertController, InertExecutor, Machine};
 pub use job::{Job, Jobs};
 pub use logs::{LogOptions, LogRecord, LogSource, LogStart, LogStream};
 pub use seam::{Controller, Executor, RuntimeStatus};
+pub use shelf::Shelf;
 pub use workload::{
     DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, Workload, container_spec, describe_node, platform, stop_grace,
 };
