@@ -65,7 +65,8 @@ pub(crate) async fn start(
         control_socket,
         begin,
     };
-    Ok(Manager::start(config).await?)
+    // On the heap: futures within futures within futures are more than the compiler will lay out.
+    Ok(Box::pin(Manager::start(config)).await?)
 }
 
 /// A manager that runs until it is told to stop, or ends by itself. The rest of the node stops before it does, so that
