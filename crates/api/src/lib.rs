@@ -39,7 +39,7 @@ pub mod wire;
 pub use ids::{ClusterId, ConfigId, ExtensionId, NetworkId, NodeId, ResourceId, SecretId, ServiceId, TaskId, VolumeId};
 pub use objects::{
     AnyObject, Cluster, Config, DecodeError, Endpoint, Extension, Kind, Meta, Network, Node, Object, Resource, Secret,
-    Service, Task, TaskStatus, UpdateStatus, Volume,
+    Service, Sharing, Task, TaskStatus, UpdateStatus, Volume,
 };
 pub use version::Version;
 pub use wire::{NodeRole, TaskState};

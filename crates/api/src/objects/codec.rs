@@ -11,6 +11,12 @@ pub enum DecodeError {
     /// The bytes are no message of the kind.
     #[error("malformed message")]
     Malformed(#[from] prost::DecodeError),
+    /// The bytes end in the middle of a field.
+    #[error("the message is cut off")]
+    Cut,
+    /// An id is no text.
+    #[error("an id is not valid UTF-8")]
+    NotText,
     /// An enum holds a number that this version does not know: it was written by a newer one, or is damaged.
     #[error("{field} holds the unknown value {value}")]
     UnknownEnum {

@@ -9,6 +9,7 @@ mod node;
 mod service;
 mod small;
 mod task;
+mod task_wire;
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -19,6 +20,7 @@ pub use node::Node;
 pub use service::{Endpoint, Service, UpdateStatus};
 pub use small::{Cluster, Config, Extension, Network, Resource, Secret, Volume};
 pub use task::{Task, TaskStatus};
+pub use task_wire::Sharing;
 
 use crate::{
     ClusterId, ConfigId, ExtensionId, NetworkId, NodeId, ResourceId, SecretId, ServiceId, TaskId, Version, VolumeId,
@@ -230,6 +232,18 @@ macro_rules! any_object {
                         Ok(Self::$kind(Arc::new(<$kind as Object>::from_wire(wire)?)))
                     }
                 )* }
+            }
+
+            /// The same, where many objects are read one after the other: tasks share what they have in common.
+            ///
+            /// # Errors
+            ///
+            /// As [`AnyObject::decode`].
+            pub fn decode_sharing(kind: Kind, bytes: &[u8], sharing: &mut Sharing) -> Result<Self, DecodeError> {
+                match kind {
+                    Kind::Task => Ok(Self::Task(Arc::new(task_wire::decode(bytes, sharing)?))),
+                    other => Self::decode(other, bytes),
+                }
             }
 
             /// The wire's message for watchers and for the log.

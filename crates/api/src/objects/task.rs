@@ -8,6 +8,7 @@ use prost_types::Timestamp;
 use super::{
     DecodeError, Kind, Meta,
     codec::{self, FromWire, ToWire},
+    task_wire,
 };
 use crate::{NodeId, ServiceId, TaskId, TaskState, Version, wire};
 
@@ -110,27 +111,32 @@ impl Task {
         }
     }
 
-    /// Everything but the shared parts, which are encoded in place.
-    fn shell(&self) -> wire::Task {
-        wire::Task {
-            id: self.id.to_string(),
-            meta: Some(self.meta.into()),
-            spec: None,
-            spec_version: self.spec_version.map(Into::into),
-            service_id: ServiceId::to_wire(self.service_id.as_ref()),
-            slot: self.slot,
-            node_id: NodeId::to_wire(self.node_id.as_ref()),
-            annotations: Some(self.annotations.clone()),
-            service_annotations: None,
-            status: Some(self.status.to_wire()),
-            desired_state: self.desired_state.into(),
-            networks: self.networks.clone(),
+    /// A task from its message, but for the parts that are given, and those that stay empty: service, node, endpoint.
+    pub(super) fn from_shell(
+        id: TaskId,
+        wire: wire::Task,
+        spec: Arc<wire::TaskSpec>,
+        service_annotations: Arc<wire::Annotations>,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            id,
+            meta: wire.meta.into(),
+            spec,
+            spec_version: wire.spec_version.map(Into::into),
+            service_id: None,
+            slot: wire.slot,
+            node_id: None,
+            annotations: wire.annotations.unwrap_or_default(),
+            service_annotations,
+            status: TaskStatus::from_wire(wire.status.unwrap_or_default())?,
+            desired_state: codec::enumeration("task.desired_state", wire.desired_state)?,
+            networks: wire.networks,
             endpoint: None,
-            log_driver: self.log_driver.clone(),
-            assigned_generic_resources: self.assigned_generic_resources.clone(),
-            job_iteration: self.job_iteration.map(Into::into),
-            volumes: self.volumes.clone(),
-        }
+            log_driver: wire.log_driver,
+            assigned_generic_resources: wire.assigned_generic_resources,
+            job_iteration: wire.job_iteration.map(Into::into),
+            volumes: wire.volumes,
+        })
     }
 }
 
@@ -169,62 +175,49 @@ impl TaskStatus {
     }
 }
 
-/// Field numbers of the parts that are encoded by reference.
-const SPEC: u32 = 3;
-const SERVICE_ANNOTATIONS: u32 = 8;
-const ENDPOINT: u32 = 12;
-
 impl ToWire for Task {
     type Wire = wire::Task;
 
     fn to_wire(&self) -> wire::Task {
         wire::Task {
+            id: self.id.to_string(),
+            meta: Some(self.meta.into()),
             spec: Some(self.spec.as_ref().clone()),
+            spec_version: self.spec_version.map(Into::into),
+            service_id: ServiceId::to_wire(self.service_id.as_ref()),
+            slot: self.slot,
+            node_id: NodeId::to_wire(self.node_id.as_ref()),
+            annotations: Some(self.annotations.clone()),
             service_annotations: Some(self.service_annotations.as_ref().clone()),
+            status: Some(self.status.to_wire()),
+            desired_state: self.desired_state.into(),
+            networks: self.networks.clone(),
             endpoint: self.endpoint.as_deref().cloned(),
-            ..self.shell()
+            log_driver: self.log_driver.clone(),
+            assigned_generic_resources: self.assigned_generic_resources.clone(),
+            job_iteration: self.job_iteration.map(Into::into),
+            volumes: self.volumes.clone(),
         }
-    }
-
-    fn encoded_len(&self) -> usize {
-        prost::Message::encoded_len(&self.shell())
-            + prost::encoding::message::encoded_len(SPEC, self.spec.as_ref())
-            + prost::encoding::message::encoded_len(SERVICE_ANNOTATIONS, self.service_annotations.as_ref())
-            + self.endpoint.as_deref().map_or(0, |endpoint| prost::encoding::message::encoded_len(ENDPOINT, endpoint))
     }
 
     fn encode(&self, buffer: &mut impl BufMut) {
-        prost::Message::encode_raw(&self.shell(), buffer);
-        prost::encoding::message::encode(SPEC, self.spec.as_ref(), buffer);
-        prost::encoding::message::encode(SERVICE_ANNOTATIONS, self.service_annotations.as_ref(), buffer);
-        if let Some(endpoint) = self.endpoint.as_deref() {
-            prost::encoding::message::encode(ENDPOINT, endpoint, buffer);
-        }
+        task_wire::encode(self, buffer);
     }
 }
 
 impl FromWire for Task {
     type Wire = wire::Task;
 
-    fn from_wire(wire: wire::Task) -> Result<Self, DecodeError> {
-        Ok(Self {
-            id: codec::id(Kind::Task, wire.id)?,
-            meta: wire.meta.into(),
-            spec: Arc::new(wire.spec.unwrap_or_default()),
-            spec_version: wire.spec_version.map(Into::into),
-            service_id: ServiceId::from_wire(wire.service_id),
-            slot: wire.slot,
-            node_id: NodeId::from_wire(wire.node_id),
-            annotations: wire.annotations.unwrap_or_default(),
-            service_annotations: Arc::new(wire.service_annotations.unwrap_or_default()),
-            status: TaskStatus::from_wire(wire.status.unwrap_or_default())?,
-            desired_state: codec::enumeration("task.desired_state", wire.desired_state)?,
-            networks: wire.networks,
-            endpoint: wire.endpoint.map(Arc::new),
-            log_driver: wire.log_driver,
-            assigned_generic_resources: wire.assigned_generic_resources,
-            job_iteration: wire.job_iteration.map(Into::into),
-            volumes: wire.volumes,
-        })
+    fn from_wire(mut wire: wire::Task) -> Result<Self, DecodeError> {
+        let id = codec::id(Kind::Task, std::mem::take(&mut wire.id))?;
+        let (service, node) = (std::mem::take(&mut wire.service_id), std::mem::take(&mut wire.node_id));
+        let spec = wire.spec.take().unwrap_or_default().into();
+        let service_annotations = wire.service_annotations.take().unwrap_or_default().into();
+        let endpoint = wire.endpoint.take().map(Arc::new);
+        let mut task = Self::from_shell(id, wire, spec, service_annotations)?;
+        task.service_id = ServiceId::from_wire(service);
+        task.node_id = NodeId::from_wire(node);
+        task.endpoint = endpoint;
+        Ok(task)
     }
 }

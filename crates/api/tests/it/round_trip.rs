@@ -3,14 +3,14 @@
 //! The objects come from random messages, made field by field from the descriptors, so that a field which the conversion
 //! forgets is noticed here without anybody having to think of it.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::{prelude::*, test_runner::TestRng};
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind as Type, MapKey, MessageDescriptor,
     ReflectMessage as _, Value, prost::Message as _,
 };
-use swarmkit_api::{AnyObject, Kind, Object, Task, wire};
+use swarmkit_api::{AnyObject, Kind, Object, Sharing, Task, wire};
 
 /// How deep a random message is filled. Deeper parts stay absent.
 const DEPTH_MAX: usize = 7;
@@ -104,6 +104,50 @@ proptest! {
         task.encode(&mut in_place);
         let decoded = <wire::Task as prost_reflect::prost::Message>::decode(in_place.as_slice()).unwrap();
         prop_assert_eq!(decoded, task.to_wire());
+    }
+
+    #[test]
+    fn tasks_that_share_parts_are_read_as_each_by_itself(seeds in prop::collection::vec(any::<[u8; 32]>(), 1..6)) {
+        let descriptor = POOL.get_message_by_name("docker.swarmkit.v1.Task").expect("tasks have a message");
+        let mut sharing = Sharing::default();
+        for seed in seeds {
+            let mut rng = TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
+            let message = random(&descriptor, &mut rng, 0).encode_to_vec();
+            let AnyObject::Task(mut task) = AnyObject::decode(Kind::Task, message.as_slice()).unwrap() else { unreachable!() };
+            // All of one service, and each followed by its twin, and by one that differs in nothing else.
+            Arc::make_mut(&mut task).service_id = Some("one".into());
+            let mut other = Task::clone(&task);
+            Arc::make_mut(&mut other.spec).force_update += 1;
+            for task in [task.as_ref(), task.as_ref(), &other] {
+                let bytes = task.to_wire().encode_to_vec();
+                let read = AnyObject::decode_sharing(Kind::Task, &bytes, &mut sharing).unwrap();
+                prop_assert_eq!(&read, &AnyObject::decode(Kind::Task, bytes.as_slice()).unwrap());
+                let mut twice = Vec::new();
+                task.encode(&mut twice);
+                task.encode(&mut twice);
+                let merged = AnyObject::decode(Kind::Task, twice.as_slice()).unwrap();
+                prop_assert_eq!(AnyObject::decode_sharing(Kind::Task, &twice, &mut sharing).unwrap(), merged);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_task_are_refused_as_the_generated_code_refuses_them(
+        mut bytes in any::<[u8; 32]>().prop_map(|seed| {
+            let mut rng = TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
+            let descriptor = POOL.get_message_by_name("docker.swarmkit.v1.Task").expect("tasks have a message");
+            random(&descriptor, &mut rng, 0).encode_to_vec()
+        }),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        for (at, value) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.index(bytes.len()) + 1);
+        let read = AnyObject::decode_sharing(Kind::Task, &bytes, &mut Sharing::default()).ok();
+        prop_assert_eq!(read, AnyObject::decode(Kind::Task, bytes.as_slice()).ok());
     }
 }
 
