@@ -5,7 +5,7 @@
 
 use bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint};
-use swarmkit_api::{AnyObject, Kind, Object, Version};
+use swarmkit_api::{AnyObject, Kind, Object, Sharing, Version};
 
 use crate::{Action, ApplyError, ProposalId};
 
@@ -89,14 +89,15 @@ pub(crate) fn decode_header(payload: &[u8]) -> Result<Header, ApplyError> {
 
 /// Reads the writes of a change set, in order.
 pub(crate) fn decode_actions(payload: &[u8]) -> impl Iterator<Item = Result<Written, ApplyError>> {
-    Fields(payload).filter_map(|field| match field {
-        Ok((ACTION, Value::Bytes(action))) => Some(decode_action(action)),
+    let mut sharing = Sharing::default();
+    Fields(payload).filter_map(move |field| match field {
+        Ok((ACTION, Value::Bytes(action))) => Some(decode_action(action, &mut sharing)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     })
 }
 
-fn decode_action(action: &[u8]) -> Result<Written, ApplyError> {
+fn decode_action(action: &[u8], sharing: &mut Sharing) -> Result<Written, ApplyError> {
     let (mut number, mut target) = (0, None);
     for field in Fields(action) {
         match field? {
@@ -110,7 +111,7 @@ fn decode_action(action: &[u8]) -> Result<Written, ApplyError> {
     }
     let (kind, object) = target.ok_or(ApplyError::UnknownAction)?;
     match number {
-        1 | 2 => Ok(Written::Put(AnyObject::decode(kind, object)?)),
+        1 | 2 => Ok(Written::Put(AnyObject::decode_sharing(kind, object, sharing)?)),
         3 => Ok(Written::Removed(kind, decode_id(object)?)),
         _ => Err(ApplyError::UnknownAction),
     }

@@ -1,6 +1,6 @@
 //! One secondary index: which objects have which key.
 
-use std::{cmp::Ordering, ops::Bound, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, ops::Bound, sync::Arc};
 
 use equivalent::{Comparable, Equivalent};
 use im::{OrdSet, ordset::RangedIter, shared_ptr::DefaultSharedPtr};
@@ -102,6 +102,11 @@ pub(crate) fn compare_prefix(text: &str, prefix: &str) -> Ordering {
 
 /// Names compare without case: each character is lower-cased by itself, as clients of the wire expect.
 pub(crate) fn fold(name: &str) -> Text {
+    folded(name).into()
+}
+
+/// The same, copied only if it makes a difference.
+pub(crate) fn folded(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return name.into();
     }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use swarmkit_api::{
     Cluster, ClusterId, Config, ConfigId, Extension, ExtensionId, Kind, Network, NetworkId, Node, NodeId, NodeRole,
-    Object, Resource, ResourceId, Secret, SecretId, Service, ServiceId, Task, TaskId, TaskState, Volume, VolumeId,
-    wire::{self, task_spec::Runtime},
+    Object, Resource, ResourceId, Secret, SecretId, Service, ServiceId, Volume, VolumeId, wire,
 };
 
 use crate::{
     Change, Edit, StoreError,
     index::{Index, Text, exactly, fold},
-    intern::Specs,
     state::Tables,
     table::{Record, Table},
+    tasks::{container_of, runtime_of},
 };
 
 /// The parts of a kind that do not differ between kinds.
@@ -39,6 +38,8 @@ macro_rules! lies_in {
         }
     };
 }
+
+pub(crate) use lies_in;
 
 /// Kinds with a unique name and no other index.
 macro_rules! only_named {
@@ -130,7 +131,7 @@ impl Record for Node {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceIndexes {
     pub(crate) name: Index<Text, ServiceId>,
-    pub(crate) runs: SpecIndexes<ServiceId>,
+    pub(crate) runs: SpecIndexes,
 }
 
 impl Record for Service {
@@ -161,78 +162,13 @@ fn service_keys(service: &Service) -> SpecKeys {
     keys
 }
 
-// === Tasks ===
-
-/// The indexes of tasks.
+/// What a service is found by, of what its tasks run.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TaskIndexes {
-    pub(crate) name: Index<Text, TaskId>,
-    pub(crate) runs: SpecIndexes<TaskId>,
-    pub(crate) service: Index<Option<ServiceId>, TaskId>,
-    pub(crate) node: Index<Option<NodeId>, TaskId>,
-    pub(crate) slot: Index<(Option<ServiceId>, u64), TaskId>,
-    pub(crate) desired_state: Index<TaskState, TaskId>,
-    pub(crate) state: Index<TaskState, TaskId>,
-    pub(crate) volume: Index<Text, TaskId>,
-}
-
-impl Record for Task {
-    type Indexes = TaskIndexes;
-
-    fn reindex(indexes: &mut TaskIndexes, id: &TaskId, before: Option<&Self>, after: Option<&Self>) {
-        if !both(before, after, same_name) {
-            indexes.name.amend(id, before.map(|task| fold(&task.name())), after.map(|task| fold(&task.name())));
-        }
-        if !both(before, after, |a, b| Arc::ptr_eq(&a.spec, &b.spec)) {
-            indexes.runs.amend(id, before.map(|task| spec_keys(&task.spec)), after.map(|task| spec_keys(&task.spec)));
-        }
-        if !both(before, after, |a, b| a.service_id == b.service_id && a.slot == b.slot) {
-            let service = |task: &Self| task.service_id.clone();
-            indexes.service.amend(id, before.map(service), after.map(service));
-            let slot = |task: &Self| (task.service_id.clone(), task.slot);
-            indexes.slot.amend(id, before.map(slot), after.map(slot));
-        }
-        indexes.node.amend(id, before.map(|task| task.node_id.clone()), after.map(|task| task.node_id.clone()));
-        indexes.desired_state.amend(id, before.map(|task| task.desired_state), after.map(|task| task.desired_state));
-        indexes.state.amend(id, before.map(|task| task.status.state), after.map(|task| task.status.state));
-        if !both(before, after, |a, b| a.volumes == b.volumes) {
-            let volumes = |task: &Self| texts(task.volumes.iter().map(|volume| &volume.id));
-            indexes.volume.amend_all(
-                id,
-                &before.map(volumes).unwrap_or_default(),
-                &after.map(volumes).unwrap_or_default(),
-            );
-        }
-    }
-
-    fn admit(_: &Tables, _: &Self, _: Option<&Self::Id>) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn intern(&mut self, specs: &Specs) {
-        specs.intern(self);
-    }
-
-    lies_in!(Task, tasks);
-}
-
-/// Whether two forms of a task have the same name, told without making the names.
-fn same_name(a: &Task, b: &Task) -> bool {
-    a.annotations.name == b.annotations.name
-        && a.service_annotations.name == b.service_annotations.name
-        && a.slot == b.slot
-        && (a.slot != 0 || a.node_id == b.node_id)
-}
-
-// === What services and tasks run ===
-
-/// What a task specification is found by, in services and in tasks alike.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct SpecIndexes<I: Ord> {
-    pub(crate) runtime: Index<Text, I>,
-    pub(crate) network: Index<Text, I>,
-    pub(crate) secret: Index<Text, I>,
-    pub(crate) config: Index<Text, I>,
+pub(crate) struct SpecIndexes {
+    pub(crate) runtime: Index<Text, ServiceId>,
+    pub(crate) network: Index<Text, ServiceId>,
+    pub(crate) secret: Index<Text, ServiceId>,
+    pub(crate) config: Index<Text, ServiceId>,
 }
 
 #[derive(Default)]
@@ -243,19 +179,8 @@ struct SpecKeys {
     configs: Vec<Text>,
 }
 
-impl<I: Ord> Default for SpecIndexes<I> {
-    fn default() -> Self {
-        Self {
-            runtime: Index::default(),
-            network: Index::default(),
-            secret: Index::default(),
-            config: Index::default(),
-        }
-    }
-}
-
-impl<I: Ord + Clone> SpecIndexes<I> {
-    fn amend(&mut self, id: &I, before: Option<SpecKeys>, after: Option<SpecKeys>) {
+impl SpecIndexes {
+    fn amend(&mut self, id: &ServiceId, before: Option<SpecKeys>, after: Option<SpecKeys>) {
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
         self.runtime.amend(id, before.runtime, after.runtime);
         self.network.amend_all(id, &before.networks, &after.networks);
@@ -265,16 +190,9 @@ impl<I: Ord + Clone> SpecIndexes<I> {
 }
 
 fn spec_keys(spec: &wire::TaskSpec) -> SpecKeys {
-    let container = match &spec.runtime {
-        Some(Runtime::Container(container)) => Some(container),
-        Some(Runtime::Attachment(_) | Runtime::Generic(_)) | None => None,
-    };
+    let container = container_of(spec);
     SpecKeys {
-        runtime: spec.runtime.as_ref().map(|runtime| match runtime {
-            Runtime::Container(_) => "container".into(),
-            Runtime::Attachment(_) => "attachment".into(),
-            Runtime::Generic(generic) => fold(&generic.kind),
-        }),
+        runtime: runtime_of(spec).map(Text::from),
         networks: targets(&spec.networks),
         secrets: container.map(|spec| texts(spec.secrets.iter().map(|secret| &secret.secret_id))).unwrap_or_default(),
         configs: container.map(|spec| texts(spec.configs.iter().map(|config| &config.config_id))).unwrap_or_default(),
@@ -285,12 +203,12 @@ fn targets(networks: &[wire::NetworkAttachmentConfig]) -> Vec<Text> {
     texts(networks.iter().map(|network| &network.target))
 }
 
-fn texts<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<Text> {
+pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<Text> {
     texts.map(|text| Text::from(text.as_str())).collect()
 }
 
 /// Whether there are two objects, and they are alike in some respect.
-fn both<O>(before: Option<&O>, after: Option<&O>, alike: impl FnOnce(&O, &O) -> bool) -> bool {
+pub(crate) fn both<O>(before: Option<&O>, after: Option<&O>, alike: impl FnOnce(&O, &O) -> bool) -> bool {
     matches!((before, after), (Some(before), Some(after)) if alike(before, after))
 }
 

@@ -40,6 +40,7 @@ mod codec;
 pub mod conformance;
 mod each;
 mod error;
+mod groups;
 mod index;
 mod intern;
 mod kinds;
@@ -53,6 +54,7 @@ mod snapshot;
 mod state;
 mod store;
 mod table;
+mod tasks;
 mod transaction;
 mod watch;
 

@@ -1,5 +1,7 @@
 //! What holds for every sequence of transactions, commits and failures.
 
+mod queries;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::FutureExt as _;
@@ -97,6 +99,8 @@ impl Write {
         task.service_id = (self.pick(0, 3) > 0).then(|| format!("svc{}", self.pick(0, 3)).into());
         task.spec_version = Some(Version(self.pick(1, 2).into()));
         task.slot = self.pick(2, 3).into();
+        let name = ["web", "Web", "web.x", ""][usize::from(self.pick(10, 4))];
+        task.service_annotations = Arc::new(wire::Annotations { name: name.into(), ..Default::default() });
         task.node_id = (self.pick(3, 3) > 0).then(|| format!("node{}", self.pick(3, 3)).into());
         task.status.state = states[usize::from(self.pick(5, 3))];
         task.desired_state = states[usize::from(self.pick(7, 3))];

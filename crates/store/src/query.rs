@@ -9,6 +9,7 @@ use swarmkit_api::{
 
 use crate::{
     Stored,
+    groups::Facet,
     index::{Ids, compare_prefix, exactly, fold, starting_with},
     table::Table,
 };
@@ -39,10 +40,23 @@ impl<'a, O> Iterator for Found<'a, O> {
 
 impl<O> FusedIterator for Found<'_, O> {}
 
+impl<'a, O> Found<'a, O> {
+    pub(crate) fn new(objects: impl Iterator<Item = &'a Arc<O>> + Send + 'a) -> Self {
+        Self(Box::new(objects.fuse()))
+    }
+
+    pub(crate) fn nothing() -> Self
+    where
+        O: Send + Sync,
+    {
+        Self::new(std::iter::empty())
+    }
+}
+
 impl<O: Stored> Table<O> {
     /// The objects with these ids.
-    fn found<'a, K: Ord + Send + Sync>(&'a self, ids: Ids<'a, K, O::Id>) -> Found<'a, O> {
-        Found(Box::new(ids.filter_map(|id| self.get(id)).fuse()))
+    pub(crate) fn found<'a, K: Ord + Send + Sync>(&'a self, ids: Ids<'a, K, O::Id>) -> Found<'a, O> {
+        Found::new(ids.filter_map(|id| self.get(id)))
     }
 
     /// The objects with these ids that pass a test.
@@ -51,14 +65,14 @@ impl<O: Stored> Table<O> {
         ids: Ids<'a, K, O::Id>,
         test: impl Fn(&O) -> bool + Send + 'a,
     ) -> Found<'a, O> {
-        Found(Box::new(ids.filter_map(|id| self.get(id)).filter(move |object| test(object)).fuse()))
+        Found::new(ids.filter_map(|id| self.get(id)).filter(move |object| test(object)))
     }
 }
 
 macro_rules! queries {
     ($(
         $(#[$doc:meta])*
-        $by:ident for $object:ident {
+        $by:ident for $object:ident named |$named:ident, $name:ident| $name_found:expr => {
             $($(#[$variant_doc:meta])* $variant:ident $(($($arg:ident: $type:ty),+))? => |$table:ident| $found:expr;)*
         }
     )*) => {$(
@@ -93,8 +107,8 @@ macro_rules! queries {
 
             fn run(self, table: &Table<$object>) -> Found<'_, $object> {
                 match self {
-                    Self::Name(name) => table.found(table.indexes.name.find(exactly(&fold(name)))),
-                    Self::IdPrefix(prefix) => Found(Box::new(table.with_id_prefix(prefix))),
+                    Self::Name($name) => { let $named = table; $name_found }
+                    Self::IdPrefix(prefix) => Found::new(table.with_id_prefix(prefix)),
                     Self::Custom { key, value } => table.found(
                         table.custom.find(|(k, v)| k.as_ref().cmp(key).then_with(|| v.as_ref().cmp(value))),
                     ),
@@ -110,34 +124,34 @@ macro_rules! queries {
 
 queries! {
     /// What clusters are looked up by.
-    ClusterBy for Cluster {
+    ClusterBy for Cluster named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
     }
 
     /// What networks are looked up by.
-    NetworkBy for Network {
+    NetworkBy for Network named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
     }
 
     /// What secrets are looked up by.
-    SecretBy for Secret {
+    SecretBy for Secret named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
     }
 
     /// What configs are looked up by.
-    ConfigBy for Config {
+    ConfigBy for Config named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
     }
 
     /// What extensions are looked up by.
-    ExtensionBy for Extension {}
+    ExtensionBy for Extension named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {}
 
     /// What resources are looked up by.
-    ResourceBy for Resource {
+    ResourceBy for Resource named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
         /// The kind, exactly as the resource gives it.
@@ -148,7 +162,7 @@ queries! {
     }
 
     /// What volumes are looked up by.
-    VolumeBy for Volume {
+    VolumeBy for Volume named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
         /// The group; the empty one holds the volumes without a group.
@@ -158,7 +172,7 @@ queries! {
     }
 
     /// What nodes are looked up by. Their name is the host name, which several may share.
-    NodeBy for Node {
+    NodeBy for Node named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the host name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
         /// The role that the node acts in now, not the desired one.
@@ -168,7 +182,7 @@ queries! {
     }
 
     /// What services are looked up by.
-    ServiceBy for Service {
+    ServiceBy for Service named |t, name| t.found(t.indexes.name.find(exactly(&fold(name)))) => {
         /// The beginning of the name, in whatever case.
         NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
         /// `container`, `attachment`, or the kind of a generic runtime in lower case.
@@ -182,32 +196,30 @@ queries! {
     }
 
     /// What tasks are looked up by. Their name is the one of [`Task::name`].
-    TaskBy for Task {
+    TaskBy for Task named |t, name| t.named(name) => {
         /// The beginning of the name, in whatever case.
-        NamePrefix(prefix: &'q str) => |t| t.found(t.indexes.name.find(starting_with(&fold(prefix))));
+        NamePrefix(prefix: &'q str) => |t| t.name_starts_with(prefix);
         /// The service that it belongs to.
-        Service(service: &'q ServiceId) => |t| t.found(t.indexes.service.find(|key| key.as_ref().cmp(&Some(service))));
+        Service(service: &'q ServiceId) => |t| t.of_service(Some(service));
         /// Those that belong to no service.
-        NoService => |t| t.found(t.indexes.service.at(&None));
+        NoService => |t| t.of_service(None);
         /// The node that it was given; `None` finds those without a node.
-        Node(node: Option<&'q NodeId>) => |t| t.found(t.indexes.node.find(|key| key.as_ref().cmp(&node)));
+        Node(node: Option<&'q NodeId>) => |t| t.of_node(node);
         /// The slot of a service.
-        Slot(service: &'q ServiceId, slot: u64) => |t| {
-            t.found(t.indexes.slot.find(|(s, n)| s.as_ref().cmp(&Some(service)).then_with(|| n.cmp(&slot))))
-        };
+        Slot(service: &'q ServiceId, slot: u64) => |t| t.of_slot(service, slot);
         /// The state that it shall reach.
-        DesiredState(state: TaskState) => |t| t.found(t.indexes.desired_state.at(&state));
+        DesiredState(state: TaskState) => |t| t.with_facet(Facet::DesiredState(state));
         /// The state that was observed.
-        State(state: TaskState) => |t| t.found(t.indexes.state.at(&state));
+        State(state: TaskState) => |t| t.with_facet(Facet::State(state));
         /// `container`, `attachment`, or the kind of a generic runtime in lower case.
-        Runtime(runtime: &'q str) => |t| t.found(t.indexes.runs.runtime.find(exactly(runtime)));
+        Runtime(runtime: &'q str) => |t| t.with_facet(Facet::Runtime(runtime));
         /// A network that it asks for.
-        Network(network: &'q NetworkId) => |t| t.found(t.indexes.runs.network.find(exactly(network.as_str())));
+        Network(network: &'q NetworkId) => |t| t.with_facet(Facet::Network(network.as_str()));
         /// A secret that it uses.
-        Secret(secret: &'q SecretId) => |t| t.found(t.indexes.runs.secret.find(exactly(secret.as_str())));
+        Secret(secret: &'q SecretId) => |t| t.with_facet(Facet::Secret(secret.as_str()));
         /// A config that it uses.
-        Config(config: &'q ConfigId) => |t| t.found(t.indexes.runs.config.find(exactly(config.as_str())));
+        Config(config: &'q ConfigId) => |t| t.with_facet(Facet::Config(config.as_str()));
         /// A cluster volume that was chosen for it.
-        Volume(volume: &'q VolumeId) => |t| t.found(t.indexes.volume.find(exactly(volume.as_str())));
+        Volume(volume: &'q VolumeId) => |t| t.with_volume(volume.as_str());
     }
 }

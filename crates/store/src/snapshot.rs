@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use swarmkit_api::{AnyObject, Kind, Version};
+use swarmkit_api::{AnyObject, Kind, Sharing, Version};
 
 use crate::{
     ApplyError, State, View,
@@ -102,13 +102,21 @@ pub struct Restore {
     lineage: u64,
     tables: Tables,
     specs: Arc<Specs>,
+    sharing: Sharing,
     /// The beginning of an object whose end was not read yet.
     rest: Vec<u8>,
 }
 
 impl Restore {
     pub(crate) fn new(specs: Arc<Specs>) -> Self {
-        Self { version: None, lineage: 0, tables: Tables::default(), specs, rest: Vec::new() }
+        Self {
+            version: None,
+            lineage: 0,
+            tables: Tables::default(),
+            specs,
+            sharing: Sharing::default(),
+            rest: Vec::new(),
+        }
     }
 
     /// Reads on. Pieces may be cut anywhere.
@@ -147,7 +155,7 @@ impl Restore {
             (LINEAGE, Value::Number(lineage)) => self.lineage = lineage,
             (field, Value::Bytes(object)) => {
                 if let Some(kind) = Kind::ALL.into_iter().find(|&kind| field_of(kind) == field) {
-                    let object = AnyObject::decode(kind, object)?;
+                    let object = AnyObject::decode_sharing(kind, object, &mut self.sharing)?;
                     self.tables.put_any(self.specs.intern_any(object));
                 }
             }
