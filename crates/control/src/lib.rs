@@ -1,8 +1,8 @@
-//! The services that an operator calls: Control, Watch and Health.
+//! The services that an operator calls: Control, Watch, Health and Backup.
 //!
 //! [`ControlApi`] checks what it is asked for and writes it into the store; that is all. What follows from a service
 //! that was created is for the loops of the leader to find out. [`WatchApi`] streams what changes, [`HealthApi`] says
-//! what is up.
+//! what is up, [`BackupApi`] gives away everything.
 //!
 //! This crate does not decide who may call it (the server asks the access table before a request gets here), does
 //! not forward to the leader, and starts nothing.
@@ -29,6 +29,7 @@
 //! - Whatever depends on the state of the cluster is checked inside the transaction that acts on it.
 //! - No key and no secret's data leaves through an answer. Watch messages carry whole objects, and are for managers only.
 
+mod backup;
 mod clusters;
 mod configs;
 mod control;
@@ -49,6 +50,7 @@ mod validate;
 mod volumes;
 mod watch;
 
+pub use backup::BackupApi;
 pub use control::{CertificateExpiry, ControlApi, ControlConfig, NewJoinToken};
 pub use error::ControlError;
 pub use health::HealthApi;

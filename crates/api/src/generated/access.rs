@@ -521,6 +521,14 @@ pub(super) static METHODS: &[Method] = &[
         server_streaming: true,
     },
     Method {
+        service: "swarmkit.backup.v1.Backup",
+        method: "Save",
+        path: "/swarmkit.backup.v1.Backup/Save",
+        callers: &[Caller::Manager],
+        client_streaming: false,
+        server_streaming: true,
+    },
+    Method {
         service: "swarmkit.raft.v1.RaftMember",
         method: "Describe",
         path: "/swarmkit.raft.v1.RaftMember/Describe",

@@ -10,6 +10,11 @@ pub mod raftpb {
     include!("raftpb.rs");
 }
 pub mod swarmkit {
+    pub mod backup {
+        pub mod v1 {
+            include!("swarmkit.backup.v1.rs");
+        }
+    }
     pub mod raft {
         pub mod v1 {
             include!("swarmkit.raft.v1.rs");

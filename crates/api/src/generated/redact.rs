@@ -154,6 +154,16 @@ impl fmt::Debug for super::raftpb::Snapshot {
     }
 }
 
+impl fmt::Debug for super::swarmkit::backup::v1::SaveResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SaveResponse")
+            .field("data", &length(&self.data))
+            .field("version", &self.version)
+            .field("last", &self.last)
+            .finish()
+    }
+}
+
 impl fmt::Debug for super::swarmkit::raft::v1::Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
@@ -187,6 +197,7 @@ pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::Decode
     ("docker.swarmkit.v1.VolumeCapability.MountVolume", crate::redact::tests::print::<super::docker::swarmkit::v1::volume_capability::MountVolume>),
     ("raftpb.Entry", crate::redact::tests::print::<super::raftpb::Entry>),
     ("raftpb.Snapshot", crate::redact::tests::print::<super::raftpb::Snapshot>),
+    ("swarmkit.backup.v1.SaveResponse", crate::redact::tests::print::<super::swarmkit::backup::v1::SaveResponse>),
     ("swarmkit.raft.v1.Command", crate::redact::tests::print::<super::swarmkit::raft::v1::Command>),
     ("swarmkit.raft.v1.SnapshotChunk", crate::redact::tests::print::<super::swarmkit::raft::v1::SnapshotChunk>),
 ];

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use swarmkit_api::{ClusterId, NodeRole, wire};
 use swarmkit_ca::{Identity, JoinToken, RootDigest};
-use swarmkit_control::{ControlApi, ControlConfig, Members, WatchApi};
+use swarmkit_control::{BackupApi, ControlApi, ControlConfig, Members, WatchApi};
 use swarmkit_rpc::{Authority, Channel, Services};
-use swarmkit_runtime::Env;
+use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Store, StoreError, Transaction, View};
 use swarmkit_testing::{ServiceBuilder, named};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Response, Status};
 use wire::{
-    control_client::ControlClient, control_server::ControlServer, watch_client::WatchClient, watch_server::WatchServer,
+    control_client::ControlClient,
+    control_server::ControlServer,
+    swarmkit::backup::v1::{backup_client::BackupClient, backup_server::BackupServer},
+    watch_client::WatchClient,
+    watch_server::WatchServer,
 };
 
 /// What a request is refused with.
@@ -23,6 +27,8 @@ pub(crate) struct World {
     pub(crate) members: Members,
     pub(crate) stop: CancellationToken,
     channel: Channel,
+    /// What answers run in.
+    _crew: Crew,
 }
 
 impl World {
@@ -31,6 +37,7 @@ impl World {
         let env = swarmkit_testing::env();
         let store = Store::local(env.clone());
         let (members, stop) = (Members::default(), CancellationToken::new());
+        let crew = Crew::under(&CancellationToken::new());
         let config = ControlConfig {
             members: members.clone(),
             new_join_token: new_join_token(&env),
@@ -43,8 +50,11 @@ impl World {
         let services = Services::new(Authority::fixed(own))
             .with(ControlServer::new(ControlApi::new(env, store.clone(), config)))
             .and_then(|services| services.with(WatchServer::new(WatchApi::new(store.clone(), stop.clone()))))
+            .and_then(|services| {
+                services.with(BackupServer::new(BackupApi::new(store.clone(), stop.clone(), crew.spawner())))
+            })
             .unwrap();
-        Self { channel: Channel::here(&services), store, members, stop }
+        Self { channel: Channel::here(&services), store, members, stop, _crew: crew }
     }
 
     /// A store with a cluster, its root certificate and its tokens.
@@ -66,6 +76,10 @@ impl World {
 
     pub(crate) fn watch(&self) -> WatchClient<Channel> {
         WatchClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn backup(&self) -> BackupClient<Channel> {
+        BackupClient::new(self.channel.clone())
     }
 
     pub(crate) fn view(&self) -> View {
