@@ -28,6 +28,9 @@ pub enum RaftError {
         /// Whose state it is.
         found: NodeId,
     },
+    /// A group cannot begin where there is a member's state.
+    #[error("the disk holds the state of a member")]
+    Taken,
     /// Raft has ended: it was stopped, or could not go on.
     #[error("raft: failed to process the request: node is stopped")]
     Stopped,

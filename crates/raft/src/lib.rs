@@ -47,6 +47,7 @@
 //! - Nothing of a change set or a snapshot lies on the disk in clear.
 //! - openraft's tasks belong to the member's crew, and its chance comes from one seed.
 
+mod backup;
 mod chance;
 mod codec;
 mod disk;
@@ -66,6 +67,7 @@ mod seal;
 mod snapshot;
 mod types;
 
+pub use backup::{Backup, BackupReader, BackupWriter};
 pub use disk::{Crash, Disk, DiskFile, DiskFuture, MemoryDisk, ReadOnlyDisk, RealDisk};
 pub use error::RaftError;
 pub use inspect::{Content, Finding, InspectError, Inspected, Inspector, LogRecord, Replayed, SnapshotReport, Tail};

@@ -18,19 +18,19 @@ use super::{Disk, DiskFile, DiskFuture};
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// A folder of the machine's file system, locked against a second user.
+/// A folder of the machine's file system.
 #[derive(Clone, Debug)]
 pub struct RealDisk(Arc<Folder>);
 
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
-    /// Open as long as the folder is used: it carries the lock, and syncing it makes names durable.
+    /// Open as long as the folder is used: it carries the lock, if there is one, and syncing it makes names durable.
     handle: File,
 }
 
 impl RealDisk {
-    /// Opens a folder, and makes it if need be, with mode 0700. Blocks the calling thread for a moment.
+    /// Opens a folder and locks it against a second user; makes it if need be, with mode 0700. Blocks the calling thread for a moment.
     ///
     /// # Errors
     ///
@@ -41,6 +41,15 @@ impl RealDisk {
         let handle = File::open(path)?;
         rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self(Arc::new(Folder { path: path.to_owned(), handle })))
+    }
+
+    /// Opens a folder that others use as well. It must be there, and nobody is kept out of it.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn shared(path: &Path) -> io::Result<Self> {
+        Ok(Self(Arc::new(Folder { path: path.to_owned(), handle: File::open(path)? })))
     }
 
     /// The folder.

@@ -78,7 +78,7 @@ pub(crate) struct SnapshotReader {
 
 impl SnapshotWriter {
     /// Begins a file.
-    pub(super) async fn create(
+    pub(crate) async fn create(
         disk: Arc<dyn Disk>,
         name: String,
         sealer: Sealer,
