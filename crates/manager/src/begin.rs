@@ -70,7 +70,7 @@ impl Ingredients {
     async fn start(self, begin: RaftBegin) -> Result<Running, Error> {
         let config = RaftConfig {
             disk: self.disk,
-            key: self.log_key,
+            keys: self.log_key.into(),
             env: self.env,
             options: self.options,
             node_id: self.own.node,

@@ -117,7 +117,7 @@ mod tests {
         let store = Store::new(env.clone(), proposer.clone());
         let config = RaftConfig {
             disk: Arc::new(MemoryDisk::new()),
-            key: LogKey::generate(env),
+            keys: LogKey::generate(env).into(),
             env: env.clone(),
             options: RaftOptions::default(),
             node_id: "m".into(),

@@ -42,7 +42,7 @@ impl Member {
         let store = Store::new(env.clone(), proposer.clone());
         let config = RaftConfig {
             disk: Arc::new(disk),
-            key: LogKey::new([7; 32]),
+            keys: LogKey::new([7; 32]).into(),
             env,
             options: RaftOptions::default(),
             node_id: "n1".into(),

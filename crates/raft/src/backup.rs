@@ -20,7 +20,7 @@ use crate::{
     log::{Log, LogError, LogOptions, Owner},
     options::RaftOptions,
     raft::new_raft_id,
-    seal::{LogKey, Sealer},
+    seal::{LogKey, LogKeys, Sealer},
     snapshot::{Shelf, SnapshotFile, SnapshotReader, SnapshotWriter},
     types::{Membership, Peer, SnapshotMeta, StoredMembership, Vote, log_id},
 };
@@ -98,7 +98,7 @@ impl Backup {
     pub async fn open(path: &Path, key: &LogKey, env: &Env) -> Result<Self, LogError> {
         let (disk, name) = place(path)?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
-        Ok(Self(SnapshotFile::open(disk, name, Sealer::new(key, env.clone())).await?))
+        Ok(Self(SnapshotFile::open(disk, name, &[Sealer::new(key, env.clone())]).await?))
     }
 
     /// How much state it holds, in bytes.
@@ -130,17 +130,18 @@ impl Backup {
         addr: &str,
     ) -> Result<(), RaftError> {
         let options = LogOptions { segment_bytes: RaftOptions::default().segment_bytes };
+        let keys = LogKeys::from(key.clone());
         let mut owner = Owner { raft_id: new_raft_id(env), node_id: node_id.clone() };
         if Log::exists(&*disk).await? {
-            let (log, _) = Log::open(disk.clone(), key, env, &owner, options.clone()).await?;
+            let (log, _) = Log::open(disk.clone(), &keys, env, &owner, options.clone()).await?;
             if !log.is_pristine() || log.owner().node_id != *node_id {
                 return Err(RaftError::Taken);
             }
             owner = log.owner().clone();
         }
         // The log comes last: a snapshot alone is no member's state.
-        self.copy(&Shelf::open(disk.clone(), key, env.clone()).await?, &owner, addr).await?;
-        let (mut log, writer) = Log::open(disk, key, env, &owner, options).await?;
+        self.copy(&Shelf::open(disk.clone(), &keys, env.clone()).await?, &owner, addr).await?;
+        let (mut log, writer) = Log::open(disk, &keys, env, &owner, options).await?;
         // The writer ends when the log is closed, or is given up with this.
         let begin = async move {
             log.save_vote(&Vote::new(FIRST, owner.raft_id)).await?;

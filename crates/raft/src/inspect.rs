@@ -342,22 +342,21 @@ impl Inspector {
 
     /// Reads a snapshot with whichever key opens it.
     async fn snapshot(&self, name: &str, piece: &mut (dyn FnMut(Bytes) + Send)) -> Result<SnapshotReport, LogError> {
-        let mut damage = Finding::wrong_key(name);
-        for key in &self.keys {
-            let sealer = Sealer::new(key, self.env.clone());
-            match SnapshotFile::open(self.disk.clone(), name.to_owned(), sealer).await {
-                Ok(file) => {
-                    let mut report = report(name, &file.meta, file.size);
-                    if let Err(error) = read_out(file.reader(), piece).await {
-                        report.damage = Some(finding(error)?);
-                    }
-                    return Ok(report);
-                }
-                Err(LogError::WrongKey { .. }) => {}
-                Err(error) => damage = finding(error)?,
+        let sealers: Vec<Sealer> = self.keys.iter().map(|key| Sealer::new(key, self.env.clone())).collect();
+        let file = match SnapshotFile::open(self.disk.clone(), name.to_owned(), &sealers).await {
+            Ok(file) => file,
+            Err(error) => {
+                return Ok(SnapshotReport {
+                    damage: Some(finding(error)?),
+                    ..report(name, &SnapshotMeta::default(), 0)
+                });
             }
+        };
+        let mut report = report(name, &file.meta, file.size);
+        if let Err(error) = read_out(file.reader(), piece).await {
+            report.damage = Some(finding(error)?);
         }
-        Ok(SnapshotReport { damage: Some(damage), ..report(name, &SnapshotMeta::default(), 0) })
+        Ok(report)
     }
 
     async fn names(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, LogError> {

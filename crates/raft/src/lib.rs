@@ -20,7 +20,7 @@
 //! let store = Store::new(env.clone(), proposer.clone());
 //! let config = RaftConfig {
 //!     disk: Arc::new(MemoryDisk::new()),
-//!     key: LogKey::generate(&env),
+//!     keys: LogKey::generate(&env).into(),
 //!     env,
 //!     options: RaftOptions::default(),
 //!     node_id: NodeId::from("n1"),
@@ -63,6 +63,7 @@ mod proposer;
 mod raft;
 mod receiver;
 mod role;
+mod rotation;
 mod seal;
 mod snapshot;
 mod types;
@@ -82,4 +83,5 @@ pub use proposer::RaftProposer;
 pub use raft::{Begin, Raft, RaftConfig, RaftParts, new_raft_id};
 pub use receiver::{ReceiveError, Receiver};
 pub use role::{Leadership, Member, Role};
-pub use seal::LogKey;
+pub use rotation::{KeyKeeper, KeyRotation, KeyRotator};
+pub use seal::{LogKey, LogKeys};

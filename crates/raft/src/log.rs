@@ -8,6 +8,7 @@ mod index;
 mod record;
 mod recovery;
 mod refound;
+mod reseal;
 mod segment;
 mod store;
 #[cfg(test)]
@@ -25,12 +26,13 @@ use tokio::sync::{mpsc, oneshot};
 use self::{
     index::{Gap, Hit, Index, Location},
     record::{Found, Place, Record},
+    segment::Segment,
     writer::Op,
 };
 use crate::{
     codec::decode_payload,
-    disk::{Disk, DiskFile},
-    seal::{LogKey, Sealer},
+    disk::Disk,
+    seal::LogKeys,
     types::{Entry, LogId, term_of},
 };
 
@@ -66,8 +68,7 @@ pub(crate) struct Log {
 
 struct Shared {
     index: Mutex<Index>,
-    segments: Mutex<BTreeMap<u64, Arc<dyn DiskFile>>>,
-    sealer: Sealer,
+    segments: Mutex<BTreeMap<u64, Segment>>,
     owner: Owner,
     /// Why nothing can be written any more.
     failure: Mutex<Option<LogError>>,
@@ -83,17 +84,15 @@ impl Log {
     /// Reads the log back, or begins one that belongs to `owner`. The writer must be run as a part, or nothing is ever written.
     pub(crate) async fn open(
         disk: Arc<dyn Disk>,
-        key: &LogKey,
+        keys: &LogKeys,
         env: &Env,
         owner: &Owner,
         options: LogOptions,
     ) -> Result<(Self, Writer), LogError> {
-        let sealer = Sealer::new(key, env.clone());
-        let recovered = recovery::open(&*disk, sealer.clone(), env, owner).await?;
+        let recovered = recovery::open(&*disk, keys.sealers(env), env, owner).await?;
         let shared = Arc::new(Shared {
             index: Mutex::new(recovered.index),
             segments: Mutex::new(recovered.segments),
-            sealer,
             owner: recovered.identity.owner.clone(),
             failure: Mutex::new(None),
         });
@@ -162,11 +161,11 @@ impl Shared {
         let file = segment::name(at.segment);
         let segment = self.segments.lock().get(&at.segment).cloned();
         let segment = segment.ok_or_else(|| LogError::Missing { file: file.clone() })?;
-        let bytes = segment.read_at(at.offset, at.len as usize).await.map_err(LogError::io("read", &file))?;
+        let bytes = segment.file.read_at(at.offset, at.len as usize).await.map_err(LogError::io("read", &file))?;
         let place = Place { segment: at.segment, offset: at.offset };
         match record::read_at(&bytes, place) {
             Found::Record { record: Record::Entry { id: found, sealed }, .. } if found == id => {
-                let opened = self.sealer.open(&entry_place(&id), &sealed);
+                let opened = segment.sealer.open(&entry_place(&id), &sealed);
                 let entry = opened.ok().and_then(|payload| decode_payload(id, payload).ok());
                 entry.ok_or_else(|| LogError::damaged(&file, at.offset, "an entry cannot be unsealed"))
             }

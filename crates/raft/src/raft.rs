@@ -22,7 +22,8 @@ use crate::{
     proposer::{self, RaftProposer},
     receiver::Receiver,
     role::{Announcer, Leadership, Role, is_only_voter},
-    seal::LogKey,
+    rotation::Vault,
+    seal::LogKeys,
     snapshot::Shelf,
     types::{Peer, Types},
 };
@@ -35,7 +36,7 @@ pub struct RaftConfig {
     /// Where its log and snapshots lie. Belongs to this member alone.
     pub disk: Arc<dyn Disk>,
     /// What encrypts them.
-    pub key: LogKey,
+    pub keys: LogKeys,
     /// Time and chance.
     pub env: Env,
     /// Timing and compaction.
@@ -86,6 +87,7 @@ pub struct Raft {
     pub(crate) member_watch: MemberWatch,
     leadership: Leadership,
     receiver: Receiver,
+    pub(crate) vault: Vault,
 }
 
 /// The parts of a member. Somebody must run them to their end; dropping them kills the member as a crash does.
@@ -121,7 +123,7 @@ impl Raft {
     ) -> Result<(Self, RaftParts), RaftError> {
         let applier = proposer.applier().cloned().ok_or(RaftError::NoStore)?;
         let core_config = Arc::new(config.options.to_openraft()?);
-        let shelf = Shelf::open(config.disk.clone(), &config.key, config.env.clone()).await?;
+        let shelf = Shelf::open(config.disk.clone(), &config.keys, config.env.clone()).await?;
         if config.begin == Begin::ForceNew {
             force_new(&config, &shelf).await?;
         }
@@ -186,10 +188,11 @@ impl Raft {
         };
         crew.spawn("role", move |stop| announcer.run(stop));
 
+        let vault = Vault::new(config.disk.clone(), config.env.clone(), &log, &shelf, crew.spawner());
         let receiver = Receiver::new(raft_id, core.clone(), shelf, crew.spawner());
         let (lease, changing) = (config.options.election_max, Arc::default());
         let (leadership, member_watch) = (Leadership::new(role), MemberWatch::new(members_seen));
-        let raft = Self { core, raft_id, lease, changing, member_watch, leadership, receiver };
+        let raft = Self { core, raft_id, lease, changing, member_watch, leadership, receiver, vault };
         raft.begin(&config, pristine).await?;
         tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
         Ok((raft, RaftParts { crew, log }))
@@ -267,7 +270,7 @@ impl fmt::Debug for RaftParts {
 async fn open_log(config: &RaftConfig) -> Result<(Log, Writer), RaftError> {
     let owner = fresh_identity(config);
     let options = LogOptions { segment_bytes: config.options.segment_bytes };
-    let (log, writer) = Log::open(config.disk.clone(), &config.key, &config.env, &owner, options).await?;
+    let (log, writer) = Log::open(config.disk.clone(), &config.keys, &config.env, &owner, options).await?;
     if log.owner().node_id != config.node_id {
         return Err(RaftError::OtherNode { expected: config.node_id.clone(), found: log.owner().node_id.clone() });
     }

@@ -1,6 +1,6 @@
 //! Encryption of what lies on the disk.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
@@ -40,6 +40,32 @@ impl LogKey {
     }
 }
 
+/// The keys of a member's log and snapshots, as they are kept: usually one.
+#[derive(Clone, Debug)]
+pub struct LogKeys {
+    /// Seals what is written.
+    pub current: LogKey,
+    /// Takes the place of `current` once everything is sealed with it. Until then either may be needed to open a file.
+    pub pending: Option<LogKey>,
+}
+
+impl From<LogKey> for LogKeys {
+    fn from(current: LogKey) -> Self {
+        Self { current, pending: None }
+    }
+}
+
+impl LogKeys {
+    /// What may open a file, the current key first.
+    pub(crate) fn sealers(&self, env: &Env) -> Vec<Sealer> {
+        [Some(&self.current), self.pending.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|key| Sealer::new(key, env.clone()))
+            .collect()
+    }
+}
+
 impl fmt::Debug for LogKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LogKey")
@@ -52,7 +78,10 @@ pub(crate) struct Unsealable;
 
 /// Seals and opens with one key. Clones are cheap.
 #[derive(Clone)]
-pub(crate) struct Sealer {
+pub(crate) struct Sealer(Arc<Inner>);
+
+struct Inner {
+    key: LogKey,
     cipher: XChaCha20Poly1305,
     env: Env,
 }
@@ -60,14 +89,20 @@ pub(crate) struct Sealer {
 impl Sealer {
     pub(crate) fn new(key: &LogKey, env: Env) -> Self {
         let cipher = XChaCha20Poly1305::new_from_slice(key.as_bytes()).expect("invariant: a key has 32 bytes");
-        Self { cipher, env }
+        Self(Arc::new(Inner { key: key.clone(), cipher, env }))
+    }
+
+    /// Whether the other one has the same key.
+    pub(crate) fn same_key(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.key.as_bytes() == other.0.key.as_bytes()
     }
 
     /// Encrypts `text` and binds it to `place`, which must be given again to open it.
     pub(crate) fn seal(&self, place: &[u8], text: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
-        self.env.fill_random(&mut nonce);
+        self.0.env.fill_random(&mut nonce);
         let sealed = self
+            .0
             .cipher
             .encrypt(&XNonce::from(nonce), Payload { msg: text, aad: place })
             .expect("invariant: a text is far shorter than the cipher's limit of 256 GB");
@@ -80,7 +115,7 @@ impl Sealer {
     /// Gives back what was sealed for the same `place`.
     pub(crate) fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Unsealable)?;
-        self.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: place }).map_err(|_| Unsealable)
+        self.0.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: place }).map_err(|_| Unsealable)
     }
 }
 

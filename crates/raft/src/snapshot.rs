@@ -15,7 +15,7 @@ use swarmkit_runtime::Env;
 use crate::{
     disk::Disk,
     log::LogError,
-    seal::{LogKey, Sealer},
+    seal::{LogKeys, Sealer},
     types::{SnapshotMeta, term_of},
 };
 
@@ -23,13 +23,14 @@ pub(crate) use file::{SnapshotFile, SnapshotReader, SnapshotWriter};
 
 const SUFFIX: &str = ".snap";
 /// Files that are not finished end with this. They are removed at start.
-const UNFINISHED: &str = ".tmp";
+pub(crate) const UNFINISHED: &str = ".tmp";
 
 /// The folder as a place for snapshots. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Shelf {
     disk: Arc<dyn Disk>,
-    sealer: Sealer,
+    /// Seals what is begun now.
+    sealer: Arc<Mutex<Sealer>>,
     env: Env,
     newest: Arc<Mutex<Option<SnapshotFile>>>,
     unfinished: Arc<Mutex<Vec<Unfinished>>>,
@@ -40,17 +41,18 @@ type Unfinished = (String, Weak<()>);
 
 impl Shelf {
     /// Finds the newest snapshot, and removes what is older or was never finished.
-    pub(crate) async fn open(disk: Arc<dyn Disk>, key: &LogKey, env: Env) -> Result<Self, LogError> {
+    pub(crate) async fn open(disk: Arc<dyn Disk>, keys: &LogKeys, env: Env) -> Result<Self, LogError> {
+        let sealers = keys.sealers(&env);
         let shelf = Self {
             disk,
-            sealer: Sealer::new(key, env.clone()),
+            sealer: Arc::new(Mutex::new(sealers[0].clone())),
             env,
             newest: Arc::default(),
             unfinished: Arc::default(),
         };
         let names = shelf.names(|_| true).await?;
         if let Some(name) = names.iter().filter(|name| name.ends_with(SUFFIX)).max() {
-            let found = SnapshotFile::open(shelf.disk.clone(), name.clone(), shelf.sealer.clone()).await?;
+            let found = SnapshotFile::open(shelf.disk.clone(), name.clone(), &sealers).await?;
             *shelf.newest.lock() = Some(found);
             shelf.remove_before(name).await?;
         }
@@ -71,13 +73,24 @@ impl Shelf {
         let name = format!("{}{UNFINISHED}", self.env.new_id());
         let used = Arc::new(());
         self.unfinished.lock().push((name.clone(), Arc::downgrade(&used)));
-        SnapshotWriter::create(self.disk.clone(), name, self.sealer.clone(), &self.env, meta, used).await
+        let sealer = self.sealer.lock().clone();
+        SnapshotWriter::create(self.disk.clone(), name, sealer, &self.env, meta, used).await
+    }
+
+    /// Seals with another key from now on, the newest snapshot too. When this returns, no other key is needed.
+    pub(crate) async fn reseal(&self, sealer: &Sealer) -> Result<(), LogError> {
+        *self.sealer.lock() = sealer.clone();
+        match self.newest() {
+            Some(newest) => self.adopt(newest).await.map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Keeps a finished snapshot, durably, and removes all older ones. Does nothing for one that is kept already, and
-    /// copies one of another folder.
+    /// copies one of another folder or under another key.
     pub(crate) async fn adopt(&self, mut snapshot: SnapshotFile) -> Result<SnapshotFile, LogError> {
-        if !Arc::ptr_eq(&snapshot.disk, &self.disk) {
+        // The key may change while a copy is made.
+        while !Arc::ptr_eq(&snapshot.disk, &self.disk) || !snapshot.sealer.same_key(&self.sealer.lock()) {
             snapshot = self.copy(&snapshot).await?;
         }
         let name = final_name(&snapshot.meta);

@@ -30,7 +30,7 @@ async fn grown(disk: &MemoryDisk, key: &LogKey, env: &Env, begin: Begin, more: &
     let store = Store::new(env.clone(), proposer.clone());
     let config = RaftConfig {
         disk: Arc::new(disk.clone()),
-        key: key.clone(),
+        keys: key.clone().into(),
         env: env.clone(),
         options: RaftOptions::default(),
         node_id: "new".into(),

@@ -16,7 +16,7 @@ async fn member(nodes: u64, options: RaftOptions) -> (MemoryDisk, View) {
     let store = Store::new(env.clone(), proposer.clone());
     let config = RaftConfig {
         disk: Arc::new(disk.clone()),
-        key: LogKey::new(KEY),
+        keys: LogKey::new(KEY).into(),
         env,
         options,
         node_id: NodeId::from("n1"),

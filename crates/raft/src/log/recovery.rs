@@ -14,7 +14,7 @@ use super::{
     error::LogError,
     index::{CACHE_BYTES, Gap, Index, Location},
     record::{self, Found, HEADER_BYTES, Record, Start},
-    segment::{self, Active, FORMAT, Identity, LOG_ID_BYTES, Said},
+    segment::{self, Active, FORMAT, Identity, LOG_ID_BYTES, Said, Segment},
 };
 use crate::{
     codec::{decode_payload, id_from_wire, vote_from_wire},
@@ -29,11 +29,11 @@ pub(super) struct Recovered {
     pub(super) identity: Identity,
     pub(super) active: Active,
     /// Every segment by number, the active one included.
-    pub(super) segments: BTreeMap<u64, Arc<dyn DiskFile>>,
+    pub(super) segments: BTreeMap<u64, Segment>,
 }
 
 /// Reads the log, or begins one in a folder that has none.
-pub(super) async fn open(disk: &dyn Disk, sealer: Sealer, env: &Env, owner: &Owner) -> Result<Recovered, LogError> {
+pub(super) async fn open(disk: &dyn Disk, keys: Vec<Sealer>, env: &Env, owner: &Owner) -> Result<Recovered, LogError> {
     let names = disk.list().await.map_err(LogError::io("list", "the folder"))?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
     for pair in numbers.windows(2) {
@@ -41,8 +41,8 @@ pub(super) async fn open(disk: &dyn Disk, sealer: Sealer, env: &Env, owner: &Own
             return Err(LogError::Missing { file: segment::name(pair[0] + 1) });
         }
     }
-    let mut scan = Scan::new(sealer, owner.clone());
-    let mut segments: BTreeMap<u64, Arc<dyn DiskFile>> = BTreeMap::new();
+    let mut scan = Scan::new(keys, owner.clone());
+    let mut segments = BTreeMap::new();
     let mut active = None;
     for (at, &number) in numbers.iter().enumerate() {
         let name = segment::name(number);
@@ -60,16 +60,17 @@ pub(super) async fn open(disk: &dyn Disk, sealer: Sealer, env: &Env, owner: &Own
             file.truncate(read.end).await.map_err(LogError::io("truncate", &name))?;
             file.sync().await.map_err(LogError::io("sync", &name))?;
         }
-        segments.insert(number, file.clone());
+        segments.insert(number, Segment { file: file.clone(), sealer: scan.identity.sealer.clone() });
         active = Some(Active { number, file, len: read.end, next_batch: read.next_batch });
     }
-    let (index, mut identity) = scan.finish(numbers.first().copied())?;
+    let (index, mut identity) = scan.finish(numbers.first().copied(), &segments)?;
     let active = match active {
         Some(active) => active,
         None => {
             env.fill_random(&mut identity.log);
             let active = Active::create(disk, 0, &identity.start(&Said::default())).await?;
-            segments.insert(active.number, active.file.clone());
+            let file = active.file.clone();
+            segments.insert(active.number, Segment { file, sealer: identity.sealer.clone() });
             active
         }
     };
@@ -85,6 +86,9 @@ struct Read {
 
 struct Scan {
     index: Index,
+    /// What may open a segment.
+    keys: Vec<Sealer>,
+    /// With the key of the segment that was read last.
     identity: Identity,
     /// A first record was seen, so `identity` is that of the log.
     known: bool,
@@ -96,10 +100,12 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(sealer: Sealer, owner: Owner) -> Self {
+    /// `keys` are never empty; the first one seals a log that begins now.
+    fn new(keys: Vec<Sealer>, owner: Owner) -> Self {
         Self {
             index: Index::default(),
-            identity: Identity { log: [0; LOG_ID_BYTES], owner, sealer },
+            identity: Identity { log: [0; LOG_ID_BYTES], owner, sealer: keys[0].clone() },
+            keys,
             known: false,
             purged: None,
             recent: VecDeque::new(),
@@ -180,9 +186,8 @@ impl Scan {
         if start.format != FORMAT {
             return Err(LogError::Format { file: file.to_owned(), format: start.format });
         }
-        if !self.identity.opens(start) {
-            return Err(LogError::WrongKey { file: file.to_owned() });
-        }
+        let sealer = self.keys.iter().find(|sealer| segment::opens(sealer, start));
+        self.identity.sealer = sealer.cloned().ok_or_else(|| LogError::WrongKey { file: file.to_owned() })?;
         let log =
             start.log.as_slice().try_into().map_err(|_| LogError::damaged(file, 0, "an identity is malformed"))?;
         let last = start.last.as_ref().map(id_from_wire);
@@ -206,14 +211,14 @@ impl Scan {
     }
 
     /// Fills the cache, and hands over what was read.
-    fn finish(mut self, oldest: Option<u64>) -> Result<(Index, Identity), LogError> {
+    fn finish(mut self, oldest: Option<u64>, segments: &BTreeMap<u64, Segment>) -> Result<(Index, Identity), LogError> {
         if self.index.purged() > self.purged {
             let missing = oldest.unwrap_or_default().saturating_sub(1);
             return Err(LogError::Missing { file: segment::name(missing) });
         }
         while let Some((id, at, sealed)) = self.recent.pop_back() {
-            let opened = self.identity.sealer.open(&entry_place(&id), &sealed);
-            let entry = opened.ok().and_then(|payload| decode_payload(id, payload).ok()).ok_or_else(|| {
+            let opened = segments.get(&at.segment).and_then(|of| of.sealer.open(&entry_place(&id), &sealed).ok());
+            let entry = opened.and_then(|payload| decode_payload(id, payload).ok()).ok_or_else(|| {
                 LogError::damaged(&segment::name(at.segment), at.offset, "an entry cannot be unsealed")
             })?;
             self.index.warm(entry);

@@ -93,7 +93,15 @@ fn later(a: Option<LogId>, b: Option<LogId>) -> Option<LogId> {
     if b.map(|id| id.index) > a.map(|id| id.index) { b } else { a }
 }
 
-/// Which log it is, and what opens it.
+/// A segment as it is read.
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub(super) file: Arc<dyn DiskFile>,
+    /// What opens it.
+    pub(super) sealer: Sealer,
+}
+
+/// Which log it is, and what seals its newest segment.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) log: [u8; LOG_ID_BYTES],
@@ -116,11 +124,16 @@ impl Identity {
             last: said.last.as_ref().map(id_to_wire),
         })
     }
+}
 
-    /// Whether the first record of a segment was sealed with our key.
-    pub(super) fn opens(&self, start: &Start) -> bool {
-        self.sealer.open(KEY_CHECK, &start.key_check).is_ok_and(|log| log == start.log)
-    }
+/// Whether the first record of a segment was sealed with a key.
+pub(super) fn opens(sealer: &Sealer, start: &Start) -> bool {
+    sealer.open(KEY_CHECK, &start.key_check).is_ok_and(|log| log == start.log)
+}
+
+/// The first record of a segment that another key opens.
+pub(super) fn rekeyed(start: Start, sealer: &Sealer) -> Start {
+    Start { key_check: sealer.seal(KEY_CHECK, &start.log), ..start }
 }
 
 /// The segment that is written to.

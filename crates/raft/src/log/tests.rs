@@ -1,6 +1,7 @@
 //! The log against openraft's own suite, torn tails, damage and crashes.
 
 mod crash;
+mod keys;
 mod suite;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ struct Opened {
 async fn open_with(disk: &(impl Disk + Clone), options: LogOptions) -> Result<Opened, LogError> {
     let owner = Owner { raft_id: 1, node_id: "n1".into() };
     let env = Env::real();
-    let (log, writer) = Log::open(Arc::new(disk.clone()), &LogKey::new([7; 32]), &env, &owner, options).await?;
+    let (log, writer) = Log::open(Arc::new(disk.clone()), &LogKey::new([7; 32]).into(), &env, &owner, options).await?;
     let mut crew = Crew::under(&CancellationToken::new());
     crew.spawn("raft log", |_| writer.run());
     Ok(Opened { log, crew })

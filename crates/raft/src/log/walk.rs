@@ -10,12 +10,11 @@ use super::{
     entry_place,
     record::{self, Found, Record, Start},
     recovery::a_later_batch_follows,
-    segment::{self, FORMAT, Identity, LOG_ID_BYTES},
+    segment::{self, FORMAT, LOG_ID_BYTES},
 };
 use crate::{
     codec::{decode_payload, id_from_wire},
     inspect::{Content, Finding, Inspected, LogRecord, Tail, content_of},
-    log::Owner,
     seal::{LogKey, Sealer},
     types::{LogId, term_of},
 };
@@ -122,11 +121,7 @@ impl Walk {
         if *self.log.get_or_insert(log) != log {
             self.damage(visit, file, 0, 0, "the segment belongs to another log");
         }
-        let opens = |sealer: &Sealer| {
-            let owner = Owner { raft_id: start.raft_id, node_id: start.node_id.as_str().into() };
-            Identity { log, owner, sealer: sealer.clone() }.opens(start)
-        };
-        if !self.sealers.iter().any(opens) {
+        if !self.sealers.iter().any(|sealer| segment::opens(sealer, start)) {
             visit(Inspected::Damage(Finding::wrong_key(file)));
         }
     }

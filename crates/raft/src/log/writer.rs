@@ -10,11 +10,13 @@ use super::{
     error::LogError,
     index::Location,
     record::{self, Place, Record},
-    segment::{self, Active, Identity, Said},
+    reseal::Resealed,
+    segment::{self, Active, Identity, Said, Segment},
 };
 use crate::{
     codec::encode_payload,
     disk::Disk,
+    seal::Sealer,
     types::{Entry, LogId, Vote, term_of},
 };
 
@@ -32,6 +34,10 @@ pub(super) enum Op {
     Purge(LogId),
     /// Notes that whatever this member has proposed as a leader, and that is not committed, was given up.
     GiveUp,
+    /// Seals with this from here on, in a segment of its own.
+    Rekey(Sealer, Done),
+    /// Puts a file in the place of a segment that has the same records under another key.
+    Replace(Resealed, Done),
     Close(oneshot::Sender<Result<(), LogError>>),
 }
 
@@ -55,7 +61,15 @@ struct Batch {
     done: Vec<Done>,
     purge: bool,
     give_up: bool,
-    close: Option<oneshot::Sender<Result<(), LogError>>>,
+    /// Ends the batch.
+    after: Option<After>,
+}
+
+/// What is done once everything before it is durable.
+enum After {
+    Rekey(Sealer, Done),
+    Replace(Resealed, Done),
+    Close(oneshot::Sender<Result<(), LogError>>),
 }
 
 impl Writer {
@@ -85,33 +99,52 @@ impl Writer {
             let mut batch = Batch::default();
             self.add(&mut batch, op);
             while batch.bytes < BATCH_BYTES
-                && batch.close.is_none()
+                && batch.after.is_none()
                 && let Ok(op) = self.queue.try_recv()
             {
                 self.add(&mut batch, op);
             }
-            let (done, close, purge) = (std::mem::take(&mut batch.done), batch.close.take(), batch.purge);
             if batch.give_up {
                 batch.records.extend(self.given_up(&batch.records));
             }
-            let failed = self.shared.failure.lock().clone();
-            let mut written = match failed {
-                Some(error) => Err(error),
-                None => self.write(batch.records, close.is_some()).await.map_err(|error| self.shared.fail(error)),
-            };
-            for done in done {
+            let (after, purge) = (batch.after.take(), batch.purge);
+            let closing = matches!(after, Some(After::Close(_)));
+            let written = self.unless_failed(async |this| this.write(batch.records, closing).await).await;
+            for done in batch.done {
                 done(written.clone());
             }
-            if purge && written.is_ok() {
-                written = self.remove_segments().await.map_err(|error| self.shared.fail(error));
+            if purge {
+                let _ = self.unless_failed(Self::remove_segments).await;
             }
-            if let Some(close) = close {
-                // Whoever closed the log may have gone away by now.
-                let _ = close.send(written.clone());
-                return written;
+            match after {
+                None => {}
+                Some(After::Rekey(sealer, done)) => {
+                    done(self.unless_failed(async |this| this.rekey(sealer).await).await)
+                }
+                Some(After::Replace(file, done)) => {
+                    done(self.unless_failed(async |this| this.replace(file).await).await)
+                }
+                Some(After::Close(done)) => {
+                    let closed = self.shared.failure.lock().clone().map_or(Ok(()), Err);
+                    // Whoever closed the log may have gone away by now.
+                    let _ = done.send(closed.clone());
+                    return closed;
+                }
             }
         }
         self.shared.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Does something to the files, unless the disk has failed; a failure is final.
+    async fn unless_failed(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let failed = self.shared.failure.lock().clone();
+        match failed {
+            Some(error) => Err(error),
+            None => work(self).await.map_err(|error| self.shared.fail(error)),
+        }
     }
 
     fn add(&self, batch: &mut Batch, op: Op) {
@@ -136,7 +169,9 @@ impl Writer {
                 batch.purge = true;
             }
             Op::GiveUp => batch.give_up = true,
-            Op::Close(done) => batch.close = Some(done),
+            Op::Rekey(sealer, done) => batch.after = Some(After::Rekey(sealer, done)),
+            Op::Replace(resealed, done) => batch.after = Some(After::Replace(resealed, done)),
+            Op::Close(done) => batch.after = Some(After::Close(done)),
         }
     }
 
@@ -215,7 +250,29 @@ impl Writer {
     async fn rotate(&mut self) -> Result<(), LogError> {
         let start = self.identity.start(&self.said);
         self.active = Active::create(&*self.disk, self.active.number + 1, &start).await?;
-        self.shared.segments.lock().insert(self.active.number, self.active.file.clone());
+        let segment = Segment { file: self.active.file.clone(), sealer: self.identity.sealer.clone() };
+        self.shared.segments.lock().insert(self.active.number, segment);
+        Ok(())
+    }
+
+    /// Seals with another key from here on.
+    async fn rekey(&mut self, sealer: Sealer) -> Result<(), LogError> {
+        if self.identity.sealer.same_key(&sealer) {
+            return Ok(());
+        }
+        self.identity.sealer = sealer;
+        self.rotate().await
+    }
+
+    /// Puts a file in the place of a segment, unless that is gone by now.
+    async fn replace(&mut self, by: Resealed) -> Result<(), LogError> {
+        let name = segment::name(by.number);
+        if !self.shared.segments.lock().contains_key(&by.number) {
+            return self.disk.remove(&by.file).await.map_err(LogError::io("remove", &by.file));
+        }
+        self.disk.rename(&by.file, &name).await.map_err(LogError::io("rename", &by.file))?;
+        self.disk.sync_names().await.map_err(LogError::io("sync the folder for", &name))?;
+        self.shared.segments.lock().insert(by.number, by.segment);
         Ok(())
     }
 

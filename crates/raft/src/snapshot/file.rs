@@ -49,7 +49,7 @@ pub(crate) struct SnapshotFile {
     file: Arc<dyn DiskFile>,
     salt: [u8; SALT_BYTES],
     data_at: u64,
-    sealer: Sealer,
+    pub(super) sealer: Sealer,
 }
 
 /// Writes a snapshot.
@@ -133,7 +133,7 @@ impl SnapshotWriter {
 
 impl SnapshotFile {
     /// Opens a finished file, and checks its beginning and its end.
-    pub(crate) async fn open(disk: Arc<dyn Disk>, name: String, sealer: Sealer) -> Result<Self, LogError> {
+    pub(crate) async fn open(disk: Arc<dyn Disk>, name: String, keys: &[Sealer]) -> Result<Self, LogError> {
         let file: Arc<dyn DiskFile> = disk.open(&name).await.map_err(LogError::io("open", &name))?.into();
         let len = file.size().await.map_err(LogError::io("read", &name))?;
         let end_at = len.saturating_sub((PIECE_HEADER_BYTES + SEAL_BYTES + END_BYTES) as u64);
@@ -147,7 +147,7 @@ impl SnapshotFile {
         let mut salt = [0; SALT_BYTES];
         salt.copy_from_slice(&head[MAGIC.len()..]);
         let meta_at = head.len() as u64;
-        let (meta, data_at) = read_piece(&*file, &name, &sealer, meta_at, &place(&salt, 0)).await?;
+        let (sealer, meta, data_at) = read_header(&*file, &name, keys, meta_at, &salt).await?;
         let meta = wire::SnapshotMeta::decode(meta).ok().and_then(|meta| meta_from_wire(meta).ok());
         let meta = meta.ok_or_else(|| LogError::damaged(&name, meta_at, "the header is malformed"))?;
         let (end, _) = read_piece(&*file, &name, &sealer, end_at, &place(&salt, END)).await?;
@@ -203,6 +203,24 @@ fn put_piece(out: &mut BytesMut, sealer: &Sealer, place: &[u8], data: &[u8]) {
     out.put_u32_le(u32::try_from(sealed.len()).expect("invariant: a piece is far shorter than 4 GB"));
     out.put_u32_le(crc32fast::hash(&sealed));
     out.put_slice(&sealed);
+}
+
+/// Reads the first piece with whichever key opens it.
+async fn read_header(
+    file: &dyn DiskFile,
+    name: &str,
+    keys: &[Sealer],
+    at: u64,
+    salt: &[u8; SALT_BYTES],
+) -> Result<(Sealer, Bytes, u64), LogError> {
+    for sealer in keys {
+        match read_piece(file, name, sealer, at, &place(salt, 0)).await {
+            Ok((meta, end)) => return Ok((sealer.clone(), meta, end)),
+            Err(LogError::WrongKey { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(LogError::WrongKey { file: name.to_owned() })
 }
 
 /// Reads the piece at `at`, and tells where it ends.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     disk::{Crash, MemoryDisk},
+    seal::LogKey,
     types::{Membership, StoredMembership, log_id},
 };
 
@@ -14,7 +15,7 @@ fn meta(index: u64) -> SnapshotMeta {
 }
 
 async fn open(disk: &MemoryDisk) -> Result<Shelf, LogError> {
-    Shelf::open(Arc::new(disk.clone()), &LogKey::new([7; 32]), Env::real()).await
+    Shelf::open(Arc::new(disk.clone()), &LogKey::new([7; 32]).into(), Env::real()).await
 }
 
 /// Keeps a snapshot of three pieces.
@@ -113,6 +114,6 @@ async fn nothing_of_the_data_lies_on_the_disk_in_clear() {
     keep(&open(&disk).await.unwrap(), 10).await;
     let content = disk.content(&names(&disk).await[0]).unwrap();
     assert!(!content.windows(5).any(|part| part == b"three"));
-    let other = Shelf::open(Arc::new(disk), &LogKey::new([8; 32]), Env::real()).await;
+    let other = Shelf::open(Arc::new(disk), &LogKey::new([8; 32]).into(), Env::real()).await;
     assert!(matches!(other.err().unwrap(), LogError::WrongKey { .. }));
 }

@@ -185,7 +185,7 @@ async fn a_wrong_key_is_told_from_damage() {
     let member = site.start().await.unwrap();
     member.lead().await;
     member.stop().await;
-    site.key = LogKey::new([8; 32]);
+    site.keys = LogKey::new([8; 32]).into();
     let error = site.start().await.err().unwrap();
     assert_eq!(error.to_string(), "0000000000000000.log is sealed with another key");
 }

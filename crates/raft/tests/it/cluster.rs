@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use swarmkit_api::{Node, NodeId};
 use swarmkit_raft::{
-    Begin, Disk, Exchange, LogKey, Messenger, Raft, RaftConfig, RaftError, RaftOptions, RaftParts, RaftProposer,
+    Begin, Disk, Exchange, LogKey, LogKeys, Messenger, Raft, RaftConfig, RaftError, RaftOptions, RaftParts,
+    RaftProposer,
 };
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Store, StoreError};
@@ -18,7 +19,7 @@ pub(crate) struct Site {
     pub(crate) options: RaftOptions,
     pub(crate) begin: Begin,
     pub(crate) env: Env,
-    pub(crate) key: LogKey,
+    pub(crate) keys: LogKeys,
     pub(crate) exchange: Exchange,
     /// How it reaches others, if not by the exchange.
     pub(crate) messenger: Option<Arc<dyn Messenger>>,
@@ -41,7 +42,7 @@ impl Site {
             options: RaftOptions::default(),
             begin: Begin::Bootstrap,
             env: Env::real(),
-            key: LogKey::new([7; 32]),
+            keys: LogKey::new([7; 32]).into(),
             exchange: Exchange::default(),
             messenger: None,
             addr: format!("{node}:2377"),
@@ -54,7 +55,7 @@ impl Site {
         let stop = CancellationToken::new();
         let config = RaftConfig {
             disk: self.disk.clone(),
-            key: self.key.clone(),
+            keys: self.keys.clone(),
             env: self.env.clone(),
             options: self.options.clone(),
             node_id: self.node.clone(),

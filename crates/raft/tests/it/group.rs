@@ -79,7 +79,7 @@ async fn within<T>(wait: impl AsyncFnOnce() -> T) -> T {
 }
 
 /// Whichever of these leads first.
-async fn leader(places: &[Place]) -> usize {
+pub(crate) async fn leader(places: &[Place]) -> usize {
     within(async || {
         loop {
             for (at, place) in places.iter().enumerate() {

@@ -4,6 +4,7 @@ mod alone;
 mod cluster;
 mod conformance;
 mod group;
+mod keys;
 mod mortal;
 mod network;
 mod survivor;

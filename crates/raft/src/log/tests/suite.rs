@@ -28,7 +28,7 @@ impl StoreBuilder<Types, Log, Machine, (tempfile::TempDir, Crew)> for Builder {
         let disk = RealDisk::open(folder.path()).unwrap();
         // Segments so small that the suite crosses their borders.
         let Opened { log, crew } = open_with(&disk, LogOptions { segment_bytes: 500 }).await.unwrap();
-        let shelf = Shelf::open(Arc::new(disk), &LogKey::new([7; 32]), Env::real()).await.unwrap();
+        let shelf = Shelf::open(Arc::new(disk), &LogKey::new([7; 32]).into(), Env::real()).await.unwrap();
         let (machine, _) = Machine::new(Store::local(Env::real()).applier(), shelf);
         Ok(((folder, crew), log, machine))
     }
