@@ -129,19 +129,22 @@ impl Store {
     /// Runs a transaction, and waits until it is committed and visible.
     ///
     /// `edit` runs on the newest state, changes under way included; while it does, other writers wait, so it should only
-    /// look and decide. If it fails, nothing happened. If it writes nothing, nothing is proposed, and the wait is only
-    /// for what it has read to be committed.
+    /// look and decide. If it fails, nothing happened. If it fails or writes nothing, nothing is proposed, and the wait is
+    /// only for what it has read to be committed.
     ///
     /// # Errors
     ///
-    /// The error of `edit`, or a [`StoreError::Propose`] if the change set was not, or perhaps not, committed.
+    /// The error of `edit`, or a [`StoreError::Propose`] if the change set was not, or perhaps not, committed. `edit` may
+    /// have failed because of changes under way; if those do not come to be, the error is [`ProposeError::Superseded`].
     pub async fn update<T, E: From<StoreError>>(
         &self,
         edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
     ) -> Result<Committed<T>, E> {
-        let (value, pending) = self.submit(edit).await?;
-        let version = pending.await?;
-        Ok(Committed { value, version })
+        let place = self.writers.place().await?;
+        match self.transact(place, edit) {
+            Ok((value, pending)) => Ok(Committed { value, version: pending.await? }),
+            Err(refusal) => Err(refusal.confirmed().await),
+        }
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -152,13 +155,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The error of `edit`, or a [`StoreError::Propose`] if the change set could not be handed out.
+    /// The error of `edit`, or a [`StoreError::Propose`] if the change set could not be handed out. What `edit` has failed
+    /// on may be under way itself.
     pub async fn submit<T, E: From<StoreError>>(
         &self,
         edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
     ) -> Result<(T, Pending), E> {
         let place = self.writers.place().await?;
-        self.transact(place, edit)
+        self.transact(place, edit).map_err(|refusal| refusal.error)
     }
 
     /// Runs many edits that need not be committed together, in as few transactions as the limits allow.
@@ -185,7 +189,7 @@ impl Store {
                     failed = failure;
                     groups.push(group);
                 }
-                Err(error) => failed = Some(error),
+                Err(refusal) => failed = Some(refusal.error),
             }
         }
         let mut version = self.version();
@@ -224,30 +228,53 @@ impl Store {
         &self,
         place: OwnedSemaphorePermit,
         edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
-    ) -> Result<(T, Pending), E> {
+    ) -> Result<(T, Pending), Refusal<E>> {
         let mut slot = self.writers.slot.lock();
         let head = self.line.head();
         let now = self.writers.env.now().into();
         let mut transaction =
             Transaction::on(head.state.as_ref().clone(), now, slot.next_u64(), self.line.specs.clone());
-        let value = edit(&mut transaction)?;
+        let value = edit(&mut transaction).map_err(|error| Refusal { error, read: self.line.follow(&head) })?;
         let Some(mut set) = transaction.finish() else {
-            let outcome = self.line.follow(&head).map_err(StoreError::from)?;
+            let outcome = self.line.follow(&head).map_err(Refusal::of_proposal)?;
             let version = head.state.version();
             return Ok((value, Pending(outcome.map_or(Wait::Done(version), |outcome| Wait::Under(version, outcome)))));
         };
         if set.payload.len() > MAX_PROPOSAL_BYTES {
             let error = ProposeError::TooLarge { size: set.payload.len(), limit: MAX_PROPOSAL_BYTES };
-            return Err(StoreError::from(error).into());
+            return Err(Refusal::of_proposal(error));
         }
         let proposal = Proposal { id: set.id, payload: std::mem::take(&mut set.payload) };
         let id = set.id;
-        let outcome = self.line.push(&head, set, place).map_err(StoreError::from)?;
+        let outcome = self.line.push(&head, set, place).map_err(Refusal::of_proposal)?;
         if let Err(error) = self.writers.proposer.propose(proposal) {
             self.line.reject(id, error.clone());
-            return Err(StoreError::from(error).into());
+            return Err(Refusal::of_proposal(error));
         }
         Ok((value, Pending(Wait::Under(id.version, outcome))))
+    }
+}
+
+/// A transaction that was not handed out.
+struct Refusal<E> {
+    error: E,
+    /// The end of what the edit had read and had failed on, if that was under way.
+    read: Result<Option<oneshot::Receiver<Outcome>>, ProposeError>,
+}
+
+impl<E: From<StoreError>> Refusal<E> {
+    fn of_proposal(error: ProposeError) -> Self {
+        Self { error: StoreError::from(error).into(), read: Ok(None) }
+    }
+
+    /// The error that may be told: nobody learns of changes that do not come to be, not from a refusal either.
+    async fn confirmed(self) -> E {
+        let came_to_be = match self.read {
+            Ok(None) => true,
+            Ok(Some(outcome)) => matches!(outcome.await, Ok(Ok(_))),
+            Err(_) => false,
+        };
+        if came_to_be { self.error } else { StoreError::from(ProposeError::Superseded).into() }
     }
 }
 

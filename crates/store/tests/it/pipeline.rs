@@ -34,6 +34,27 @@ fn transactions_build_on_each_other_before_any_is_committed() {
 }
 
 #[test]
+fn a_refusal_because_of_a_change_under_way_is_told_when_that_is_committed() {
+    let (held, store) = Held::store();
+    let _under_way = submit(&store, "1").unwrap();
+    let mut again = Box::pin(store.update(|tx| tx.create(Node::sample("1", "1"))));
+    assert!((&mut again).now_or_never().is_none(), "nobody else can see that the id is taken");
+    held.commit();
+    assert_eq!(again.now_or_never().expect("it is known").unwrap_err(), StoreError::Exists);
+}
+
+#[test]
+fn a_refusal_because_of_a_change_that_does_not_come_to_be_is_none() {
+    let (held, store) = Held::store();
+    let _under_way = submit(&store, "1").unwrap();
+    let mut again = Box::pin(store.update(|tx| tx.create(Node::sample("1", "1"))));
+    assert!((&mut again).now_or_never().is_none());
+    held.applier().abandon(&ProposeError::Unknown);
+    let error = again.now_or_never().expect("it is known").unwrap_err();
+    assert_eq!(error, StoreError::Propose(ProposeError::Superseded));
+}
+
+#[test]
 fn a_rejected_proposal_fails_all_after_it_and_none_before() {
     let (held, store) = Held::store();
     let [one, two, three] = ["1", "2", "3"].map(|id| submit(&store, id).unwrap());
