@@ -5,6 +5,7 @@ mod generate;
 mod setup;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Chore {
     Ci(ci::Flags),
     /// Runs the tests, all or some.
     Test(test::Flags),
+    /// Kills, pauses and cuts off the managers of a real cluster while clients write, and judges what comes of it.
+    Torture(torture::Flags),
     /// Measures the figures that the project claims, on a release build.
     Bench(bench::Flags),
 }
@@ -52,6 +55,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Ci(flags) => ci::run(&flags),
         Chore::Test(flags) => test::run(&flags),
+        Chore::Torture(flags) => torture::run(&flags),
         Chore::Bench(flags) => bench::run(&flags),
     }
 }

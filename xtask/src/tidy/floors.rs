@@ -17,7 +17,7 @@ const FLOORS: &[(Floor, &[&str])] = &[
     (Floor::Number(5), &["node"]),
     (Floor::Number(6), &["swarmkit"]),
     (Floor::Number(7), &["cli"]),
-    (Floor::Side, &["sim", "testing", "bench", "xtask"]),
+    (Floor::Side, &["sim", "testing", "bench", "torture", "xtask"]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -26,14 +26,22 @@ impl Ban {
 const NOWHERE: &[&str] = &[];
 
 /// Programs and tools print, read real time and start threads; what runs inside a node does not.
-const PROGRAMS: &[&str] = &["crates/cli/", "crates/bench/", "crates/swarmkit/examples/", "examples/", "xtask/"];
+const PROGRAMS: &[&str] =
+    &["crates/cli/", "crates/bench/", "crates/torture/", "crates/swarmkit/examples/", "examples/", "xtask/"];
 
 /// The one crate that hands time and tasks to all others, and the programs.
-const SEAMS: &[&str] =
-    &["crates/runtime/", "crates/cli/", "crates/bench/", "crates/swarmkit/examples/", "examples/", "xtask/"];
+const SEAMS: &[&str] = &[
+    "crates/runtime/",
+    "crates/cli/",
+    "crates/bench/",
+    "crates/torture/",
+    "crates/swarmkit/examples/",
+    "examples/",
+    "xtask/",
+];
 
 /// Where waiting may block: programs, and the executor, which has to do with the kernel's processes.
-const BLOCKING: &[&str] = &["crates/cli/", "crates/bench/", "crates/executor-process/", "xtask/"];
+const BLOCKING: &[&str] = &["crates/cli/", "crates/bench/", "crates/torture/", "crates/executor-process/", "xtask/"];
 
 const fn ban(pattern: &'static str, instead: &'static str, home: &'static [&'static str]) -> Ban {
     Ban { pattern, instead, in_tests: false, in_examples: true, home }
