@@ -6,6 +6,8 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+use crate::gate::{Gate, held};
+
 tokio::task_local! {
     /// The crew that the running future belongs to.
     static CURRENT: Spawner;
@@ -55,6 +57,8 @@ struct Shared {
     /// Cancelled when the crew is dropped without having been joined; ends what would otherwise be orphaned.
     abandoned: CancellationToken,
     tracker: TaskTracker,
+    /// Holds up everything of the crew and of those below it, in a simulation.
+    gate: Option<Gate>,
 }
 
 // === impl Crew ===
@@ -63,11 +67,22 @@ impl Crew {
     /// A crew that stops when `parent` is cancelled.
     #[must_use]
     pub fn under(parent: &CancellationToken) -> Self {
+        Self::new(parent, Spawner::current().and_then(|current| current.0.gate.clone()))
+    }
+
+    /// A crew that a [`Gate`] can hold up, with all crews that are made below it.
+    #[must_use]
+    pub fn behind(gate: Gate, parent: &CancellationToken) -> Self {
+        Self::new(parent, Some(gate))
+    }
+
+    fn new(parent: &CancellationToken, gate: Option<Gate>) -> Self {
         let stop = parent.child_token();
         let spawner = Spawner(Arc::new(Shared {
             stop: stop.clone(),
             abandoned: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            gate,
         }));
         Self { stop, parts: JoinSet::new(), spawner }
     }
@@ -94,10 +109,9 @@ impl Crew {
         let run = run(self.stop.clone());
         let run = async move { End { part, result: run.await.map_err(Into::into) } };
         let inner = self.spawner.clone();
+        let run = held(inner.0.gate.clone(), Guarded { part }.run(run));
         #[expect(clippy::disallowed_methods, reason = "the one place that starts a part")]
-        self.parts.spawn(
-            CURRENT.scope(inner, Guarded { part }.run(run)).instrument(tracing::info_span!("part", name = part)),
-        );
+        self.parts.spawn(CURRENT.scope(inner, run).instrument(tracing::info_span!("part", name = part)));
     }
 
     /// Waits for the first part to end, or for the parent to stop; then stops the rest and awaits everything.
@@ -156,6 +170,7 @@ impl Spawner {
         F::Output: Send + 'static,
     {
         let abandoned = self.0.abandoned.clone();
+        let run = held(self.0.gate.clone(), run);
         let run = async move {
             let mut run = pin!(run);
             tokio::select! { biased; // what was abandoned must not run again

@@ -34,7 +34,9 @@
 mod backoff;
 mod crew;
 mod env;
+mod gate;
 
 pub use backoff::Backoff;
 pub use crew::{Crew, End, PartError, Spawner};
 pub use env::{Clock, Env};
+pub use gate::Gate;
