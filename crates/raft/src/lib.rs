@@ -61,6 +61,7 @@ mod network;
 mod options;
 mod proposer;
 mod raft;
+mod read;
 mod receiver;
 mod role;
 mod rotation;
