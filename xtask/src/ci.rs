@@ -35,6 +35,8 @@ enum Step {
     Doc,
     /// Licences, advisories and banned crates; left out where cargo-deny is not installed.
     Deny,
+    /// Simulated managers keep their promises, from some seeds.
+    Sim,
     /// The tests pass.
     Test,
     /// The examples run to their end.
@@ -68,6 +70,7 @@ impl Step {
                 run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
             }
             Self::Deny => deny(),
+            Self::Sim => crate::sim::smoke(),
             Self::Test => run_command(&mut cargo(tidy::TEST_COMMAND.split_whitespace().skip(1))),
             Self::Examples => examples(),
         }

@@ -3,6 +3,7 @@ mod bench;
 mod ci;
 mod generate;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 mod torture;
@@ -36,6 +37,8 @@ enum Chore {
     Torture(torture::Flags),
     /// Measures the figures that the project claims, on a release build.
     Bench(bench::Flags),
+    /// Simulates managers under faults, from seeds.
+    Sim(sim::Flags),
 }
 
 fn main() -> ExitCode {
@@ -57,5 +60,6 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(flags) => test::run(&flags),
         Chore::Torture(flags) => torture::run(&flags),
         Chore::Bench(flags) => bench::run(&flags),
+        Chore::Sim(flags) => sim::run(&flags),
     }
 }

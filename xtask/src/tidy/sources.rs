@@ -35,13 +35,18 @@ const SEAMS: &[&str] = &[
     "crates/cli/",
     "crates/bench/",
     "crates/torture/",
+    SIM,
     "crates/swarmkit/examples/",
     "examples/",
     "xtask/",
 ];
 
+/// The program that runs simulations; what is simulated is as strict as everything else.
+const SIM: &str = "crates/sim/src/bin/";
+
 /// Where waiting may block: programs, and the executor, which has to do with the kernel's processes.
-const BLOCKING: &[&str] = &["crates/cli/", "crates/bench/", "crates/torture/", "crates/executor-process/", "xtask/"];
+const BLOCKING: &[&str] =
+    &["crates/cli/", "crates/bench/", "crates/torture/", SIM, "crates/executor-process/", "xtask/"];
 
 const fn ban(pattern: &'static str, instead: &'static str, home: &'static [&'static str]) -> Ban {
     Ban { pattern, instead, in_tests: false, in_examples: true, home }
