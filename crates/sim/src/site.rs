@@ -118,7 +118,7 @@ impl Site {
         let store = Store::new(env.clone(), proposer.clone());
         let config = RaftConfig {
             disk: self.disk.mount(life.clone()),
-            key: LogKey::new([7; 32]),
+            keys: LogKey::new([7; 32]).into(),
             env,
             options: self.world.options.clone(),
             node_id: self.node.clone(),
