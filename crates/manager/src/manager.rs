@@ -52,6 +52,7 @@ pub struct Manager {
     /// Connections to other managers. They outlive what is forwarded over them.
     connections: Crew,
     /// Connections of raft. They outlive raft.
+    messenger: RpcMessenger,
     links: Crew,
     term: LeaderTerm,
     remote: (Box<dyn Listener>, Services),
@@ -166,6 +167,7 @@ impl Manager {
         let proposer = RaftProposer::new();
         let store = Store::new(env.clone(), proposer.clone());
         let (raft_stop, links) = (CancellationToken::new(), Crew::under(&CancellationToken::new()));
+        let messenger = RpcMessenger::new(transport.clone(), links.spawner());
         let ingredients = Ingredients {
             env: env.clone(),
             own: own.clone(),
@@ -173,7 +175,7 @@ impl Manager {
             disk,
             log_key,
             options: options.clone(),
-            messenger: Arc::new(RpcMessenger::new(transport.clone(), links.spawner())),
+            messenger: Arc::new(messenger.clone()),
             proposer,
             stop: raft_stop.clone(),
         };
@@ -230,6 +232,7 @@ impl Manager {
             hints,
             channels,
             connections,
+            messenger,
             links,
             term,
             remote,
@@ -253,7 +256,7 @@ impl Manager {
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self { handle, place, raft_stop, seat, authority, followed, env, hints, channels, .. } = self;
-        let Self { connections, links, term, remote, local, health, waiting, .. } = self;
+        let Self { connections, messenger, links, term, remote, local, health, waiting, .. } = self;
         let store = handle.store;
         let mut serving = Crew::under(&CancellationToken::new());
         serving.spawn("end", {
@@ -287,8 +290,13 @@ impl Manager {
         let parts = member.map(|(raft, parts)| {
             seat.take(&raft);
             health.set(CONTROL, true);
-            let address =
-                OwnAddress { env: env.clone(), raft: raft.clone(), addr: handle.addr.clone(), channels, hints };
+            let address = OwnAddress {
+                env: env.clone(),
+                raft: raft.clone(),
+                addr: handle.addr.clone(),
+                channels: channels.clone(),
+                hints,
+            };
             serving.spawn("own address", |stop| address.run(stop));
             serving.spawn("members", {
                 let raft = raft.clone();
@@ -301,14 +309,18 @@ impl Manager {
             parts
         });
         let served = serving.finish().await;
-
+        tracing::debug!("services and the leader term have ended");
+        channels.close();
         connections.stop().cancel();
         connections.join().await;
+        tracing::debug!("connections to other managers have ended");
         raft_stop.cancel();
         let replicated = match parts {
             Some(parts) => parts.run().await,
             None => Ok(()),
         };
+        tracing::debug!("raft has ended");
+        messenger.close();
         links.stop().cancel();
         links.join().await;
         store.close();

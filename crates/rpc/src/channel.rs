@@ -28,7 +28,7 @@ use tonic::{Status, body::Body};
 use crate::{
     connect_error::ConnectError,
     deadline,
-    executor::CrewExecutor,
+    executor::CallExecutor,
     limits,
     peer::Origin,
     services::Services,
@@ -100,7 +100,19 @@ impl Channel {
         options: &ChannelOptions,
         spawner: &Spawner,
     ) -> Result<Self, ConnectError> {
-        Self::open(address, transport.dial(address, role), options, spawner).await
+        Self::open(address, transport.dial(address, role), options, spawner, &CancellationToken::new()).await
+    }
+
+    /// The same, for a connection that is cut when `over` is cancelled, whoever still holds the channel.
+    pub(crate) async fn connect_until(
+        over: &CancellationToken,
+        transport: &dyn Transport,
+        address: &str,
+        role: ServerRole,
+        options: &ChannelOptions,
+        spawner: &Spawner,
+    ) -> Result<Self, ConnectError> {
+        Self::open(address, transport.dial(address, role), options, spawner, over).await
     }
 
     /// Calls services of this process without any connection, as its own node.
@@ -119,13 +131,14 @@ impl Channel {
         dial: impl Future<Output = Result<Link, ConnectError>>,
         options: &ChannelOptions,
         spawner: &Spawner,
+        over: &CancellationToken,
     ) -> Result<Self, ConnectError> {
         let after = options.connect_timeout;
         let connect = async {
             let Link { mut stream, origin } = dial.await?;
             let spoken = first_frame(&mut stream, address).await?;
             let stream = Prefixed { spoken, stream };
-            let handshake = builder(options, spawner).handshake(TokioIo::new(stream)).await;
+            let handshake = builder(options, CallExecutor::new(spawner, over)).handshake(TokioIo::new(stream)).await;
             let (send, connection) = handshake
                 .map_err(|error| ConnectError::Closed { address: address.to_owned(), reason: error.to_string() })?;
             Ok((send, connection, origin))
@@ -136,10 +149,14 @@ impl Channel {
         let (closed, fault) = (CancellationToken::new(), Arc::new(OnceLock::new()));
         let drive = {
             let (closed, fault, address) = (closed.clone().drop_guard(), fault.clone(), address.to_owned());
+            let over = over.clone();
             async move {
                 let _closed = closed;
-                if let Err(error) = connection.await {
-                    let _ = fault.set(broken(&address, &error));
+                tokio::select! { biased; // what is cut has no fault of its own
+                    () = over.cancelled() => drop(fault.set(stopping(&address))),
+                    ended = connection => if let Err(error) = ended {
+                        let _ = fault.set(broken(&address, &error));
+                    },
                 }
             }
         };
@@ -249,8 +266,13 @@ impl fmt::Debug for Channel {
     }
 }
 
-fn builder(options: &ChannelOptions, spawner: &Spawner) -> Builder<CrewExecutor> {
-    let mut builder = Builder::new(CrewExecutor(spawner.clone()));
+/// Why there is no connection any more that was cut here.
+pub(crate) fn stopping(address: &str) -> ConnectError {
+    ConnectError::Closed { address: address.to_owned(), reason: "this node is stopping".to_owned() }
+}
+
+fn builder(options: &ChannelOptions, executor: CallExecutor) -> Builder<CallExecutor> {
+    let mut builder = Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(limits::STREAM_WINDOW)

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use swarmkit_runtime::Spawner;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    channel::{Channel, ChannelOptions},
+    channel::{Channel, ChannelOptions, stopping},
     connect_error::ConnectError,
     transport::{ServerRole, Transport},
 };
@@ -25,6 +26,8 @@ struct Shared {
     transport: Arc<dyn Transport>,
     options: ChannelOptions,
     spawner: Spawner,
+    /// Cuts every connection.
+    over: CancellationToken,
     places: Mutex<BTreeMap<(String, ServerRole), Place>>,
 }
 
@@ -42,7 +45,8 @@ impl Channels {
     /// No channels yet. Connections are the spawner's crew's.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>, options: ChannelOptions, spawner: Spawner) -> Self {
-        Self(Arc::new(Shared { transport, options, spawner, places: Mutex::default() }))
+        let over = CancellationToken::new();
+        Self(Arc::new(Shared { transport, options, spawner, over, places: Mutex::default() }))
     }
 
     /// The channel to the manager at an address (`host:port`).
@@ -81,7 +85,10 @@ impl Channels {
             return Ok(open.channel.clone());
         }
         *place = None;
-        let channel = Channel::connect(&*shared.transport, address, role, &shared.options, &shared.spawner).await?;
+        let (options, spawner) = (&shared.options, &shared.spawner);
+        let dialling = Channel::connect_until(&shared.over, &*shared.transport, address, role, options, spawner);
+        let dialled = shared.over.run_until_cancelled(dialling).await;
+        let channel = dialled.unwrap_or_else(|| Err(stopping(address)))?;
         *place = Some(Open { channel: channel.clone(), generation });
         Ok(channel)
     }
@@ -96,6 +103,12 @@ impl Channels {
             });
         }
         places.entry(key).or_default().clone()
+    }
+
+    /// Cuts all connections, whoever holds them, and makes no more. Without it a crew would wait for whoever holds a
+    /// channel.
+    pub fn close(&self) {
+        self.0.over.cancel();
     }
 
     /// Forgets the channel to an address, so that the next call there connects anew.

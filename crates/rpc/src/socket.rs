@@ -16,6 +16,7 @@ use tokio::{
     io::Interest,
     net::{UnixListener, UnixStream},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     channel::{Channel, ChannelOptions},
@@ -141,5 +142,5 @@ pub async fn connect_unix(path: &Path, env: &Env, spawner: &Spawner) -> Result<C
     };
     // Silence on one machine means nothing: no keep-alive.
     let options = ChannelOptions { keep_alive: None, ..ChannelOptions::default() };
-    Channel::open(&address, dial, &options, spawner).await
+    Channel::open(&address, dial, &options, spawner, &CancellationToken::new()).await
 }

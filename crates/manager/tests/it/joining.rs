@@ -1,6 +1,9 @@
 //! Managers that join, leave, and come back.
 
+use std::time::Duration;
+
 use swarmkit_api::Service;
+use tokio::time::Instant;
 
 use crate::{
     group::{cluster, is_reachable, leader, members},
@@ -35,4 +38,14 @@ async fn the_others_go_on_when_the_leader_is_killed() {
     let members = members(seats[1].manager()).await;
     assert_eq!(members.len(), 3);
     assert_eq!(members.iter().filter(|member| is_reachable(member)).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_has_passed_calls_on_stops_while_the_others_go_on() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    seats[2].manager().control().create_service(web("before", 1)).await.unwrap();
+    let begin = Instant::now();
+    seats[2].end().await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    seats[1].manager().control().create_service(web("after", 1)).await.unwrap();
 }

@@ -63,6 +63,11 @@ impl RpcMessenger {
         Self(Arc::new(Connections { lanes, spawner, dialling: Mutex::default() }))
     }
 
+    /// Cuts all connections and makes no more, so that the spawner's crew can end.
+    pub fn close(&self) {
+        self.0.lanes.values().for_each(Channels::close);
+    }
+
     /// A client for a member, connected to the right node.
     fn client(&self, to: &Destination) -> Answer<Client> {
         let (this, to) = (self.clone(), to.clone());

@@ -1,11 +1,11 @@
 //! How a server ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::NodeRole;
 use swarmkit_rpc::{
-    Authority, Channel, ChannelOptions, MemoryNetwork, MemoryTransport, ServerOptions, ServerRole, Transport as _,
-    serve,
+    Authority, Channel, ChannelOptions, Channels, MemoryNetwork, MemoryTransport, ServerOptions, ServerRole,
+    Transport as _, serve,
 };
 use swarmkit_runtime::Crew;
 use tokio::{io::AsyncReadExt as _, time::Instant};
@@ -122,4 +122,18 @@ async fn an_old_connection_is_ended_and_its_calls_first() {
     let start = Instant::now();
     channel.closed().await;
     assert!(start.elapsed() >= age && start.elapsed() < age + Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_that_are_closed_hold_up_no_crew_though_somebody_keeps_one() {
+    let hall = hall(ServerOptions::default()).await;
+    let crew = Crew::under(&CancellationToken::new());
+    let channels = Channels::new(Arc::new(hall.way.clone()), ChannelOptions::default(), crew.spawner());
+    let kept = channels.manager("m1").await.unwrap();
+    check(&kept, "").await.unwrap();
+    channels.close();
+    tokio::time::timeout(Duration::from_secs(1), crew.finish()).await.expect("it ends").unwrap();
+    assert!(!kept.is_open());
+    let refused = channels.manager("m1").await.unwrap_err().to_string();
+    assert_eq!(refused, "m1 closed the connection: this node is stopping");
 }
