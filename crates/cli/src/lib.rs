@@ -1,4 +1,5 @@
-//! The programs of the toolkit: `swarmd` runs a node, `swarmctl` controls a cluster.
+//! The programs of the toolkit: `swarmd` runs a node, `swarmctl` controls a cluster, `swarm-rafttool` looks into the log
+//! of a manager.
 //!
 //! This crate turns flags and Compose files into the wire's specifications, calls a node's control socket, and prints
 //! what it answers. It is NOT where anything is decided: whatever these programs can do, a program that uses the
@@ -28,4 +29,5 @@ pub mod ctl;
 pub mod daemon;
 pub mod dev;
 pub mod output;
+pub mod rafttool;
 pub mod units;

@@ -51,4 +51,5 @@ mod testing;
 
 pub use builder::NodeBuilder;
 pub use error::{JoinError, NodeError};
+pub use log_key::log_keys;
 pub use node::{Node, NodeHandle};

@@ -14,6 +14,8 @@ use crate::NodeError;
 
 /// The header, as upstream names it.
 const HEADER: &str = "raft-dek";
+/// The key that is to follow, as upstream names its header.
+const PENDING_HEADER: &str = "raft-dek-pending";
 /// Where it is, for people.
 const KEY_FILE: &str = "certificates/swarm-node.key";
 
@@ -38,6 +40,28 @@ pub(crate) fn load(state_dir: &Path, has_log: bool, env: &Env) -> Result<LogKey,
     Ok(key)
 }
 
+/// The keys that the log in a state directory may be encrypted with, for tools that read it: the one in use and, while
+/// the key is being changed, the next one. Blocks on the disk, and works beside a node that runs.
+///
+/// # Errors
+///
+/// The key file cannot be read, or holds no key of a log.
+pub fn log_keys(state_dir: &Path) -> Result<Vec<LogKey>, NodeError> {
+    let headers = KeyStore::new(state_dir).headers()?;
+    let damaged = |reason: String| NodeError::Damaged { path: state_dir.join(KEY_FILE), reason };
+    let mut keys = Vec::new();
+    for header in [HEADER, PENDING_HEADER] {
+        if let Some(text) = headers.get(header) {
+            let key = decode(text).ok_or_else(|| damaged(format!("the header {header} holds no key of the log")))?;
+            keys.push(key);
+        }
+    }
+    if keys.is_empty() {
+        return Err(damaged(format!("there is no header {HEADER}: the node has no log, or was a worker last")));
+    }
+    Ok(keys)
+}
+
 fn encode(key: &LogKey) -> String {
     let data = bytes::Bytes::copy_from_slice(key.as_bytes());
     let record = MaybeEncryptedRecord { algorithm: Algorithm::None.into(), data, ..Default::default() };
@@ -54,7 +78,10 @@ fn decode(text: &str) -> Option<LogKey> {
 
 #[cfg(test)]
 mod tests {
+    use swarmkit_api::NodeRole;
+
     use super::*;
+    use crate::testing::{Authority, identity};
 
     #[test]
     fn a_key_survives_its_header() {
@@ -62,5 +89,23 @@ mod tests {
         assert_eq!(decode(&encode(&key)).unwrap().as_bytes(), key.as_bytes());
         assert!(decode("AAAA").is_none());
         assert!(decode("not base64").is_none());
+    }
+
+    #[tokio::test]
+    async fn while_a_key_is_being_changed_there_are_two() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), Env::real());
+        let keys = KeyStore::new(dir.path());
+        assert!(log_keys(dir.path()).is_err(), "there is no key file");
+        let authority = Authority::new().await;
+        keys.save_node(&authority.certificate(&identity("m", NodeRole::Manager))).unwrap();
+        let told = log_keys(dir.path()).unwrap_err().to_string();
+        assert!(told.contains("there is no header raft-dek"), "{told}");
+
+        let (current, next) = (LogKey::generate(&env), LogKey::generate(&env));
+        for (header, key) in [(HEADER, &current), (PENDING_HEADER, &next)] {
+            keys.update_headers(|headers| drop(headers.insert(header.to_owned(), encode(key)))).unwrap();
+        }
+        let read: Vec<_> = log_keys(dir.path()).unwrap().iter().map(|key| *key.as_bytes()).collect();
+        assert_eq!(read, [*current.as_bytes(), *next.as_bytes()]);
     }
 }

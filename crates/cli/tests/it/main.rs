@@ -8,5 +8,6 @@ mod cluster;
 mod ctl;
 mod dev;
 mod harness;
+mod rafttool;
 mod restart;
 mod service;
