@@ -50,6 +50,7 @@
 mod backup;
 mod chance;
 mod codec;
+mod compaction;
 mod disk;
 mod error;
 mod inspect;
@@ -70,6 +71,7 @@ mod snapshot;
 mod types;
 
 pub use backup::{Backup, BackupReader, BackupWriter};
+pub use compaction::SnapshotPolicy;
 pub use disk::{Crash, Disk, DiskFile, DiskFuture, MemoryDisk, ReadOnlyDisk, RealDisk};
 pub use error::RaftError;
 pub use inspect::{Content, Finding, InspectError, Inspected, Inspector, LogRecord, Replayed, SnapshotReport, Tail};

@@ -112,6 +112,11 @@ impl Log {
         index.vote.is_none() && index.last().is_none()
     }
 
+    /// The first of the entries up to one that are at most so many, and have at most so many bytes.
+    pub(crate) fn first_within(&self, last: u64, entries: u64, bytes: u64) -> u64 {
+        self.shared.index.lock().first_within(last, entries, bytes)
+    }
+
     /// Why the log stopped working, if it did.
     pub(crate) fn failure(&self) -> Option<LogError> {
         self.shared.failure.lock().clone()

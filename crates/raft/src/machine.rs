@@ -12,6 +12,7 @@ use swarmkit_store::Applier;
 use tokio::sync::watch;
 
 use crate::{
+    compaction::Ledger,
     snapshot::{Shelf, SnapshotFile},
     types::{LogId, SnapshotMeta, StoredMembership, Types, term_of},
 };
@@ -24,13 +25,14 @@ pub(crate) struct Machine {
     membership: StoredMembership,
     /// The term of the newest entry that was applied: when it is the leader's own, all earlier ones are applied too.
     applied_term: watch::Sender<u64>,
+    ledger: Ledger,
 }
 
 impl Machine {
-    pub(crate) fn new(applier: Applier, shelf: Shelf) -> (Self, watch::Receiver<u64>) {
+    pub(crate) fn new(applier: Applier, shelf: Shelf, ledger: Ledger) -> (Self, watch::Receiver<u64>) {
         let (applied_term, term) = watch::channel(0);
         let membership = StoredMembership::default();
-        (Self { applier, shelf, applied: None, membership, applied_term }, term)
+        (Self { applier, shelf, applied: None, membership, applied_term, ledger }, term)
     }
 
     fn advance(&mut self, id: LogId) {
@@ -52,11 +54,13 @@ impl RaftStateMachine<Types> for Machine {
     where
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
     {
+        let (mut count, mut bytes) = (0, 0);
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             match entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(command) => {
+                    bytes += command.payload.len() as u64;
                     // A replica that cannot read what the others can would diverge, so it stops here.
                     self.applier.apply(&command.payload).map_err(io::Error::other)?;
                 }
@@ -65,14 +69,17 @@ impl RaftStateMachine<Types> for Machine {
                 }
             }
             self.advance(entry.log_id);
+            count += 1;
             if let Some(responder) = responder {
                 responder.send(());
             }
         }
+        self.ledger.applied(count, bytes);
         Ok(())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
+        self.ledger.begin_anew();
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
         Builder { state: self.applier.snapshot(), shelf: self.shelf.clone(), meta }
     }
@@ -85,6 +92,7 @@ impl RaftStateMachine<Types> for Machine {
         }
         self.applier.install(restore).map_err(io::Error::other)?;
         self.shelf.adopt(snapshot).await?;
+        self.ledger.begin_anew();
         self.membership = meta.last_membership.clone();
         if let Some(id) = meta.last_log_id {
             self.advance(id);

@@ -23,8 +23,11 @@ pub struct RaftOptions {
     /// The longest such time, and the lease: how long a leader is trusted without a word of it. Default: 300 ms. A
     /// leader that fails is replaced after one lease and one such time.
     pub election_max: Duration,
-    /// A snapshot is written once this many entries were committed since the last. Default: 10 000, as upstream.
+    /// A snapshot is written once this many entries were committed since the last. 0: never. Default: 10 000, as upstream.
     pub snapshot_interval: u64,
+    /// One is also written once change sets of so many bytes were, whatever their number. Default: 256 MiB, which is read
+    /// back in a second or two at a start.
+    pub snapshot_bytes: u64,
     /// How many entries that a snapshot covers are kept for followers that lag a little. Default: 500, as upstream.
     pub kept_entries: u64,
     /// A file of the log that is at least this long is followed by another, in bytes. Default: 16 MiB.
@@ -38,6 +41,7 @@ impl Default for RaftOptions {
             election_min: Duration::from_millis(150),
             election_max: Duration::from_millis(300),
             snapshot_interval: 10_000,
+            snapshot_bytes: 256 << 20,
             kept_entries: 500,
             segment_bytes: 16 << 20,
         }
@@ -52,9 +56,6 @@ pub struct InvalidOptions(pub(crate) String);
 impl RaftOptions {
     /// The same numbers as openraft has them.
     pub(crate) fn to_openraft(&self) -> Result<Config, InvalidOptions> {
-        if self.snapshot_interval == 0 {
-            return Err(InvalidOptions("the snapshot interval is zero".to_owned()));
-        }
         let lease = millis(self.election_max);
         let config = Config {
             cluster_name: "swarm".to_owned(),
@@ -69,10 +70,9 @@ impl RaftOptions {
             removed_leader_step_down: StepDownPolicy::After(millis(REMOVED_LEADER_SERVES)),
             max_payload_entries: MESSAGE_ENTRIES,
             install_snapshot_timeout: millis(SNAPSHOT_TIMEOUT),
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_interval),
-            max_in_snapshot_log_to_keep: self.kept_entries,
-            // Above both, or a follower would get snapshot after snapshot.
-            replication_lag_threshold: 2 * (self.snapshot_interval + self.kept_entries),
+            // Both may change while the member runs, so a part of ours asks for snapshots and purges.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
             backoff: "20ms 50ms 100ms ...500ms".to_owned(),
             ..Config::default()
         };

@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     chance,
+    compaction::{Compactor, Ledger, SnapshotPolicy},
     disk::Disk,
     error::RaftError,
     log::{Log, LogError, LogOptions, Owner, Writer, refound},
@@ -88,6 +89,7 @@ pub struct Raft {
     leadership: Leadership,
     receiver: Receiver,
     pub(crate) vault: Vault,
+    ledger: Ledger,
 }
 
 /// The parts of a member. Somebody must run them to their end; dropping them kills the member as a crash does.
@@ -133,7 +135,8 @@ impl Raft {
         if pristine && shelf.newest().is_some() {
             return Err(LogError::Missing { file: "the log of this snapshot".to_owned() }.into());
         }
-        let (machine, applied_term) = Machine::new(applier.clone(), shelf.clone());
+        let ledger = Ledger::new(&config.options);
+        let (machine, applied_term) = Machine::new(applier.clone(), shelf.clone(), ledger.clone());
         let network =
             Network { me: raft_id, messenger: config.messenger.clone(), patience: config.options.election_max };
 
@@ -187,12 +190,20 @@ impl Raft {
             lease: config.options.election_max,
         };
         crew.spawn("role", move |stop| announcer.run(stop));
+        let compactor =
+            Compactor { raft: core.clone(), log: log.clone(), shelf: shelf.clone(), ledger: ledger.clone() };
+        crew.spawn("compaction", move |stop| async move {
+            compactor.run(stop.clone()).await;
+            // If openraft has ended, others say why, and stop the crew.
+            stop.cancelled().await;
+            Ok::<(), RaftError>(())
+        });
 
         let vault = Vault::new(config.disk.clone(), config.env.clone(), &log, &shelf, crew.spawner());
         let receiver = Receiver::new(raft_id, core.clone(), shelf, crew.spawner());
         let (lease, changing) = (config.options.election_max, Arc::default());
         let (leadership, member_watch) = (Leadership::new(role), MemberWatch::new(members_seen));
-        let raft = Self { core, raft_id, lease, changing, member_watch, leadership, receiver, vault };
+        let raft = Self { core, raft_id, lease, changing, member_watch, leadership, receiver, vault, ledger };
         raft.begin(&config, pristine).await?;
         tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
         Ok((raft, RaftParts { crew, log }))
@@ -225,6 +236,13 @@ impl Raft {
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.leadership.clone()
+    }
+
+    /// When a snapshot is taken and what is kept, from now on. Starts as the options say.
+    pub fn set_snapshot_policy(&self, policy: SnapshotPolicy) {
+        if self.ledger.policy() != policy {
+            self.ledger.set_policy(policy);
+        }
     }
 
     /// Takes the messages of other members.

@@ -6,7 +6,10 @@ mod tests;
 
 use std::{
     io::ErrorKind,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -34,13 +37,15 @@ pub(crate) struct Shelf {
     env: Env,
     newest: Arc<Mutex<Option<SnapshotFile>>>,
     unfinished: Arc<Mutex<Vec<Unfinished>>>,
+    /// How many older ones are kept beside the newest.
+    older: Arc<AtomicU64>,
 }
 
 /// A file that does not count yet, and whether anybody still works on it.
 type Unfinished = (String, Weak<()>);
 
 impl Shelf {
-    /// Finds the newest snapshot, and removes what is older or was never finished.
+    /// Finds the newest snapshot, and removes what was never finished.
     pub(crate) async fn open(disk: Arc<dyn Disk>, keys: &LogKeys, env: Env) -> Result<Self, LogError> {
         let sealers = keys.sealers(&env);
         let shelf = Self {
@@ -49,17 +54,22 @@ impl Shelf {
             env,
             newest: Arc::default(),
             unfinished: Arc::default(),
+            older: Arc::default(),
         };
         let names = shelf.names(|_| true).await?;
         if let Some(name) = names.iter().filter(|name| name.ends_with(SUFFIX)).max() {
             let found = SnapshotFile::open(shelf.disk.clone(), name.clone(), &sealers).await?;
             *shelf.newest.lock() = Some(found);
-            shelf.remove_before(name).await?;
         }
         for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
             shelf.disk.remove(name).await.map_err(LogError::io("remove", name))?;
         }
         Ok(shelf)
+    }
+
+    /// Keeps so many older ones beside the newest from now on.
+    pub(crate) fn keep_older(&self, count: u64) {
+        self.older.store(count, Ordering::Relaxed);
     }
 
     /// The newest snapshot.
@@ -80,10 +90,12 @@ impl Shelf {
     /// Seals with another key from now on, the newest snapshot too. When this returns, no other key is needed.
     pub(crate) async fn reseal(&self, sealer: &Sealer) -> Result<(), LogError> {
         *self.sealer.lock() = sealer.clone();
-        match self.newest() {
-            Some(newest) => self.adopt(newest).await.map(|_| ()),
-            None => Ok(()),
+        if let Some(newest) = self.newest() {
+            let kept = self.adopt(newest).await?;
+            // The older ones are not worth a copy.
+            self.remove_before(&kept.name, 0).await?;
         }
+        Ok(())
     }
 
     /// Keeps a finished snapshot, durably, and removes all older ones. Does nothing for one that is kept already, and
@@ -107,7 +119,7 @@ impl Shelf {
                 *newest = Some(snapshot.clone());
             }
         }
-        self.remove_before(&name).await?;
+        self.remove_before(&name, self.older.load(Ordering::Relaxed)).await?;
         Ok(snapshot)
     }
 
@@ -134,8 +146,12 @@ impl Shelf {
         writer.finish().await
     }
 
-    async fn remove_before(&self, kept: &str) -> Result<(), LogError> {
-        for name in self.names(|name| name.ends_with(SUFFIX) && name < kept).await? {
+    /// Removes what is older than a snapshot, but for so many.
+    async fn remove_before(&self, newest: &str, kept: u64) -> Result<(), LogError> {
+        let mut older = self.names(|name| name.ends_with(SUFFIX) && name < newest).await?;
+        older.sort();
+        older.truncate(older.len().saturating_sub(usize::try_from(kept).unwrap_or(usize::MAX)));
+        for name in older {
             self.disk.remove(&name).await.map_err(LogError::io("remove", &name))?;
         }
         Ok(())

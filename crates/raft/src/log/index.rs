@@ -33,6 +33,13 @@ struct Slot {
     bytes: usize,
 }
 
+impl Slot {
+    /// Roughly what the entry has on the wire and on the disk, in bytes.
+    fn size(&self) -> usize {
+        self.location.map_or(self.bytes, |location| location.len as usize)
+    }
+}
+
 /// What a reader gets for one index.
 #[derive(Debug)]
 pub(super) enum Hit {
@@ -221,13 +228,28 @@ impl Index {
         let mut room = bytes;
         for index in from..to {
             let slot = &self.slots[(index - self.first) as usize];
-            let size = slot.location.map_or(slot.bytes, |location| location.len as usize);
+            let size = slot.size();
             if index > from && size > room {
                 return index;
             }
             room = room.saturating_sub(size);
         }
         range.end
+    }
+
+    /// The first of the entries up to `last` that are at most so many, and have at most so many bytes.
+    pub(super) fn first_within(&self, last: u64, entries: u64, bytes: u64) -> u64 {
+        let have = self.range();
+        let lowest = (last + 1).saturating_sub(entries).max(have.start);
+        let mut room = bytes;
+        for index in (lowest..(last + 1).min(have.end)).rev() {
+            let size = self.slots[(index - self.first) as usize].size() as u64;
+            if size > room {
+                return index + 1;
+            }
+            room -= size;
+        }
+        lowest
     }
 
     /// The entries of a range, as far as they are there.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod cluster;
+mod compaction;
 mod conformance;
 mod group;
 mod keys;

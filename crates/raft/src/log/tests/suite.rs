@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Opened, open_with};
 use crate::{
+    compaction::Ledger,
     disk::RealDisk,
     log::{Log, LogOptions},
     machine::Machine,
+    options::RaftOptions,
     seal::LogKey,
     snapshot::Shelf,
     types::Types,
@@ -29,7 +31,8 @@ impl StoreBuilder<Types, Log, Machine, (tempfile::TempDir, Crew)> for Builder {
         // Segments so small that the suite crosses their borders.
         let Opened { log, crew } = open_with(&disk, LogOptions { segment_bytes: 500 }).await.unwrap();
         let shelf = Shelf::open(Arc::new(disk), &LogKey::new([7; 32]).into(), Env::real()).await.unwrap();
-        let (machine, _) = Machine::new(Store::local(Env::real()).applier(), shelf);
+        let (machine, _) =
+            Machine::new(Store::local(Env::real()).applier(), shelf, Ledger::new(&RaftOptions::default()));
         Ok(((folder, crew), log, machine))
     }
 }
