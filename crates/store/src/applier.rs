@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use swarmkit_api::Version;
 
-use crate::{ApplyError, ProposalId, ProposeError, Restore, Snapshot, View, line::Line};
+use crate::{ApplyError, Divergence, ProposalId, ProposeError, Restore, Snapshot, View, line::Line};
 
 /// What became of a committed change set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,12 @@ impl Applier {
     #[must_use]
     pub fn view(&self) -> View {
         self.0.view()
+    }
+
+    /// The first difference between this replica and the leader that was noticed; see [`Divergence`].
+    #[must_use]
+    pub fn divergence(&self) -> Option<Divergence> {
+        self.0.divergence()
     }
 
     /// The committed state, to be written out while the store goes on. Takes constant time.

@@ -7,7 +7,7 @@ use bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint};
 use swarmkit_api::{AnyObject, Kind, Object, Sharing, Version};
 
-use crate::{Action, ApplyError, ProposalId};
+use crate::{Action, ApplyError, Digest, ProposalId, digest::ENCODING};
 
 /// `InternalRaftRequest.id`: the version that the change set makes.
 const VERSION: u32 = 1;
@@ -21,6 +21,10 @@ const OBJECT_ID: u32 = 1;
 const NONCE: u32 = 1001;
 /// Ours: the nonce of the change set that this one was built on.
 pub(crate) const LINEAGE: u32 = 1002;
+/// Ours: the digest of the state that this change set was built on, and in a snapshot that of the state itself.
+pub(crate) const DIGEST: u32 = 1003;
+/// Ours: how the objects are encoded, and so what the digest was made from.
+pub(crate) const ENCODED: u32 = 1004;
 
 /// The field of `StoreAction` that holds an object of a kind. The kinds are in the order of those fields.
 fn target_field(kind: Kind) -> u32 {
@@ -31,22 +35,35 @@ fn target_field(kind: Kind) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) id: ProposalId,
-    /// The nonce of the change set that it was built on.
+    /// What it was built on.
+    pub(crate) base: Base,
+}
+
+/// What a change set says of the state that it was built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    /// The nonce of the change set that led to it.
     pub(crate) lineage: u64,
+    /// What it comes to. `None` when it was written by a version that encodes objects differently.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// One write, as the log tells it.
 #[derive(Debug)]
 pub(crate) enum Written {
-    Put(AnyObject),
+    Put(AnyObject, Digest),
     Removed(Kind, String),
 }
 
 /// Begins a change set.
-pub(crate) fn encode_header(header: Header, out: &mut Vec<u8>) {
+pub(crate) fn encode_header(header: &Header, out: &mut Vec<u8>) {
     prost::encoding::uint64::encode(VERSION, &header.id.version.0, out);
     prost::encoding::fixed64::encode(NONCE, &header.id.nonce, out);
-    prost::encoding::fixed64::encode(LINEAGE, &header.lineage, out);
+    prost::encoding::fixed64::encode(LINEAGE, &header.base.lineage, out);
+    if let Some(digest) = header.base.digest {
+        prost::encoding::fixed64::encode(DIGEST, &digest.0, out);
+        prost::encoding::uint64::encode(ENCODED, &ENCODING, out);
+    }
 }
 
 /// Adds a write of an object. Of a removed one only the id is written, since only that is read. `scratch` is overwritten.
@@ -84,20 +101,25 @@ pub(crate) fn decode_header(payload: &[u8]) -> Result<Header, ApplyError> {
     };
     let version = Version(take(VERSION)?);
     let nonce = take(NONCE)?;
-    Ok(Header { id: ProposalId { version, nonce }, lineage: take(LINEAGE)? })
+    let lineage = take(LINEAGE)?;
+    let digest = match (take(DIGEST), take(ENCODED)) {
+        (Ok(digest), Ok(ENCODING)) => Some(Digest(digest)),
+        _ => None,
+    };
+    Ok(Header { id: ProposalId { version, nonce }, base: Base { lineage, digest } })
 }
 
-/// Reads the writes of a change set, in order.
-pub(crate) fn decode_actions(payload: &[u8]) -> impl Iterator<Item = Result<Written, ApplyError>> {
+/// Reads the writes of a change set, in order. `canonical` says that they are encoded as this version does.
+pub(crate) fn decode_actions(payload: &[u8], canonical: bool) -> impl Iterator<Item = Result<Written, ApplyError>> {
     let mut sharing = Sharing::default();
     Fields(payload).filter_map(move |field| match field {
-        Ok((ACTION, Value::Bytes(action))) => Some(decode_action(action, &mut sharing)),
+        Ok((ACTION, Value::Bytes(action))) => Some(decode_action(action, canonical, &mut sharing)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     })
 }
 
-fn decode_action(action: &[u8], sharing: &mut Sharing) -> Result<Written, ApplyError> {
+fn decode_action(action: &[u8], canonical: bool, sharing: &mut Sharing) -> Result<Written, ApplyError> {
     let (mut number, mut target) = (0, None);
     for field in Fields(action) {
         match field? {
@@ -111,10 +133,25 @@ fn decode_action(action: &[u8], sharing: &mut Sharing) -> Result<Written, ApplyE
     }
     let (kind, object) = target.ok_or(ApplyError::UnknownAction)?;
     match number {
-        1 | 2 => Ok(Written::Put(AnyObject::decode_sharing(kind, object, sharing)?)),
+        1 | 2 => {
+            let (object, digest) = decode_object(kind, object, canonical, sharing)?;
+            Ok(Written::Put(object, digest))
+        }
         3 => Ok(Written::Removed(kind, decode_id(object)?)),
         _ => Err(ApplyError::UnknownAction),
     }
+}
+
+/// Reads an object, and what it comes to: from the bytes themselves, if encoding it would give the same.
+pub(crate) fn decode_object(
+    kind: Kind,
+    bytes: &[u8],
+    canonical: bool,
+    sharing: &mut Sharing,
+) -> Result<(AnyObject, Digest), ApplyError> {
+    let object = AnyObject::decode_sharing(kind, bytes, sharing)?;
+    let digest = if canonical { Digest::of_bytes(kind, bytes) } else { Digest::of(&object) };
+    Ok((object, digest))
 }
 
 fn decode_id(object: &[u8]) -> Result<String, ApplyError> {

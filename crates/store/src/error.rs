@@ -94,6 +94,9 @@ pub enum ApplyError {
     /// An action of a kind that this version does not know.
     #[error("unrecognized action type")]
     UnknownAction,
+    /// A snapshot whose objects are not those that were written. Take another one.
+    #[error("the snapshot does not hold what it says")]
+    Damaged,
     /// A snapshot that ends in the middle of an object, or has no beginning.
     #[error("the snapshot is incomplete")]
     Truncated,

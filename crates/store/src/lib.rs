@@ -38,6 +38,7 @@ mod applier;
 mod change;
 mod codec;
 pub mod conformance;
+mod digest;
 mod each;
 mod error;
 mod groups;
@@ -60,6 +61,7 @@ mod watch;
 
 pub use applier::{Applied, Applier};
 pub use change::{Action, Change, Edit};
+pub use digest::{Digest, Divergence};
 pub use each::Written;
 pub use error::{ApplyError, ProposeError, ResumeError, StoreError, WatchEnded};
 pub use local::LocalProposer;

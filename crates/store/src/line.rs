@@ -8,7 +8,8 @@ use swarmkit_api::Version;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    Applied, ApplyError, Change, Delta, Interest, ProposalId, ProposeError, ResumeError, State, View, Watch,
+    Applied, ApplyError, Change, Delta, Digest, Divergence, Interest, ProposalId, ProposeError, ResumeError, State,
+    View, Watch,
     codec::{self, Written},
     intern::Specs,
     transaction::ChangeSet,
@@ -34,6 +35,8 @@ struct Inner {
     turn: u64,
     router: Router,
     history: History,
+    /// The first difference from the leader that was noticed.
+    divergence: Option<Divergence>,
     closed: bool,
 }
 
@@ -63,6 +66,7 @@ impl Line {
             turn: 0,
             router: Router::default(),
             history: History::starting_at(state.version),
+            divergence: None,
             closed: false,
         };
         Arc::new(Self {
@@ -130,11 +134,18 @@ impl Line {
         let _one = self.applying.lock();
         let header = codec::decode_header(payload)?;
         let committed = self.committed.load_full();
-        if header.id.version != committed.version.next() || header.lineage != committed.lineage {
+        if header.id.version != committed.version.next() || header.base.lineage != committed.lineage {
             self.reject(header.id, ProposeError::Superseded);
             return Ok(Applied::Superseded);
         }
+        let canonical = header.base.digest.is_some();
+        let divergence = header.base.digest.filter(|said| *said != committed.digest()).map(|said| Divergence {
+            version: committed.version,
+            own: committed.digest(),
+            proposer: said,
+        });
         let mut inner = self.inner.lock();
+        inner.divergence = inner.divergence.or(divergence);
         let own = inner.in_flight.pop_front_if(|first| first.id == header.id);
         if let Some(own) = own {
             self.publish(&mut inner, own.state, own.changes);
@@ -142,7 +153,7 @@ impl Line {
             resolve(own.waiting, Ok(header.id.version));
         } else {
             drop(inner);
-            let (state, changes) = self.replay(&committed, header.id, payload)?;
+            let (state, changes) = self.replay(&committed, header.id, payload, canonical)?;
             let mut inner = self.inner.lock();
             // Whatever is under way was built on a state that this one has replaced.
             let lost = inner.take_turn();
@@ -154,12 +165,20 @@ impl Line {
     }
 
     /// Builds the state that a change set of another process leads to.
-    fn replay(&self, on: &State, id: ProposalId, payload: &[u8]) -> Result<(State, Vec<Change>), ApplyError> {
+    fn replay(
+        &self,
+        on: &State,
+        id: ProposalId,
+        payload: &[u8],
+        canonical: bool,
+    ) -> Result<(State, Vec<Change>), ApplyError> {
         let mut state = State { version: id.version, lineage: id.nonce, tables: on.tables.clone() };
         let mut changes = Vec::new();
-        for written in codec::decode_actions(payload) {
+        for written in codec::decode_actions(payload, canonical) {
             match written? {
-                Written::Put(object) => changes.push(state.tables.put_any(self.specs.intern_any(object))),
+                Written::Put(object, digest) => {
+                    changes.push(state.tables.put_any(self.specs.intern_any(object), digest));
+                }
                 // Removing what is not there is nothing, on every replica alike.
                 Written::Removed(kind, id) => changes.extend(state.tables.remove_any(kind, &id)),
             }
@@ -170,7 +189,7 @@ impl Line {
     /// Makes a state the committed one and tells the watchers. The state is visible first: see [`Mailbox::push`].
     fn publish(&self, inner: &mut Inner, state: Arc<State>, changes: Arc<[Change]>) {
         self.committed.store(state.clone());
-        inner.history.push(state.version, changes.clone());
+        inner.history.push(state.version, state.digest(), changes.clone());
         if !changes.is_empty() {
             inner.router.publish(&Delta { version: state.version, changes, view: View(state) });
         }
@@ -187,6 +206,8 @@ impl Line {
         let backward = state.version < before.version || (state.version == before.version && !changes.is_empty());
         self.publish(&mut inner, state.clone(), changes);
         inner.history = History::starting_at(state.version);
+        // Whatever it was, it is replaced.
+        inner.divergence = None;
         if backward {
             // A delta of a version that watchers have seen would be taken for an old one.
             inner.router.resync();
@@ -228,6 +249,18 @@ impl Line {
         fail(lost, &ProposeError::Unknown);
     }
 
+    /// The first difference from the leader that was noticed since the last snapshot was installed.
+    pub(crate) fn divergence(&self) -> Option<Divergence> {
+        self.inner.lock().divergence
+    }
+
+    /// What the state of a version comes to, if that is the committed one or still remembered.
+    pub(crate) fn digest_at(&self, version: Version) -> Option<Digest> {
+        let inner = self.inner.lock();
+        let committed = self.committed.load();
+        if committed.version == version { Some(committed.digest()) } else { inner.history.digest_at(version) }
+    }
+
     pub(crate) fn subscribe(self: &Arc<Self>, interest: Interest) -> Watch {
         let mut inner = self.inner.lock();
         let mailbox = Arc::new(Mailbox::fresh());
@@ -240,9 +273,10 @@ impl Line {
         if from > view.version() {
             return Err(ResumeError::OutOfBounds);
         }
-        let replay = inner.history.since(from)?.filter_map(|(version, changes)| {
-            let changes: Arc<[Change]> = changes.iter().filter(|change| interest.selects(change)).cloned().collect();
-            (!changes.is_empty()).then(|| Delta { version: *version, changes, view: view.clone() })
+        let replay = inner.history.since(from)?.filter_map(|set| {
+            let changes: Arc<[Change]> =
+                set.changes.iter().filter(|change| interest.selects(change)).cloned().collect();
+            (!changes.is_empty()).then(|| Delta { version: set.version, changes, view: view.clone() })
         });
         let mailbox = Arc::new(Mailbox::resumed(replay.collect(), view.version()));
         Ok(self.enter(&mut inner, interest, mailbox))

@@ -14,8 +14,8 @@ use swarmkit_api::{
 use swarmkit_runtime::Env;
 
 use crate::{
-    Applied, Applier, Interest, Pending, Proposal, ProposeError, Proposer, Store, StoreError, Transaction, Update,
-    state::Tables,
+    Applied, Applier, Digest, Interest, Pending, Proposal, ProposeError, Proposer, Store, StoreError, Transaction,
+    Update, state::Tables,
 };
 
 /// One write. Ids, names and keys are few, so that they clash.
@@ -207,7 +207,10 @@ impl Script {
 /// The same tables, made from nothing.
 fn rebuilt(tables: &Tables) -> Tables {
     let mut fresh = Tables::default();
-    tables.every().for_each(|object| drop(fresh.put_any(object)));
+    tables.every().for_each(|object| {
+        let digest = Digest::of(&object);
+        drop(fresh.put_any(object, digest));
+    });
     fresh
 }
 
@@ -389,7 +392,10 @@ proptest! {
                 Update::Delta(delta) => {
                     for change in delta.changes.iter() {
                         match change.after() {
-                            Some(object) => drop(mirror.put_any(object)),
+                            Some(object) => {
+                                let digest = Digest::of(&object);
+                                drop(mirror.put_any(object, digest));
+                            }
                             None => drop(mirror.remove_any(change.kind(), change.id())),
                         }
                     }

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use swarmkit_api::{AnyObject, Kind, Sharing, Version};
 
 use crate::{
-    ApplyError, State, View,
-    codec::{Fields, LINEAGE, Value, encode_field},
+    ApplyError, Digest, State, View,
+    codec::{DIGEST, ENCODED, Fields, LINEAGE, Value, decode_object, encode_field},
+    digest::ENCODING,
     intern::Specs,
     state::Tables,
 };
@@ -86,6 +87,8 @@ impl Snapshot {
         let mut out = Vec::new();
         prost::encoding::uint64::encode(VERSION, &self.0.version.0, &mut out);
         prost::encoding::fixed64::encode(LINEAGE, &self.0.lineage, &mut out);
+        prost::encoding::fixed64::encode(DIGEST, &self.0.digest().0, &mut out);
+        prost::encoding::uint64::encode(ENCODED, &ENCODING, &mut out);
         out
     }
 }
@@ -100,6 +103,10 @@ fn encode_object(object: &AnyObject, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
 pub struct Restore {
     version: Option<Version>,
     lineage: u64,
+    /// What the snapshot says that the state comes to.
+    digest: Option<Digest>,
+    /// Its objects are encoded as this version does.
+    canonical: bool,
     tables: Tables,
     specs: Arc<Specs>,
     sharing: Sharing,
@@ -112,6 +119,8 @@ impl Restore {
         Self {
             version: None,
             lineage: 0,
+            digest: None,
+            canonical: false,
             tables: Tables::default(),
             specs,
             sharing: Sharing::default(),
@@ -153,10 +162,12 @@ impl Restore {
         match (field, value) {
             (VERSION, Value::Number(version)) => self.version = Some(Version(version)),
             (LINEAGE, Value::Number(lineage)) => self.lineage = lineage,
+            (DIGEST, Value::Number(digest)) => self.digest = Some(Digest(digest)),
+            (ENCODED, Value::Number(encoding)) => self.canonical = encoding == ENCODING,
             (field, Value::Bytes(object)) => {
                 if let Some(kind) = Kind::ALL.into_iter().find(|&kind| field_of(kind) == field) {
-                    let object = AnyObject::decode_sharing(kind, object, &mut self.sharing)?;
-                    self.tables.put_any(self.specs.intern_any(object));
+                    let (object, digest) = decode_object(kind, object, self.canonical, &mut self.sharing)?;
+                    self.tables.put_any(self.specs.intern_any(object), digest);
                 }
             }
             (_, Value::Number(_)) => {}
@@ -165,6 +176,9 @@ impl Restore {
     }
 
     pub(crate) fn finish(self) -> Result<State, ApplyError> {
+        if self.canonical && self.rest.is_empty() && self.digest.is_some_and(|said| said != self.tables.digest()) {
+            return Err(ApplyError::Damaged);
+        }
         match self.version {
             Some(version) if self.rest.is_empty() => Ok(State { version, lineage: self.lineage, tables: self.tables }),
             _ => Err(ApplyError::Truncated),

@@ -8,7 +8,7 @@ use swarmkit_api::{
 };
 
 use crate::{
-    Change, ClusterBy, Edit, Found, Query, ServiceBy,
+    Change, ClusterBy, Digest, Edit, Found, Query, ServiceBy,
     table::{Record, Table},
 };
 
@@ -30,10 +30,10 @@ macro_rules! tables {
 
         impl Tables {
             /// Puts an object of any kind, without asking any rule.
-            pub(crate) fn put_any(&mut self, object: AnyObject) -> Change {
+            pub(crate) fn put_any(&mut self, object: AnyObject, digest: Digest) -> Change {
                 match object {
                     $(AnyObject::$kind(object) => {
-                        let before = $kind::table_mut(self).put(object.clone());
+                        let before = $kind::table_mut(self).put(object.clone(), digest).map(|entry| entry.object);
                         $kind::into_change(Edit { before, after: Some(object) })
                     })*
                 }
@@ -44,18 +44,18 @@ macro_rules! tables {
                 match kind {
                     $(Kind::$kind => {
                         let before = $kind::table_mut(self).remove(&id.into())?;
-                        Some($kind::into_change(Edit { before: Some(before), after: None }))
+                        Some($kind::into_change(Edit { before: Some(before.object), after: None }))
                     })*
                 }
             }
 
-            /// Takes a write back.
-            pub(crate) fn undo(&mut self, change: &Change) {
+            /// Takes a write back. What was there before had the given digest.
+            pub(crate) fn undo(&mut self, change: &Change, digest: Digest) {
                 match change {
                     $(Change::$kind(edit) => {
                         let table = $kind::table_mut(self);
                         match &edit.before {
-                            Some(before) => table.put(before.clone()),
+                            Some(before) => table.put(before.clone(), digest),
                             None => table.remove(edit.id()),
                         };
                     })*
@@ -65,15 +65,20 @@ macro_rules! tables {
             /// Every object, kind by kind in the order of the snapshot's fields, ids ascending.
             pub(crate) fn every(&self) -> impl Iterator<Item = AnyObject> {
                 let objects = std::iter::empty();
-                $(let objects = objects.chain(self.$field.objects.values().cloned().map(Object::into_any));)*
+                $(let objects = objects.chain(self.$field.values().cloned().map(Object::into_any));)*
                 objects
             }
 
             /// How `after` differs from this, as edits.
             pub(crate) fn difference(&self, after: &Self) -> Vec<Change> {
                 let mut changes = Vec::new();
-                $(changes.extend(table_difference(&self.$field, &after.$field).map(Change::$kind));)*
+                $(changes.extend(self.$field.difference(&after.$field).map(Change::$kind));)*
                 changes
+            }
+
+            /// What all tables come to.
+            pub(crate) fn digest(&self) -> Digest {
+                Digest::default()$(.plus(self.$field.digest))*
             }
         }
     };
@@ -90,18 +95,6 @@ tables! {
     extensions: Extension,
     configs: Config,
     volumes: Volume,
-}
-
-fn table_difference<O: Record>(before: &Table<O>, after: &Table<O>) -> impl Iterator<Item = Edit<O>> {
-    use im::ordmap::DiffItem;
-
-    before.objects.diff(&after.objects).map(|item| match item {
-        DiffItem::Add(_, new) => Edit { before: None, after: Some(new.clone()) },
-        DiffItem::Update { old: (_, old), new: (_, new) } => {
-            Edit { before: Some(old.clone()), after: Some(new.clone()) }
-        }
-        DiffItem::Remove(_, old) => Edit { before: Some(old.clone()), after: None },
-    })
 }
 
 /// Everything that the store holds, at one version. All reading is here, for views and transactions alike.
@@ -125,6 +118,12 @@ impl State {
         self.version
     }
 
+    /// What everything in it comes to. Replicas with the same objects have the same digest; it takes constant time.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.tables.digest()
+    }
+
     /// The object with that id.
     #[must_use]
     pub fn get<O: Stored>(&self, id: &O::Id) -> Option<&Arc<O>> {
@@ -133,13 +132,13 @@ impl State {
 
     /// Every object of a kind, in ascending order of their ids.
     pub fn all<O: Stored>(&self) -> impl Iterator<Item = &Arc<O>> {
-        O::table(&self.tables).objects.values()
+        O::table(&self.tables).values()
     }
 
     /// How many objects of a kind there are. Takes constant time.
     #[must_use]
     pub fn count<O: Stored>(&self) -> usize {
-        O::table(&self.tables).objects.len()
+        O::table(&self.tables).len()
     }
 
     /// The objects that a query finds, such as `find(TaskBy::Service(&id))`.

@@ -14,8 +14,8 @@ use swarmkit_runtime::Env;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
-    Applier, Interest, LocalProposer, MAX_PROPOSAL_BYTES, Proposal, ProposeError, Proposer, ResumeError, StoreError,
-    Transaction, View, Watch,
+    Applier, Digest, Divergence, Interest, LocalProposer, MAX_PROPOSAL_BYTES, Proposal, ProposeError, Proposer,
+    ResumeError, StoreError, Transaction, View, Watch,
     line::{Line, Outcome},
 };
 
@@ -124,6 +124,19 @@ impl Store {
     #[must_use]
     pub fn version(&self) -> Version {
         self.view().version()
+    }
+
+    /// What the state of a version comes to, if that is the committed one or among the last [`crate::HISTORY_CHANGES`]
+    /// changes: for managers that compare what they hold.
+    #[must_use]
+    pub fn digest_at(&self, version: Version) -> Option<Digest> {
+        self.line.digest_at(version)
+    }
+
+    /// The first difference between this replica and the leader that was noticed; see [`Divergence`].
+    #[must_use]
+    pub fn divergence(&self) -> Option<Divergence> {
+        self.line.divergence()
     }
 
     /// Runs a transaction, and waits until it is committed and visible.

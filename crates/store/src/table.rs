@@ -6,7 +6,7 @@ use im::OrdMap;
 use swarmkit_api::Object;
 
 use crate::{
-    Change, Edit, StoreError,
+    Change, Digest, Edit, StoreError,
     index::{Index, Text},
     intern::Specs,
     state::Tables,
@@ -51,49 +51,94 @@ pub trait Record: Object {
     fn from_change(change: &Change) -> Option<&Edit<Self>>;
 }
 
+/// An object and its digest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry<O> {
+    pub(crate) digest: Digest,
+    pub(crate) object: Arc<O>,
+}
+
 /// The objects of one kind. Clones share everything until one of them is changed.
 #[derive(Clone)]
 pub struct Table<O: Record> {
-    pub(crate) objects: OrdMap<O::Id, Arc<O>>,
+    objects: OrdMap<O::Id, Entry<O>>,
+    /// The sum of all entries' digests.
+    pub(crate) digest: Digest,
     pub(crate) indexes: O::Indexes,
     pub(crate) custom: Index<(Text, Text), O::Id>,
 }
 
 impl<O: Record> Default for Table<O> {
     fn default() -> Self {
-        Self { objects: OrdMap::new(), indexes: O::Indexes::default(), custom: Index::default() }
+        Self {
+            objects: OrdMap::new(),
+            digest: Digest::default(),
+            indexes: O::Indexes::default(),
+            custom: Index::default(),
+        }
     }
 }
 
 impl<O: Record> PartialEq for Table<O> {
     fn eq(&self, other: &Self) -> bool {
-        self.objects == other.objects && self.indexes == other.indexes && self.custom == other.custom
+        self.digest == other.digest
+            && self.objects == other.objects
+            && self.indexes == other.indexes
+            && self.custom == other.custom
     }
 }
 
 impl<O: Record> fmt::Debug for Table<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.objects.iter()).finish()
+        f.debug_map().entries(self.objects.iter().map(|(id, entry)| (id, &entry.object))).finish()
     }
 }
 
 impl<O: Record> Table<O> {
     pub(crate) fn get(&self, id: &O::Id) -> Option<&Arc<O>> {
-        self.objects.get(id)
+        self.objects.get(id).map(|entry| &entry.object)
     }
 
-    /// Inserts or replaces an object, and gives the one that it replaced.
-    pub(crate) fn put(&mut self, object: Arc<O>) -> Option<Arc<O>> {
-        let before = self.objects.insert(object.id().clone(), object.clone());
-        self.reindex(object.id(), before.as_deref(), Some(&object));
+    /// All objects, in ascending order of their ids.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Arc<O>> {
+        self.objects.values().map(|entry| &entry.object)
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Inserts or replaces an object of a known digest, and gives what it replaced.
+    pub(crate) fn put(&mut self, object: Arc<O>, digest: Digest) -> Option<Entry<O>> {
+        let before = self.objects.insert(object.id().clone(), Entry { digest, object: object.clone() });
+        self.digest = self.digest.plus(digest);
+        if let Some(before) = &before {
+            self.digest = self.digest.minus(before.digest);
+        }
+        self.reindex(object.id(), before.as_ref().map(|entry| entry.object.as_ref()), Some(&object));
         before
     }
 
     /// Removes an object, and gives it.
-    pub(crate) fn remove(&mut self, id: &O::Id) -> Option<Arc<O>> {
+    pub(crate) fn remove(&mut self, id: &O::Id) -> Option<Entry<O>> {
         let before = self.objects.remove(id)?;
-        self.reindex(id, Some(&before), None);
+        self.digest = self.digest.minus(before.digest);
+        self.reindex(id, Some(&before.object), None);
         Some(before)
+    }
+
+    /// How `after` differs from this, as edits, in ascending order of the ids.
+    pub(crate) fn difference(&self, after: &Self) -> impl Iterator<Item = Edit<O>> {
+        use im::ordmap::DiffItem;
+
+        self.objects.diff(&after.objects).map(|item| match item {
+            DiffItem::Add(_, new) => Edit { before: None, after: Some(new.object.clone()) },
+            DiffItem::Update { old: (_, old), new: (_, new) } => {
+                Edit { before: Some(old.object.clone()), after: Some(new.object.clone()) }
+            }
+            DiffItem::Remove(_, old) => Edit { before: Some(old.object.clone()), after: None },
+        })
     }
 
     fn reindex(&mut self, id: &O::Id, before: Option<&O>, after: Option<&O>) {
@@ -108,7 +153,7 @@ impl<O: Record> Table<O> {
         self.objects
             .range::<_, str>((Bound::Included(prefix.as_str()), Bound::Unbounded))
             .take_while(move |(id, _)| Borrow::<str>::borrow(*id).starts_with(&prefix))
-            .map(|(_, object)| object)
+            .map(|(_, entry)| &entry.object)
     }
 }
 

@@ -171,8 +171,8 @@ impl Table<Task> {
         let facet = facet.owned();
         let groups: Vec<_> = self.indexes.facets.groups(facet.borrowed()).collect();
         let size = |group: &&Option<ServiceId>| self.indexes.service.of(group).map_or(0, |ids| ids.len());
-        if groups.iter().map(size).sum::<usize>() >= self.objects.len() / SCAN_FROM {
-            return Found::new(self.objects.values().filter(move |task| has(task, facet.borrowed())));
+        if groups.iter().map(size).sum::<usize>() >= self.len() / SCAN_FROM {
+            return Found::new(self.values().filter(move |task| has(task, facet.borrowed())));
         }
         let members = groups.into_iter().flat_map(|group| self.members(group));
         let mut found: Vec<_> = members.filter(|task| has(task, facet.borrowed())).collect();

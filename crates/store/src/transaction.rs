@@ -7,9 +7,10 @@ use prost_types::Timestamp;
 use swarmkit_api::Meta;
 
 use crate::{
-    Action, Change, Edit, ProposalId, State, StoreError, Stored,
-    codec::{self, Header},
+    Action, Change, Digest, Edit, ProposalId, State, StoreError, Stored,
+    codec::{self, Base, Header},
     intern::Specs,
+    table::Entry,
 };
 
 /// A private state that one writer changes.
@@ -21,6 +22,8 @@ pub struct Transaction {
     now: Timestamp,
     nonce: u64,
     changes: Vec<Change>,
+    /// The digests of what the changes replaced, to take them back; zero where there was nothing.
+    replaced: Vec<Digest>,
     /// The change set as the log will hold it; empty until the first write.
     payload: Vec<u8>,
     /// Room to encode one object in.
@@ -47,7 +50,16 @@ impl Deref for Transaction {
 impl Transaction {
     /// A transaction on top of `head`. All its writes carry the time `now`, and its change set the given nonce.
     pub(crate) fn on(head: State, now: Timestamp, nonce: u64, specs: Arc<Specs>) -> Self {
-        Self { state: head, now, nonce, changes: Vec::new(), payload: Vec::new(), scratch: Vec::new(), specs }
+        Self {
+            state: head,
+            now,
+            nonce,
+            changes: Vec::new(),
+            replaced: Vec::new(),
+            payload: Vec::new(),
+            scratch: Vec::new(),
+            specs,
+        }
     }
 
     /// When this transaction takes place, by the clock of its writer: what it stamps its objects with.
@@ -110,8 +122,10 @@ impl Transaction {
     pub fn delete<O: Stored>(&mut self, id: &O::Id) -> Result<Arc<O>, StoreError> {
         let object = self.get::<O>(id).ok_or(StoreError::NotFound)?.clone();
         O::dismiss(&self.state.tables, &object)?;
-        O::table_mut(&mut self.state.tables).remove(id);
-        self.record(Action::Remove, Edit::<O> { before: Some(object.clone()), after: None });
+        self.begin();
+        codec::encode_action(Action::Remove, object.as_ref(), &mut self.scratch, &mut self.payload);
+        let before = O::table_mut(&mut self.state.tables).remove(id);
+        self.record(before, None);
         Ok(object)
     }
 
@@ -123,8 +137,8 @@ impl Transaction {
     pub fn attempt<T, E>(&mut self, part: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let (changes, bytes) = (self.changes.len(), self.payload.len());
         part(self).inspect_err(|_| {
-            for change in self.changes.drain(changes..).rev() {
-                self.state.tables.undo(&change);
+            for (change, digest) in self.changes.drain(changes..).zip(self.replaced.drain(changes..)).rev() {
+                self.state.tables.undo(&change, digest);
             }
             self.payload.truncate(bytes);
         })
@@ -155,17 +169,25 @@ impl Transaction {
     fn put<O: Stored>(&mut self, action: Action, mut object: O) -> Arc<O> {
         object.intern(&self.specs);
         let object = Arc::new(object);
-        let before = O::table_mut(&mut self.state.tables).put(object.clone());
-        self.record(action, Edit { before, after: Some(object.clone()) });
+        self.begin();
+        codec::encode_action(action, object.as_ref(), &mut self.scratch, &mut self.payload);
+        let digest = Digest::of_bytes(O::KIND, &self.scratch);
+        let before = O::table_mut(&mut self.state.tables).put(object.clone(), digest);
+        self.record(before, Some(object.clone()));
         object
     }
 
-    fn record<O: Stored>(&mut self, action: Action, edit: Edit<O>) {
+    /// Writes the header before the first change, while the state is still the one that the transaction was built on.
+    fn begin(&mut self) {
         if self.payload.is_empty() {
             let id = ProposalId { version: self.state.version.next(), nonce: self.nonce };
-            codec::encode_header(Header { id, lineage: self.state.lineage }, &mut self.payload);
+            let base = Base { lineage: self.state.lineage, digest: Some(self.state.digest()) };
+            codec::encode_header(&Header { id, base }, &mut self.payload);
         }
-        codec::encode_action(action, edit.object().as_ref(), &mut self.scratch, &mut self.payload);
-        self.changes.push(O::into_change(edit));
+    }
+
+    fn record<O: Stored>(&mut self, before: Option<Entry<O>>, after: Option<Arc<O>>) {
+        self.replaced.push(before.as_ref().map(|entry| entry.digest).unwrap_or_default());
+        self.changes.push(O::into_change(Edit { before: before.map(|entry| entry.object), after }));
     }
 }

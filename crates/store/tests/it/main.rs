@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod conformance;
+mod digests;
 mod find;
 mod pipeline;
 mod rules;
