@@ -53,6 +53,7 @@ mod codec;
 mod compaction;
 mod disk;
 mod error;
+mod healing;
 mod inspect;
 mod log;
 mod machine;

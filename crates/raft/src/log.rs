@@ -117,6 +117,11 @@ impl Log {
         self.shared.index.lock().first_within(last, entries, bytes)
     }
 
+    /// Everything up to this entry is in a snapshot only.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.shared.index.lock().purged()
+    }
+
     /// Why the log stopped working, if it did.
     pub(crate) fn failure(&self) -> Option<LogError> {
         self.shared.failure.lock().clone()

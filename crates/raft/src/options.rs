@@ -70,6 +70,8 @@ impl RaftOptions {
             removed_leader_step_down: StepDownPolicy::After(millis(REMOVED_LEADER_SERVES)),
             max_payload_entries: MESSAGE_ENTRIES,
             install_snapshot_timeout: millis(SNAPSHOT_TIMEOUT),
+            // A member that comes back without its log must not bring the leader down. It gets the log again.
+            allow_log_reversion: Some(true),
             // Both may change while the member runs, so a part of ours asks for snapshots and purges.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,

@@ -135,6 +135,9 @@ impl Raft {
         if pristine && shelf.newest().is_some() {
             return Err(LogError::Missing { file: "the log of this snapshot".to_owned() }.into());
         }
+        if log.purged() > shelf.newest().and_then(|snapshot| snapshot.meta.last_log_id) {
+            return Err(LogError::Missing { file: "the snapshot that the log begins after".to_owned() }.into());
+        }
         let ledger = Ledger::new(&config.options);
         let (machine, applied_term) = Machine::new(applier.clone(), shelf.clone(), ledger.clone());
         let network =

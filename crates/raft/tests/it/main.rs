@@ -5,6 +5,7 @@ mod cluster;
 mod compaction;
 mod conformance;
 mod group;
+mod healing;
 mod keys;
 mod mortal;
 mod network;
