@@ -13,7 +13,7 @@ use bollard::{
         LogsOptions, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, TryStreamExt as _, future::BoxFuture};
 use http::HeaderValue;
 use swarmkit_executor::ExecError;
 
@@ -101,14 +101,15 @@ impl Engine {
     }
 
     /// Does one thing within a time limit.
-    async fn ask<T, Fut>(&self, limit: Duration, asking: impl FnOnce(Docker) -> Fut) -> Result<T, EngineError>
+    async fn ask<'a, T, Fut>(&self, limit: Duration, asking: impl FnOnce(Docker) -> Fut) -> Result<T, EngineError>
     where
-        Fut: Future<Output = Result<T, bollard::errors::Error>>,
+        Fut: Future<Output = Result<T, bollard::errors::Error>> + Send + 'a,
     {
         // The client's own limit covers the head of the answer only.
         let docker = self.docker.clone().with_timeout(limit + Duration::from_secs(1));
-        // On the heap: what the client keeps while it waits is large, and is kept within every caller's future.
-        match tokio::time::timeout(limit, Box::pin(asking(docker))).await {
+        // What the client keeps while it waits is large and deep, and would be part of every caller's future.
+        let asking: BoxFuture<'a, _> = Box::pin(asking(docker));
+        match tokio::time::timeout(limit, asking).await {
             Ok(answer) => answer.map_err(Into::into),
             Err(_) => Err(EngineError::Away(format!("nothing within {} s", limit.as_secs()))),
         }

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use rustix::fs::FlockOperation;
 use swarmkit_api::{TaskId, wire};
 use swarmkit_executor::{Assignment, ExecError, Executor, Shelf};
@@ -144,7 +144,8 @@ impl Builder {
         let claimed = claimed
             .unwrap_or_else(|error| Err(OpenError::Io { what: "opening the executor".into(), source: error.into() }));
         let (owner, lock) = claimed?;
-        let engine = Engine::connect(&self.socket).await.map_err(|error| OpenError::Engine {
+        let connecting: BoxFuture<'_, _> = Box::pin(Engine::connect(&self.socket));
+        let engine = connecting.await.map_err(|error| OpenError::Engine {
             socket: self.socket.clone(),
             reason: match error {
                 EngineError::Away(reason) => reason,

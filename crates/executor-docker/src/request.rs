@@ -220,3 +220,6 @@ fn flag(set: bool) -> Option<bool> {
 fn number(number: i64) -> Option<i64> {
     (number != 0).then_some(number)
 }
+
+#[cfg(test)]
+mod tests;

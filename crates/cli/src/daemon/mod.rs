@@ -1,12 +1,14 @@
 //! `swarmd`: runs a node until it is told to stop.
 
+mod executor;
 pub(crate) mod log;
 mod node;
 pub(crate) mod signals;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+pub(crate) use executor::ExecutorFlags;
 pub(crate) use node::{NodeOptions, RunError, running};
 use swarmkit_runtime::Env;
 
@@ -35,16 +37,6 @@ struct Args {
 enum Command {
     /// Run the services of a Compose file on a cluster of one node, and take everything away at the end
     Dev(dev::Flags),
-}
-
-/// What runs the tasks of the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ExecutorKind {
-    /// Processes of this machine
-    #[default]
-    Process,
-    /// Nothing: tasks exist and do not run, for tests of everything else
-    Inert,
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,9 +69,8 @@ struct NodeFlags {
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
 
-    /// What runs the tasks
-    #[arg(long, value_enum, default_value_t)]
-    executor: ExecutorKind,
+    #[command(flatten)]
+    executor: ExecutorFlags,
 
     /// How much to log
     #[arg(short, long, value_enum, value_name = "LEVEL", default_value = "info")]

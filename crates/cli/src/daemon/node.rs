@@ -1,18 +1,16 @@
 //! A node, and something beside it that ends with it.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf};
 
-use swarmkit_executor::{DynExecutor, InertExecutor};
-use swarmkit_executor_process::{OpenError, ProcessExecutor};
 use swarmkit_node::{Node, NodeError, NodeHandle};
 use swarmkit_runtime::Env;
 use tokio_util::sync::CancellationToken;
 
-use super::{ExecutorKind, signals::Signals};
+use super::{
+    executor::{ExecutorError, ExecutorFlags},
+    signals::Signals,
+};
 use crate::dev::DevError;
-
-/// Where the process executor keeps its tasks, within the state directory.
-const EXECUTOR_DIR: &str = "executor";
 
 /// How a node is set up.
 #[derive(Debug)]
@@ -24,7 +22,7 @@ pub(crate) struct NodeOptions {
     /// A manager, and the token for it.
     pub(crate) join: Option<(String, Option<String>)>,
     pub(crate) hostname: Option<String>,
-    pub(crate) executor: ExecutorKind,
+    pub(crate) executor: ExecutorFlags,
 }
 
 /// Why `swarmd` failed.
@@ -34,19 +32,14 @@ pub(crate) enum RunError {
     #[error("{0}")]
     Node(#[from] NodeError),
     /// Tasks cannot be run here.
-    #[error("cannot run tasks: {}{}", .0, because(.0))]
-    Executor(#[from] OpenError),
+    #[error("{0}")]
+    Executor(#[from] ExecutorError),
     /// The system does not let us be told to stop.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     /// `swarmd dev` failed.
     #[error("{0}")]
     Dev(#[from] DevError),
-}
-
-/// The reason, which the error itself leaves out.
-fn because(error: &OpenError) -> String {
-    std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
 }
 
 /// Runs a node, and `beside` it from when it is ready. When either ends, both are stopped and awaited.
@@ -64,7 +57,7 @@ pub(crate) async fn running(
             tracing::info!(signal = name, "stopping before the node was ready");
             return Ok(());
         }
-        node = start(options, env, &stop) => node?,
+        node = Box::pin(start(options, env, &stop)) => node?,
     };
     let handle = node.handle();
     let mut run = std::pin::pin!(node.run(stop.clone()));
@@ -91,13 +84,7 @@ pub(crate) async fn running(
 }
 
 async fn start(options: NodeOptions, env: &Env, stop: &CancellationToken) -> Result<Node, RunError> {
-    let executor: Arc<dyn DynExecutor> = match options.executor {
-        ExecutorKind::Process => {
-            let builder = ProcessExecutor::builder(options.state_dir.join(EXECUTOR_DIR)).env(env.clone());
-            Arc::new(builder.open().await?)
-        }
-        ExecutorKind::Inert => Arc::new(InertExecutor::new()),
-    };
+    let executor = options.executor.open(&options.state_dir, env).await?;
     let mut builder = Node::builder(options.state_dir, executor)
         .env(env.clone())
         .listen_control(options.listen_control)

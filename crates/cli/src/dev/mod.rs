@@ -23,7 +23,7 @@ use self::session::Session;
 use crate::{
     client::{Client, SOCKET_VARIABLE},
     compose::{self, Faults, Project},
-    daemon::{ExecutorKind, NodeOptions, RunError, log, running, signals::Signals},
+    daemon::{ExecutorFlags, NodeOptions, RunError, log, running, signals::Signals},
     units::{parse_duration, to_wire_duration},
 };
 
@@ -58,9 +58,8 @@ pub struct Flags {
     #[arg(short = 'd', long, value_name = "PATH")]
     state_dir: Option<PathBuf>,
 
-    /// What runs the tasks
-    #[arg(long, value_enum, default_value_t)]
-    executor: ExecutorKind,
+    #[command(flatten)]
+    executor: ExecutorFlags,
 
     /// How much to log
     #[arg(short, long, value_enum, value_name = "LEVEL", default_value = "error")]

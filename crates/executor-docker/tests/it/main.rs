@@ -5,5 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod away;
+mod images;
+mod inside;
+mod owners;
 mod suite;
 mod world;

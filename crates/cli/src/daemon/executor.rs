@@ -1,0 +1,166 @@
+//! What runs the tasks of a node, as the flags choose it.
+
+use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
+
+use clap::ValueEnum;
+use swarmkit_executor::{DynExecutor, InertExecutor};
+use swarmkit_executor_docker::{DockerExecutor, PullPolicy};
+use swarmkit_executor_process::ProcessExecutor;
+use swarmkit_runtime::Env;
+
+/// Where the process executor keeps its tasks, within the state directory.
+const PROCESS_DIR: &str = "executor";
+/// Where the docker executor keeps its name, within the state directory.
+const DOCKER_DIR: &str = "executor-docker";
+
+/// What runs the tasks of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecutorKind {
+    /// Processes of this machine
+    #[default]
+    Process,
+    /// Containers of a Docker Engine
+    Docker,
+    /// Nothing: tasks exist and do not run, for tests of everything else
+    Inert,
+}
+
+/// The flags that choose an executor and say how it shall be.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ExecutorFlags {
+    /// What runs the tasks
+    #[arg(long, value_enum, default_value_t)]
+    executor: ExecutorKind,
+
+    /// An option of the executor, as KEY=VALUE; may be given again
+    ///
+    /// process and docker: label=NAME=VALUE (a label of the node's engine). docker: socket=PATH (of the engine; default
+    /// /run/docker.sock), pull=always|missing|never (when images are fetched; default always).
+    #[arg(long = "executor-option", value_name = "KEY=VALUE")]
+    options: Vec<String>,
+}
+
+/// Why there is no executor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecutorError {
+    /// The flag cannot be understood.
+    #[error("--executor-option {option:?}: {reason}")]
+    Option { option: String, reason: String },
+    /// The executor cannot run tasks here.
+    #[error("cannot run tasks: {}{}", .0, because(.0.as_ref()))]
+    Open(Box<dyn Error + Send + Sync>),
+}
+
+/// The reason, which the error itself leaves out.
+fn because(error: &dyn Error) -> String {
+    error.source().map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+/// The options of an executor, understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Options {
+    labels: BTreeMap<String, String>,
+    socket: Option<String>,
+    pull: PullPolicy,
+}
+
+impl ExecutorFlags {
+    /// Opens the executor of a node.
+    pub(crate) async fn open(&self, state_dir: &Path, env: &Env) -> Result<Arc<dyn DynExecutor>, ExecutorError> {
+        let Options { labels, socket, pull } = self.options()?;
+        let failed = |error: Box<dyn Error + Send + Sync>| ExecutorError::Open(error);
+        Ok(match self.executor {
+            ExecutorKind::Process => {
+                let builder = ProcessExecutor::builder(state_dir.join(PROCESS_DIR)).env(env.clone()).labels(labels);
+                Arc::new(Box::pin(builder.open()).await.map_err(|error| failed(error.into()))?)
+            }
+            ExecutorKind::Docker => {
+                let builder = DockerExecutor::builder(state_dir.join(DOCKER_DIR));
+                let builder = builder.env(env.clone()).labels(labels).pull(pull);
+                let builder = match socket {
+                    Some(socket) => builder.socket(socket),
+                    None => builder,
+                };
+                Arc::new(Box::pin(builder.open()).await.map_err(|error| failed(error.into()))?)
+            }
+            ExecutorKind::Inert => Arc::new(InertExecutor::new()),
+        })
+    }
+
+    /// Understands the options. One that the executor does not have is refused.
+    fn options(&self) -> Result<Options, ExecutorError> {
+        let known: &[&str] = match self.executor {
+            ExecutorKind::Process => &["label"],
+            ExecutorKind::Docker => &["label", "socket", "pull"],
+            ExecutorKind::Inert => &[],
+        };
+        let mut options = Options::default();
+        for option in &self.options {
+            let refuse = |reason: String| ExecutorError::Option { option: option.clone(), reason };
+            let (key, value) = option.split_once('=').ok_or_else(|| refuse("it is not KEY=VALUE".to_owned()))?;
+            if !known.contains(&key) {
+                return Err(refuse(unknown(self.executor, known)));
+            }
+            match key {
+                "socket" => options.socket = Some(value.strip_prefix("unix://").unwrap_or(value).to_owned()),
+                "pull" => options.pull = policy(value).ok_or_else(|| refuse("always, missing or never".to_owned()))?,
+                _ => {
+                    let label = value.split_once('=').filter(|(name, _)| !name.is_empty());
+                    let (name, value) = label.ok_or_else(|| refuse("a label is NAME=VALUE".to_owned()))?;
+                    options.labels.insert(name.to_owned(), value.to_owned());
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn unknown(kind: ExecutorKind, known: &[&str]) -> String {
+    let kind = kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    match known {
+        [] => format!("the {kind} executor has no options"),
+        known => format!("the {kind} executor has {}", known.join(", ")),
+    }
+}
+
+fn policy(word: &str) -> Option<PullPolicy> {
+    match word {
+        "always" => Some(PullPolicy::Always),
+        "missing" => Some(PullPolicy::Missing),
+        "never" => Some(PullPolicy::Never),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(executor: ExecutorKind, options: &[&str]) -> Result<Options, String> {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        ExecutorFlags { executor, options }.options().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_are_those_of_the_executor() {
+        let given = ["socket=unix:///tmp/d.sock", "pull=never", "label=zone=a=b", "label=disk="];
+        let read = options(ExecutorKind::Docker, &given).unwrap();
+        assert_eq!((read.socket.as_deref(), read.pull), (Some("/tmp/d.sock"), PullPolicy::Never));
+        let labels: Vec<_> = read.labels.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        assert_eq!(labels, ["disk:", "zone:a=b"]);
+        assert_eq!(options(ExecutorKind::Process, &["label=a=b"]).unwrap().labels.len(), 1);
+        assert_eq!(options(ExecutorKind::Inert, &[]).unwrap(), Options::default());
+    }
+
+    #[test]
+    fn an_option_that_has_no_effect_is_refused() {
+        let refusal = |kind, option| options(kind, &[option]).unwrap_err();
+        let text = "--executor-option \"pull=never\": the process executor has label";
+        assert_eq!(refusal(ExecutorKind::Process, "pull=never"), text);
+        let text = "--executor-option \"label=a=b\": the inert executor has no options";
+        assert_eq!(refusal(ExecutorKind::Inert, "label=a=b"), text);
+        assert!(refusal(ExecutorKind::Docker, "pull").ends_with("it is not KEY=VALUE"));
+        assert!(refusal(ExecutorKind::Docker, "pull=often").ends_with("always, missing or never"));
+        assert!(refusal(ExecutorKind::Docker, "label=zone").ends_with("a label is NAME=VALUE"));
+    }
+}
