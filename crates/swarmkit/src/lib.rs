@@ -68,7 +68,7 @@
 //!
 //! | What shall be different | Trait | Where yours goes | Here |
 //! |---|---|---|---|
-//! | what a task is | [`Executor`], [`Controller`] | [`Node::builder`](node::Node::builder) | [`InertExecutor`](executor::InertExecutor), [`ProcessExecutor`](executor_process::ProcessExecutor) |
+//! | what a task is | [`Executor`], [`Controller`] | [`Node::builder`](node::Node::builder) | [`InertExecutor`](executor::InertExecutor), [`ProcessExecutor`](executor_process::ProcessExecutor), [`DockerExecutor`](executor_docker::DockerExecutor) |
 //! | how writes are replicated | [`Proposer`] | [`Store::new`](store::Store::new) | [`LocalProposer`](store::LocalProposer), [`RaftProposer`](raft::RaftProposer) |
 //! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks) |
 //! | how nodes reach each other | [`Transport`] | [`ManagerConfig`](manager::ManagerConfig), [`Channels::new`](rpc::Channels::new) | [`TlsTransport`](rpc::TlsTransport), [`MemoryTransport`](rpc::MemoryTransport) |
@@ -144,6 +144,7 @@ pub use swarmkit_ca as ca;
 pub use swarmkit_control as control;
 pub use swarmkit_dispatcher as dispatcher;
 pub use swarmkit_executor as executor;
+pub use swarmkit_executor_docker as executor_docker;
 pub use swarmkit_executor_process as executor_process;
 pub use swarmkit_issuer as issuer;
 pub use swarmkit_manager as manager;

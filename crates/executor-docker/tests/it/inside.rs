@@ -79,20 +79,26 @@ async fn a_bind_mount_and_a_volume_are_there() {
     world.end().await;
 }
 
+/// A user that files can be given to: only root can give them to others.
+fn reader() -> String {
+    let own = rustix::process::geteuid().as_raw();
+    if own == 0 { "1000".to_owned() } else { own.to_string() }
+}
+
 fn with_files(spec: &mut wire::ContainerSpec, _: &mut wire::TaskSpec) {
     let file =
         |name: &str, uid: &str, mode| wire::FileTarget { name: name.into(), uid: uid.into(), gid: uid.into(), mode };
     spec.secrets = vec![wire::SecretReference {
         secret_id: "s1".into(),
         secret_name: "password".into(),
-        target: Some(wire::secret_reference::Target::File(file("db", "1000", 0o400))),
+        target: Some(wire::secret_reference::Target::File(file("db", &reader(), 0o400))),
     }];
     spec.configs = vec![wire::ConfigReference {
         config_id: "c1".into(),
         config_name: "site".into(),
         target: Some(wire::config_reference::Target::File(file("/etc/site.conf", "", 0o444))),
     }];
-    spec.user = "1000".into();
+    spec.user = reader();
 }
 
 #[tokio::test]
@@ -103,7 +109,8 @@ async fn secrets_and_configs_are_files_in_memory_that_go_with_the_task() {
     let dependencies = FixedDependencies::new().with_secret("s1", b"hush\n").with_config("c1", b"open\n");
     let run = world.started(task(script, with_files), dependencies).await;
     run.says("read-only").await;
-    assert_eq!(run.output().await, "hush\nopen\n1000 1000 400\n1\nread-only\n");
+    let id = reader();
+    assert_eq!(run.output().await, format!("hush\nopen\n{id} {id} 400\n1\nread-only\n"));
     let shelf = shelf_of(&run.task).expect("the files are in memory");
     within(run.controller.remove()).await.unwrap();
     assert!(!shelf.exists(), "nothing is left of them");
