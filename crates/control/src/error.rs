@@ -62,6 +62,10 @@ impl ControlError {
 }
 
 impl ServiceError for ControlError {
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_not_leader())
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidArgument,

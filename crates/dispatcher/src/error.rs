@@ -41,6 +41,10 @@ pub enum DispatcherError {
 }
 
 impl ServiceError for DispatcherError {
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_not_leader())
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Stopped | Self::MustDisconnect => ErrorCode::Aborted,

@@ -58,6 +58,10 @@ impl Error {
 }
 
 impl ServiceError for Error {
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_not_leader())
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Incomplete(_) | Self::NoToken => ErrorCode::InvalidArgument,

@@ -38,7 +38,7 @@ impl Followed {
         let (leader, leader_id) = match role {
             Role::Leader { .. } => (Leader::Here, Some(own)),
             Role::Follower { leader: Some(member) } => (Leader::At(member.addr.clone()), Some(member.raft_id)),
-            Role::Follower { leader: None } => (Leader::Unknown, None),
+            Role::Follower { leader: None } => (Leader::unknown(), None),
         };
         let statuses: MemberSet = members
             .iter()
@@ -70,8 +70,11 @@ impl Followed {
             changed
         });
         self.leader.send_if_modified(|known| {
-            let changed = *known != leader;
-            *known = leader;
+            // What was not known before is not known since then.
+            let changed = *known != leader && (known.is_known() || leader.is_known());
+            if changed {
+                *known = leader;
+            }
             changed
         });
     }
@@ -80,7 +83,7 @@ impl Followed {
 impl Drop for Followed {
     /// What was told last does not hold for ever: nothing leads through a manager that has ended.
     fn drop(&mut self) {
-        self.leader.send_replace(Leader::Unknown);
+        self.leader.send_replace(Leader::unknown());
     }
 }
 

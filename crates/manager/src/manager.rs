@@ -113,7 +113,7 @@ impl ManagerHandle {
     /// [`RaftError::Stopped`] when the manager has ended before.
     pub async fn has_leader(&self) -> Result<(), Error> {
         let mut leader = self.leader.clone();
-        leader.wait_for(|leader| *leader != Leader::Unknown).await.map(drop).map_err(|_| RaftError::Stopped.into())
+        leader.wait_for(Leader::is_known).await.map(drop).map_err(|_| RaftError::Stopped.into())
     }
 
     /// Waits until this manager has a vote: one that joins first gets all that was written before.
@@ -186,7 +186,7 @@ impl Manager {
             Begin::Restart => (None, Vec::new()),
         };
 
-        let (leader, leader_seen) = watch::channel(Leader::Unknown);
+        let (leader, leader_seen) = watch::channel(Leader::unknown());
         let (managers, voters) = watch::channel(Vec::<wire::Peer>::new());
         let (seat, members, health) = (Seat::default(), Members::default(), HealthApi::default());
         let connections = Crew::under(&CancellationToken::new());

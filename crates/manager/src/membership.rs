@@ -77,6 +77,10 @@ impl From<RaftError> for MembershipError {
 }
 
 impl ServiceError for MembershipError {
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::NotLeader | Self::NotYetMember)
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Address(_) | Self::NoMember => ErrorCode::InvalidArgument,

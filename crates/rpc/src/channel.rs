@@ -69,6 +69,13 @@ struct Shared {
     server: Origin,
 }
 
+/// A call that came to nothing.
+pub(crate) struct Lost {
+    pub(crate) status: Status,
+    /// It may have reached the server.
+    pub(crate) sent: bool,
+}
+
 enum Way {
     Connection { send: SendRequest<Body>, closed: CancellationToken, fault: Arc<OnceLock<ConnectError>> },
     Here(Services),
@@ -197,11 +204,20 @@ impl Channel {
 
     /// Sends a request as it is, and gives the answer as it comes.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        self.try_send(request).await.map_err(|lost| lost.status)
+    }
+
+    /// The same; a failure says whether anything was sent.
+    pub(crate) async fn try_send(&self, request: Request<Body>) -> Result<Response<Body>, Lost> {
         match &self.0.way {
             Way::Here(services) => Ok(services.call(&Origin::Local, request).await),
             Way::Connection { send, fault, .. } => {
-                let answer = send.clone().send_request(self.addressed(request)?).await;
-                let answer = answer.map_err(|error| self.lost(fault, &error))?;
+                let request = self.addressed(request).map_err(|status| Lost { status, sent: false })?;
+                let answer = send.clone().try_send_request(request).await;
+                let answer = answer.map_err(|mut error| {
+                    let sent = error.take_message().is_none();
+                    Lost { status: self.lost(fault, error.error()), sent }
+                })?;
                 let (shared, fault) = (self.clone(), fault.clone());
                 Ok(answer.map(|body| Body::new(body.map_err(move |error| shared.lost(&fault, &error)))))
             }

@@ -1,5 +1,7 @@
 //! Passing calls on to the leader, as they are and once.
 
+mod call;
+
 use std::{
     convert::Infallible,
     task::{Context, Poll},
@@ -8,24 +10,39 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _};
 
-use crate::{channel::Channel, channels::Channels, metadata, peer::Peer, services::AnyService};
+use self::call::Call;
+use crate::{channel::Channel, channels::Channels, connect_error::ConnectError, metadata, services::AnyService};
 
-/// How long a call waits for a leader to be elected. An election takes about a second.
-const LEADER_WAIT: Duration = Duration::from_secs(5);
+/// How long there may be no leader until calls are refused at once, and how long a call is tried. As upstream, whose ten
+/// ticks are as long; an election takes about half a second.
+const LEADER_WAIT: Duration = Duration::from_secs(10);
+/// How long a call may take that sends one message, gets one, and says nothing else.
+const UNARY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause before a call is tried again, unless there is news of the leader.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a leader that was replaced may still take to answer a call.
+const LATE_ANSWER: Duration = Duration::from_millis(500);
 
 const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are online. \
                          Make sure more than half of the managers are online.";
+const OTHER_LEADER: &str =
+    "another manager has taken over leadership while the call was under way; its outcome is not known";
 
 /// Who leads, as far as this node knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leader {
     /// Nobody, or nobody knows.
-    #[default]
-    Unknown,
+    Unknown {
+        /// Since when.
+        since: Instant,
+    },
     /// This node.
     Here,
     /// The manager at this address (`host:port`).
@@ -45,6 +62,40 @@ enum Way {
     There(Channel),
 }
 
+/// Why there is no way to the leader.
+#[derive(Debug, thiserror::Error)]
+enum NoWay {
+    #[error("{NO_LEADER}")]
+    NoLeader,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl From<NoWay> for Status {
+    fn from(error: NoWay) -> Self {
+        match error {
+            NoWay::NoLeader => Self::unavailable(NO_LEADER),
+            NoWay::Connect(error) => error.into(),
+        }
+    }
+}
+
+// === impl Leader ===
+
+impl Leader {
+    /// Nobody leads, from now on.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::Unknown { since: Instant::now() }
+    }
+
+    /// Whether somebody leads.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown { .. })
+    }
+}
+
 // === impl Forward ===
 
 impl Forward {
@@ -54,7 +105,8 @@ impl Forward {
         Self { leader, channels, wait: LEADER_WAIT }
     }
 
-    /// Sets how long a call waits while nobody leads, instead of five seconds.
+    /// Sets how long there may be no leader until calls are refused at once, and how long a call is tried, instead of ten
+    /// seconds.
     #[must_use]
     pub fn wait(self, wait: Duration) -> Self {
         Self { wait, ..self }
@@ -64,7 +116,7 @@ impl Forward {
     ///
     /// # Errors
     ///
-    /// `Unavailable` when there is no leader within the wait, or it cannot be reached.
+    /// `Unavailable` when there has been no leader for the wait, or it cannot be reached.
     pub async fn leader_channel(&self) -> Result<Option<Channel>, Status> {
         match self.way().await? {
             Way::Here => Ok(None),
@@ -72,16 +124,30 @@ impl Forward {
         }
     }
 
-    async fn way(&self) -> Result<Way, Status> {
-        let mut leader = self.leader.clone();
-        let known = leader.wait_for(|leader| *leader != Leader::Unknown);
-        let known = timeout(self.wait, known).await.map(|known| known.map(|leader| leader.clone()));
-        // Nobody tells any more who leads: this node is about to stop.
-        let leader = known.unwrap_or(Ok(Leader::Unknown)).unwrap_or_default();
-        match leader {
-            Leader::Unknown => Err(Status::unavailable(NO_LEADER)),
-            Leader::Here => Ok(Way::Here),
-            Leader::At(address) => Ok(Way::There(self.channels.manager(&address).await?)),
+    async fn way(&self) -> Result<Way, NoWay> {
+        let mut word = self.leader.clone();
+        loop {
+            let leader = word.borrow_and_update().clone();
+            let since = match leader {
+                Leader::Here => return Ok(Way::Here),
+                Leader::At(address) => return Ok(Way::There(self.channels.manager(&address).await?)),
+                Leader::Unknown { since } => since,
+            };
+            // If nobody tells any more who leads, this node is about to stop.
+            let Ok(Ok(())) = timeout_at(since + self.wait, word.changed()).await else { return Err(NoWay::NoLeader) };
+        }
+    }
+
+    /// Waits until somebody else than the manager at an address leads.
+    async fn is_replaced(&self, address: &str) {
+        let mut word = self.leader.clone();
+        let other = |leader: &Leader| match leader {
+            Leader::Unknown { .. } => false,
+            Leader::Here => true,
+            Leader::At(at) => at != address,
+        };
+        if word.wait_for(other).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -93,28 +159,94 @@ pub(crate) struct Forwarded {
     forward: Forward,
 }
 
+type Answer = Result<Response<Body>, Status>;
+
+/// What has become of one attempt.
+enum Attempt {
+    /// The answer for the caller.
+    Final(Answer),
+    /// Nothing was done, or nothing that doing it again would change; this is the answer if there is no other attempt.
+    Repeatable(Answer),
+}
+
 impl Forwarded {
     pub(crate) fn new(here: AnyService, forward: Forward) -> Self {
         Self { here, forward }
     }
 
-    async fn answer(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
-        let channel = match self.forward.way().await? {
-            Way::Here => {
-                let Ok(answer) = self.here.oneshot(request).await;
-                return Ok(answer);
-            }
-            Way::There(channel) => channel,
-        };
-        if let Some(first) = metadata::redirected_from(request.headers()) {
-            return Err(Status::resource_exhausted(format!("more than one redirect to leader from: {first}")));
+    async fn answer(self, request: Request<Body>) -> Answer {
+        let mut call = Call::new(request).await?;
+        if !call.lacks_deadline() {
+            return self.persist(&mut call).await;
         }
-        let peer = request.extensions_mut().remove::<Peer>();
-        let peer = peer.ok_or_else(|| Status::internal("request was not authorized"))?;
-        metadata::vouch(request.headers_mut(), &peer)?;
-        // Frames go through as they are, so streams of either direction do too.
-        channel.send(request).await
+        timeout(UNARY_TIMEOUT, self.persist(&mut call)).await.unwrap_or_else(|_| Err(crate::deadline::exceeded()))
     }
+
+    /// Tries until there is an answer that another attempt cannot better, or for the length of the wait.
+    async fn persist(&self, call: &mut Call) -> Answer {
+        let give_up = Instant::now() + self.forward.wait;
+        let mut word = self.forward.leader.clone();
+        loop {
+            word.mark_unchanged();
+            let answer = match self.attempt(call).await {
+                Attempt::Final(answer) => return answer,
+                Attempt::Repeatable(answer) => answer,
+            };
+            if !call.is_whole() || Instant::now() >= give_up {
+                return answer;
+            }
+            // Whoever is told nothing any more about the leader is about to stop.
+            if let Ok(Err(_)) = timeout(PAUSE, word.changed()).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn attempt(&self, call: &mut Call) -> Attempt {
+        let channel = match self.forward.way().await {
+            Ok(Way::There(channel)) => channel,
+            Ok(Way::Here) => {
+                let Ok(answer) = self.here.clone().oneshot(call.request()).await;
+                return attempted(Ok(answer));
+            }
+            Err(NoWay::Connect(error)) if error.is_transient() => return Attempt::Repeatable(Err(error.into())),
+            Err(error) => return Attempt::Final(Err(error.into())),
+        };
+        if let Some(first) = call.redirected_from() {
+            // The caller may find the leader by itself now.
+            let refused = Status::resource_exhausted(format!("more than one redirect to leader from: {first}"));
+            return Attempt::Final(Err(metadata::undone(refused)));
+        }
+        let request = match call.vouched_request() {
+            Ok(request) => request,
+            Err(status) => return Attempt::Final(Err(status)),
+        };
+        // Frames go through as they are, so streams of either direction do too.
+        let sent = tokio::select! { biased; // an answer that is there counts
+            sent = channel.try_send(request) => sent,
+            () = self.outlasts(&channel), if call.is_unary() => {
+                let answer = Err(Status::unavailable(OTHER_LEADER));
+                return if call.may_be_repeated() { Attempt::Repeatable(answer) } else { Attempt::Final(answer) };
+            }
+        };
+        match sent {
+            Ok(answer) => attempted(Ok(answer)),
+            Err(lost) if !lost.sent || call.may_be_repeated() => Attempt::Repeatable(Err(lost.status)),
+            Err(lost) => Attempt::Final(Err(lost.status)),
+        }
+    }
+
+    /// Waits until the leader at the other end of a channel is one no more, and has had time to say what it still knows.
+    async fn outlasts(&self, channel: &Channel) {
+        self.forward.is_replaced(channel.address()).await;
+        tokio::time::sleep(LATE_ANSWER).await;
+    }
+}
+
+/// Whether an answer says that nothing was done because its sender did not lead.
+fn attempted(answer: Answer) -> Attempt {
+    let undone = answer.as_ref().is_ok_and(|answer| metadata::is_undone(answer.headers()));
+    if undone { Attempt::Repeatable(answer) } else { Attempt::Final(answer) }
 }
 
 impl Service<Request<Body>> for Forwarded {

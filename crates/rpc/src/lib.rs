@@ -38,7 +38,8 @@
 //! - A service without rows in the access table cannot be mounted, and a method without one is not answered.
 //! - Handlers see no raw metadata: identity, forwarder and deadline are typed, and what a caller claims about itself in
 //!   headers counts only when the connection proves it to be a manager.
-//! - A call is passed on at most once.
+//! - A call goes from one manager to the next at most once. It is made again at another leader only if the first has done
+//!   nothing, or if doing it twice is as good as doing it once.
 //! - Every call without streams has a deadline on the calling side, and every deadline is kept on the serving side.
 //! - A connection error names its cause in one line.
 

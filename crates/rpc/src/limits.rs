@@ -16,3 +16,6 @@ pub(crate) const STREAMS_OF_STRANGER: u32 = 16;
 pub(crate) const STREAMS_OF_WORKER: u32 = 1024;
 /// Calls that a manager may have open: it passes on the sessions of all workers that reached it.
 pub(crate) const STREAMS_OF_MANAGER: u32 = 65_536;
+
+/// The one message of a call that is passed on, in bytes: the default limit of those who read it (4 MiB), and its frame.
+pub(crate) const MESSAGE_BYTES: usize = 4 * 1024 * 1024 + 64;

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use swarmkit_ca::role_name;
-use tonic::Status;
+use tonic::{Status, metadata::MetadataValue};
 
 use crate::{authorize::Vouched, peer::Peer};
 
@@ -11,6 +11,8 @@ const FORWARDED_NODE: HeaderName = HeaderName::from_static("forwarded_cert_cn");
 const FORWARDED_CLUSTER: HeaderName = HeaderName::from_static("forwarded_cert_org");
 const FORWARDED_ROLE: HeaderName = HeaderName::from_static("forwarded_cert_ou");
 const REMOTE_ADDR: HeaderName = HeaderName::from_static("remote_addr");
+/// Set in an answer by whoever has done nothing of a call since it does not lead: another manager may do it.
+const UNDONE: &str = "swarmkit-undone";
 /// Set by whoever passes a call on: a call is passed on once.
 const REDIRECT: HeaderName = HeaderName::from_static("redirect");
 
@@ -32,6 +34,17 @@ pub(crate) fn vouched(headers: &HeaderMap) -> Option<Vouched> {
 /// Who passed the call on already, if somebody did.
 pub(crate) fn redirected_from(headers: &HeaderMap) -> Option<String> {
     headers.get(REDIRECT).map(text)
+}
+
+/// Marks a refusal: nothing was done, and it can be asked of the leader.
+pub(crate) fn undone(mut status: Status) -> Status {
+    status.metadata_mut().insert(UNDONE, MetadataValue::from_static("true"));
+    status
+}
+
+/// Whether an answer is a refusal of that kind.
+pub(crate) fn is_undone(headers: &HeaderMap) -> bool {
+    headers.contains_key(UNDONE)
 }
 
 /// Makes the headers of a call into those under which this node passes it on: with its caller's identity, or as its

@@ -2,6 +2,8 @@
 
 use tonic::{Code, Status};
 
+use crate::metadata;
+
 /// What a caller learns about a failure besides its text. The names are gRPC's; nothing else goes over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
@@ -44,9 +46,16 @@ pub trait ServiceError: std::error::Error {
     /// What the caller can do about it.
     fn code(&self) -> ErrorCode;
 
+    /// Whether nothing was done for the sole reason that this manager does not lead (any more), so that a manager which
+    /// has passed the call on may ask the new leader.
+    fn is_undone(&self) -> bool {
+        false
+    }
+
     /// The answer.
     fn to_status(&self) -> Status {
-        Status::new(self.code().to_grpc(), self.to_string())
+        let status = Status::new(self.code().to_grpc(), self.to_string());
+        if self.is_undone() { metadata::undone(status) } else { status }
     }
 }
 

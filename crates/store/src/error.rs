@@ -40,6 +40,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether nothing was written for the sole reason that this manager does not lead (any more): the leader may do it.
+    #[must_use]
+    pub fn is_not_leader(&self) -> bool {
+        matches!(self, Self::Propose(ProposeError::NotLeader { .. } | ProposeError::Superseded))
+    }
+
     /// Whether the same write may work in a moment: nothing is wrong with it, and this manager may still lead. A control
     /// loop reads on and decides again; after any other error of a proposal it ends.
     #[must_use]

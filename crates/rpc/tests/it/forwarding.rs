@@ -126,7 +126,7 @@ async fn a_call_is_passed_on_once() {
 #[tokio::test]
 async fn without_a_leader_a_call_says_so() {
     let world = World::new();
-    let follower = follower(&world, "follower", Leader::Unknown).await;
+    let follower = follower(&world, "follower", Leader::unknown()).await;
     let channel = call(&world, &world.node("m3", NodeRole::Manager), &follower.served).await;
     let status = unlock_key(&channel).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -148,7 +148,7 @@ async fn a_leader_that_is_gone_is_unavailable() {
 async fn a_call_waits_for_an_election() {
     let world = World::new();
     let leader = world.manager("leader").await;
-    let follower = follower(&world, "follower", Leader::Unknown).await;
+    let follower = follower(&world, "follower", Leader::unknown()).await;
     let forward = follower.forward.clone().wait(Duration::from_secs(60));
     let elected = async {
         tokio::task::yield_now().await;
