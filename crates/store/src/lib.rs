@@ -5,8 +5,9 @@
 //! included; its change set is handed to a [`Proposer`], and becomes visible, in order, when that has committed it.
 //! Watchers get a snapshot and then every change, routed by what they are interested in.
 //!
-//! It is not a database for everything: the kinds are fixed, all of it lies in memory, and nothing is written to disk
-//! here. It knows no raft, no network and no clock but the one that it is given.
+//! It is not a database for everything: the kinds are fixed, and all of it lies in memory. It knows no raft, no network
+//! and no clock but the one that it is given; the only thing that it writes to disk is the [`journal`] of a store that is
+//! not replicated and wants one.
 //!
 //! ```
 //! use swarmkit_api::{Kind, Node, NodeId};
@@ -44,6 +45,7 @@ mod error;
 mod groups;
 mod index;
 mod intern;
+pub mod journal;
 mod kinds;
 mod line;
 mod local;
@@ -64,6 +66,7 @@ pub use change::{Action, Change, Edit};
 pub use digest::{Digest, Divergence};
 pub use each::Written;
 pub use error::{ApplyError, ProposeError, ResumeError, StoreError, WatchEnded};
+pub use journal::{Journal, JournalError, JournalFolder, JournalWriter, RealFolder};
 pub use local::LocalProposer;
 pub use proposer::{MAX_PROPOSAL_BYTES, Proposal, ProposalId, Proposer};
 pub use query::{

@@ -14,8 +14,8 @@ use swarmkit_runtime::Env;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
-    Applier, Digest, Divergence, Interest, LocalProposer, MAX_PROPOSAL_BYTES, Proposal, ProposeError, Proposer,
-    ResumeError, StoreError, Transaction, View, Watch,
+    Applier, Digest, Divergence, Interest, Journal, JournalError, JournalWriter, LocalProposer, MAX_PROPOSAL_BYTES,
+    Proposal, ProposeError, Proposer, ResumeError, StoreError, Transaction, View, Watch,
     line::{Line, Outcome},
 };
 
@@ -112,6 +112,21 @@ impl Store {
     #[must_use]
     pub fn local(env: Env) -> Self {
         Self::new(env, LocalProposer::new())
+    }
+
+    /// A store without replication that keeps its state in a journal on disk: what it held, and what goes on writing it.
+    /// Blocks while the journal is read.
+    ///
+    /// Nothing is committed unless the writer runs: spawn [`JournalWriter::run`].
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read, or is damaged. Nothing was changed then, but that a torn tail may have been cut off.
+    pub fn journaled(env: Env, journal: Journal) -> Result<(Self, JournalWriter), JournalError> {
+        let queue = Arc::default();
+        let store = Self::new(env, LocalProposer::journaled(Arc::clone(&queue)));
+        let writer = journal.recover(store.applier(), queue)?;
+        Ok((store, writer))
     }
 
     /// The committed state. Takes no lock.

@@ -6,6 +6,7 @@ mod concurrency;
 mod conformance;
 mod digests;
 mod find;
+mod journal;
 mod pipeline;
 mod rules;
 mod snapshots;
