@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Begin, Error, join::Applicant};
 
+/// So many other managers are a quorum without this one, which they can replace.
+const OTHERS: usize = 2;
+
 /// What a raft member is made of, whichever way it begins.
 pub(crate) struct Ingredients {
     pub(crate) env: Env,
@@ -42,9 +45,11 @@ impl Ingredients {
     ///
     /// # Errors
     ///
-    /// The log cannot be opened, or there is none although there should be.
+    /// The log cannot be opened, or there is none although there should be. One that is damaged is set aside if there are
+    /// others to get the state from.
     pub(crate) async fn begin(self, begin: &Begin) -> Result<Place, Error> {
         let has_log = Raft::has_state(&*self.disk).await?;
+        let heals = matches!(begin, Begin::Join(managers) if managers.list().len() >= OTHERS);
         let begin = match begin {
             Begin::Found(_) => RaftBegin::Bootstrap,
             Begin::Join(managers) if !has_log => return Ok(Place::Applicant(Box::new(self), managers.clone())),
@@ -53,7 +58,16 @@ impl Ingredients {
             Begin::Restart if has_log => RaftBegin::Join { raft_id: 0 },
             Begin::Restart => return Err(Error::NoLog),
         };
-        Ok(Place::Member(Box::new(self.start(begin).await?)))
+        let disk = self.disk.clone();
+        let started = self.start(begin).await;
+        if let Err(Error::Raft(error)) = &started
+            && error.is_damage()
+            && heals
+        {
+            // The next start finds no log, and asks the others to admit it anew.
+            Raft::set_aside(&*disk).await?;
+        }
+        Ok(Place::Member(Box::new(started?)))
     }
 
     /// Gets admitted, and starts the member.
