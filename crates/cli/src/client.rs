@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use swarmkit_api::wire::{control_client::ControlClient, watch_client::WatchClient};
+use swarmkit_api::wire::{
+    control_client::ControlClient, swarmkit::backup::v1::backup_client::BackupClient, watch_client::WatchClient,
+};
 use swarmkit_rpc::{Channel, ConnectError, connect_unix};
 use swarmkit_runtime::{Env, Spawner};
 
@@ -42,6 +44,12 @@ impl Client {
     #[must_use]
     pub fn control(&self) -> Control {
         ControlClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The call that streams everything.
+    #[must_use]
+    pub fn backup(&self) -> BackupClient<Channel> {
+        BackupClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The call that streams changes.

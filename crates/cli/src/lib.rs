@@ -30,4 +30,5 @@ pub mod daemon;
 pub mod dev;
 pub mod output;
 pub mod rafttool;
+pub mod sealing;
 pub mod units;

@@ -100,7 +100,11 @@ impl Signed {
 }
 
 /// The root of trust as the cluster keeps it, with its key where it is not kept elsewhere.
-fn root_ca(root: &wire::RootCa, env: &Env) -> Result<RootCa, CaError> {
+///
+/// # Errors
+///
+/// Why it cannot be used.
+pub fn root_ca(root: &wire::RootCa, env: &Env) -> Result<RootCa, CaError> {
     let bundle = std::str::from_utf8(&root.ca_cert).map_err(|_| CaError::NoRoots)?;
     let certificate = RootCa::from_pem(bundle, env.now())?;
     if root.ca_key.is_empty() {

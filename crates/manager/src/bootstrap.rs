@@ -1,4 +1,4 @@
-//! What the first leader of a new cluster writes: the cluster, and itself.
+//! What a leader writes before it does anything else: the cluster, if it founds one, and itself.
 
 use std::sync::Arc;
 
@@ -24,20 +24,22 @@ const HEARTBEAT: Duration = Duration { seconds: 5, nanos: 0 };
 /// How long a node's certificate lives: 90 days, as upstream.
 const NODE_CERT_EXPIRY: Duration = Duration { seconds: 90 * 24 * 3600, nanos: 0 };
 
-/// Writes the cluster and this manager's node, where they are not there yet.
+/// Writes the cluster, if `first` founds it, and this manager's node, where they are not there yet. In a cluster that was
+/// restored from a backup it is the node that is missing; one that was removed is not made again.
 pub(crate) async fn ensure(
     env: &Env,
     store: &Store,
     own: &Identity,
-    first: &FirstLeader,
+    first: Option<&FirstLeader>,
     raft: &RaftOptions,
 ) -> Result<(), StoreError> {
     store
         .update(|tx| {
-            if tx.cluster().is_none() {
+            if let (None, Some(first)) = (tx.cluster(), first) {
                 tx.create(cluster(env, own, first, raft))?;
             }
-            if tx.get::<Node>(&own.node).is_none() {
+            let welcome = |cluster: &Cluster| !cluster.blacklisted_certificates.contains_key(own.node.as_str());
+            if tx.get::<Node>(&own.node).is_none() && tx.cluster().is_some_and(|cluster| welcome(cluster)) {
                 tx.create(node(own))?;
             }
             Ok::<_, StoreError>(())
@@ -109,7 +111,7 @@ mod tests {
         let store = Store::local(env.clone());
         let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
         let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap() };
-        ensure(&env, &store, &own, &first, &RaftOptions::default()).await.unwrap();
+        ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
         let version = store.version();
         let view = store.view();
         let cluster = view.cluster().unwrap();
@@ -122,7 +124,26 @@ mod tests {
         assert_eq!(JoinToken::parse(&tokens.worker).unwrap().digest(), first.root.digest());
         assert_eq!(view.get::<Node>(&own.node).unwrap().role, NodeRole::Manager);
 
-        ensure(&env, &store, &own, &first, &RaftOptions::default()).await.unwrap();
+        ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
         assert_eq!(store.version(), version, "a cluster that exists is left alone");
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_its_cluster_does_not_know_is_entered_unless_it_was_removed() {
+        let env = Env::real();
+        let store = Store::local(env.clone());
+        let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
+        ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();
+        assert_eq!(store.view().count::<Node>(), 0, "without a cluster there are no nodes");
+
+        let mut cluster = Cluster::new(own.cluster.clone());
+        cluster.blacklisted_certificates.insert("n1".to_owned(), wire::BlacklistedCertificate::default());
+        store.update(|tx| tx.create(cluster.clone())).await.unwrap();
+        ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();
+        assert_eq!(store.view().count::<Node>(), 0, "it was removed");
+
+        let other = Identity::new("n2".into(), NodeRole::Manager, "c1".into());
+        ensure(&env, &store, &other, None, &RaftOptions::default()).await.unwrap();
+        assert_eq!(store.view().get::<Node>(&other.node).unwrap().role, NodeRole::Manager);
     }
 }

@@ -205,6 +205,7 @@ impl Manager {
             logs: &logs,
             seat: &seat,
             membership: &MembershipApi::new(env.clone(), seat.clone(), store.clone(), transport, connections.spawner()),
+            spawner: &connections.spawner(),
             stop: &waiting,
         };
         let remote = (listener, services::remote(&parts)?);

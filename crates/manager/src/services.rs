@@ -4,18 +4,25 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 
 use prost_types::Timestamp;
 use swarmkit_api::wire::{
-    ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
-    health_server::HealthServer, log_broker_server::LogBrokerServer, logs_server::LogsServer,
-    node_ca_server::NodeCaServer, raft_membership_server::RaftMembershipServer, raft_server::RaftServer,
-    swarmkit::raft::v1::raft_member_server::RaftMemberServer, watch_server::WatchServer,
+    ca_server::CaServer,
+    control_server::ControlServer,
+    dispatcher_server::DispatcherServer,
+    health_server::HealthServer,
+    log_broker_server::LogBrokerServer,
+    logs_server::LogsServer,
+    node_ca_server::NodeCaServer,
+    raft_membership_server::RaftMembershipServer,
+    raft_server::RaftServer,
+    swarmkit::{backup::v1::backup_server::BackupServer, raft::v1::raft_member_server::RaftMemberServer},
+    watch_server::WatchServer,
 };
 use swarmkit_ca::{JoinToken, RootDigest, Validity};
-use swarmkit_control::{ControlApi, ControlConfig, HealthApi, Members, WatchApi};
+use swarmkit_control::{BackupApi, ControlApi, ControlConfig, HealthApi, Members, WatchApi};
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_issuer::CaApi;
 use swarmkit_raft::RaftService;
 use swarmkit_rpc::{Authority, Forward, MountError, Services};
-use swarmkit_runtime::Env;
+use swarmkit_runtime::{Env, Spawner};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +43,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) logs: &'a LogBroker,
     pub(crate) seat: &'a Seat,
     pub(crate) membership: &'a MembershipApi,
+    /// What answers run in that go on after the call.
+    pub(crate) spawner: &'a Spawner,
     /// Ends what callers wait for.
     pub(crate) stop: &'a CancellationToken,
 }
@@ -64,6 +73,7 @@ pub(crate) fn local(parts: &Parts<'_>, health: HealthApi) -> Result<Services, Mo
 }
 
 fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
+    let backup = BackupApi::new(parts.store.clone(), parts.stop.clone(), parts.spawner.clone());
     let ca = CaApi::new(parts.env.clone(), parts.store.clone(), parts.stop.clone());
     Services::new(parts.authority.clone())
         .with(HealthServer::new(health))?
@@ -71,7 +81,8 @@ fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
         .with_forwarded(CaServer::new(ca.clone()), parts.forward)?
         .with_forwarded(NodeCaServer::new(ca), parts.forward)?
         .with_forwarded(DispatcherServer::new(parts.dispatcher.clone()), parts.forward)?
-        .with_forwarded(LogBrokerServer::new(parts.logs.clone()), parts.forward)
+        .with_forwarded(LogBrokerServer::new(parts.logs.clone()), parts.forward)?
+        .with_forwarded(BackupServer::new(backup), parts.forward)
 }
 
 fn control(parts: &Parts<'_>) -> ControlApi {

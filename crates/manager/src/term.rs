@@ -33,9 +33,7 @@ impl LeaderTerm {
     /// Why the first part ended that did so before its time.
     pub(crate) async fn run(self, raft: Raft, stop: CancellationToken) -> Result<(), PartError> {
         let Self { env, store, own, first, options, networks, dispatcher, logs } = self;
-        if let Some(first) = &first {
-            bootstrap::ensure(&env, &store, &own, first, &options).await?;
-        }
+        bootstrap::ensure(&env, &store, &own, first.as_ref(), &options).await?;
         let mut crew = Crew::under(&stop);
         crew.spawn("voters", |stop| voters::run(raft.clone(), env.clone(), stop));
         crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));

@@ -79,6 +79,21 @@ pub enum NodeError {
         /// The state directory.
         path: PathBuf,
     },
+    /// A cluster can be restored into an empty directory only.
+    #[error("{} is not empty: restore into an empty directory", path.display())]
+    NotEmpty {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// What is there is a part of a cluster.
+    #[error("the restore into {} was interrupted: run it again", path.display())]
+    Unrestored {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// A cluster cannot be restored from this.
+    #[error("the backup cannot be used: {0}")]
+    Backup(String),
     /// It was told to stop before it was ready.
     #[error("stopped before the node was ready")]
     Stopped,

@@ -51,7 +51,8 @@ impl Founding {
     }
 }
 
-fn absent_is_fine(result: io::Result<()>, action: &'static str, path: &Path) -> Result<(), NodeError> {
+/// Succeeds also where there was nothing.
+pub(crate) fn absent_is_fine(result: io::Result<()>, action: &'static str, path: &Path) -> Result<(), NodeError> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(NodeError::StateDir { action, path: path.to_owned(), source }),

@@ -13,6 +13,7 @@ use crate::{
     NodeError,
     founding::{Founding, RAFT},
     join::{self, Target},
+    restore,
     state_dir::{StateDir, blocking},
 };
 
@@ -57,6 +58,9 @@ pub(crate) async fn establish(
 
 /// Reads the state directory.
 fn find(state_dir: &Path, env: &Env) -> Result<Found, NodeError> {
+    if restore::is_unfinished(state_dir) {
+        return Err(NodeError::Unrestored { path: state_dir.to_owned() });
+    }
     Founding::clear(state_dir)?;
     let keys = KeyStore::new(state_dir);
     let wrong = |error| match error {

@@ -43,6 +43,7 @@ mod node;
 mod peers;
 mod renewal;
 mod request;
+mod restore;
 mod roots;
 mod state_dir;
 
@@ -53,3 +54,4 @@ pub use builder::NodeBuilder;
 pub use error::{JoinError, NodeError};
 pub use log_key::log_keys;
 pub use node::{Node, NodeHandle};
+pub use restore::Restored;

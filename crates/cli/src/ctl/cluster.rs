@@ -3,11 +3,13 @@
 use clap::Subcommand;
 use swarmkit_api::wire;
 
-use super::{Context, CtlError, Format, ListFlags, lookup};
+use super::{Context, CtlError, Format, ListFlags, backup, lookup};
 use crate::output::{inspect_cluster, json, list_clusters};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Save everything that the managers keep in one sealed file, while the cluster goes on
+    Backup(backup::Flags),
     /// Show the settings and the join tokens of the cluster
     Inspect {
         /// Name or id; the cluster is called "default"
@@ -28,6 +30,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(), CtlError> {
     match command {
+        Command::Backup(flags) => backup::run(context, flags).await,
         Command::Inspect { cluster, format } => {
             let cluster = lookup::cluster(&mut context.control, &cluster).await?;
             context.show(format, &json::Cluster::new(&cluster), || inspect_cluster(&cluster).to_string())

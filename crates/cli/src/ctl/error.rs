@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use swarmkit_raft::LogError;
 use swarmkit_rpc::ConnectError;
+
+use crate::sealing::KeyFileError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,12 @@ pub enum CtlError {
         /// What the system said.
         error: io::Error,
     },
+    /// The key of a backup.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The file of a backup.
+    #[error(transparent)]
+    Backup(#[from] LogError),
     /// Standard output.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

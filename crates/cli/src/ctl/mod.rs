@@ -1,5 +1,6 @@
 //! `swarmctl`: reads and changes a cluster through a node's control socket.
 
+mod backup;
 mod cluster;
 mod config;
 mod error;
@@ -99,6 +100,7 @@ struct ListFlags {
 
 /// What every command works with.
 struct Context<'a> {
+    client: Client,
     control: Control,
     out: &'a mut dyn Write,
     now: SystemTime,
@@ -150,7 +152,8 @@ async fn run(args: Args) -> Result<(), CtlError> {
     // Dropped at the end, and the connection with it: there is nothing to wait for.
     let crew = Crew::under(&CancellationToken::new());
     let client = Client::connect(&args.socket, &env, &crew.spawner()).await?;
-    let mut context = Context { control: client.control(), out: &mut out, now: env.now(), resolve: !args.no_resolve };
+    let control = client.control();
+    let mut context = Context { client, control, out: &mut out, now: env.now(), resolve: !args.no_resolve };
     match args.command {
         Command::Cluster(command) => cluster::run(&mut context, command).await?,
         Command::Config(command) => config::run(&mut context, command).await?,

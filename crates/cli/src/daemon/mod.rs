@@ -3,6 +3,7 @@
 mod executor;
 pub(crate) mod log;
 mod node;
+mod restore;
 pub(crate) mod signals;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
@@ -37,6 +38,8 @@ struct Args {
 enum Command {
     /// Run the services of a Compose file on a cluster of one node, and take everything away at the end
     Dev(dev::Flags),
+    /// Make a state directory from a backup, for the manager that a lost cluster begins again with
+    Restore(restore::Flags),
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +96,7 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match args.command {
         Some(Command::Dev(flags)) => dev::run(flags, &Env::real()).await,
+        Some(Command::Restore(flags)) => restore::run(flags, &Env::real()).await.map_err(RunError::from),
         None => run(args.node, &Env::real()).await,
     };
     match result {

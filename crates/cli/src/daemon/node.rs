@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     executor::{ExecutorError, ExecutorFlags},
+    restore::RestoreError,
     signals::Signals,
 };
 use crate::dev::DevError;
@@ -37,6 +38,9 @@ pub(crate) enum RunError {
     /// The system does not let us be told to stop.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// `swarmd restore` failed.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// `swarmd dev` failed.
     #[error("{0}")]
     Dev(#[from] DevError),

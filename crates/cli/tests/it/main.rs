@@ -9,5 +9,6 @@ mod ctl;
 mod dev;
 mod harness;
 mod rafttool;
+mod recovery;
 mod restart;
 mod service;

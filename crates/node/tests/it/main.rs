@@ -4,5 +4,6 @@
 
 mod ending;
 mod joining;
+mod restoring;
 mod starting;
 mod world;
