@@ -66,14 +66,16 @@ pub(crate) async fn follow(
     loop {
         let streamed = tokio::select! { biased; // whoever wants to stop does not wait for an engine
             () = stop.cancelled() => return Ok(()),
-            streamed = stream(&engine, &owner, &watchers, &env, &mut backoff) => streamed,
+            streamed = stream(&engine, &owner, &watchers, &env, &mut backoff, &mut away) => streamed,
         };
         match streamed {
             Ok(()) => tracing::debug!("the engine ended its stream of events"),
-            Err(error) if !away => tracing::warn!(%error, "no events from the engine"),
-            Err(error) => tracing::debug!(%error, "still no events from the engine"),
+            Err(error) if away => tracing::debug!(%error, "still no engine"),
+            Err(error) => {
+                tracing::warn!(%error, "the engine is away: tasks are as they were last seen");
+                away = true;
+            }
         }
-        away = true;
         tokio::select! { biased; // as above
             () = stop.cancelled() => return Ok(()),
             () = env.sleep(backoff.next_delay()) => {}
@@ -88,9 +90,13 @@ async fn stream(
     watchers: &Watchers,
     env: &Env,
     backoff: &mut Backoff,
+    away: &mut bool,
 ) -> Result<(), EngineError> {
     let since = env.now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(OVERLAP);
     engine.negotiate().await?;
+    if std::mem::take(away) {
+        tracing::info!("the engine is back");
+    }
     // What happened while nobody listened. What happens from here on is in the stream, which begins before.
     watchers.wake_all();
     let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());

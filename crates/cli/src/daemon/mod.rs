@@ -120,6 +120,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         join: flags.join_addr.map(|address| (address, flags.join_token)),
         hostname: flags.hostname,
         executor: flags.executor,
+        temporary: false,
     };
     running(options, env, &mut signals, async |signals, _| {
         let signal = signals.next().await;

@@ -1,7 +1,8 @@
 //! A node, and something beside it that ends with it.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use swarmkit_executor::DynExecutor;
 use swarmkit_node::{Node, NodeError, NodeHandle};
 use swarmkit_runtime::Env;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,9 @@ use super::{
     signals::Signals,
 };
 use crate::dev::DevError;
+
+/// How long removing what a node left behind may take.
+const CLEARING: Duration = Duration::from_secs(10);
 
 /// How a node is set up.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct NodeOptions {
     pub(crate) join: Option<(String, Option<String>)>,
     pub(crate) hostname: Option<String>,
     pub(crate) executor: ExecutorFlags,
+    /// The state directory goes with the node, so nobody would ever look after a task that it leaves behind.
+    pub(crate) temporary: bool,
 }
 
 /// Why `swarmd` failed.
@@ -56,7 +62,8 @@ pub(crate) async fn running(
     beside: impl AsyncFnOnce(&mut Signals, NodeHandle) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let stop = CancellationToken::new();
-    let node = tokio::select! { biased; // whoever wants to stop does not want to wait for a manager
+    let temporary = options.temporary;
+    let (node, executor) = tokio::select! { biased; // whoever wants to stop does not want to wait for a manager
         name = signals.next() => {
             tracing::info!(signal = name, "stopping before the node was ready");
             return Ok(());
@@ -76,20 +83,36 @@ pub(crate) async fn running(
         tracing::info!(id = %handle.id(), "node is ready");
         beside(signals, handle.clone()).await
     };
-    tokio::select! { biased; // a node that has ended is the cause of whatever fails beside it
-        ended = &mut run => Ok(ended?),
+    let result = tokio::select! { biased; // a node that has ended is the cause of whatever fails beside it
+        ended = &mut run => ended.map_err(RunError::from),
         result = beside => {
             stop.cancel();
             let ended = run.await;
-            result?;
-            Ok(ended?)
+            result.and_then(|()| Ok(ended?))
         }
+    };
+    if temporary {
+        clear(&*executor).await;
+    }
+    result
+}
+
+/// Removes whatever the node did not get to remove.
+async fn clear(executor: &dyn DynExecutor) {
+    match tokio::time::timeout(CLEARING, executor.reconcile(&[])).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "tasks may be left behind"),
+        Err(_) => tracing::error!("tasks may be left behind: removing them takes too long"),
     }
 }
 
-async fn start(options: NodeOptions, env: &Env, stop: &CancellationToken) -> Result<Node, RunError> {
+async fn start(
+    options: NodeOptions,
+    env: &Env,
+    stop: &CancellationToken,
+) -> Result<(Node, Arc<dyn DynExecutor>), RunError> {
     let executor = options.executor.open(&options.state_dir, env).await?;
-    let mut builder = Node::builder(options.state_dir, executor)
+    let mut builder = Node::builder(options.state_dir, Arc::clone(&executor))
         .env(env.clone())
         .listen_control(options.listen_control)
         .listen_remote(options.listen_remote);
@@ -102,5 +125,5 @@ async fn start(options: NodeOptions, env: &Env, stop: &CancellationToken) -> Res
     if let Some(hostname) = options.hostname {
         builder = builder.hostname(hostname);
     }
-    Ok(builder.start(stop).await?)
+    Ok((builder.start(stop).await?, executor))
 }

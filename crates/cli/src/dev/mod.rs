@@ -107,6 +107,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         join: None,
         hostname: None,
         executor: flags.executor,
+        temporary: flags.state_dir.is_none(),
     };
     let stack = stack_name(&parsed.project, &flags.file);
     let result = running(options, env, &mut signals, async |signals, node| {
