@@ -14,9 +14,6 @@ pub enum Error {
     /// Neither a certificate of this cluster nor a token that it knows.
     #[error("A valid join token is necessary to join this cluster")]
     NoToken,
-    /// A second manager wants to join. Replication among several is not served.
-    #[error("this cluster has its one manager and cannot take another: join with the worker's token")]
-    OneManager,
     /// The node is not, or no longer, a member of this cluster.
     #[error("node {0} not found when attempting to renew certificate")]
     UnknownNode(NodeId),
@@ -48,7 +45,6 @@ impl Error {
             Self::Store(error) => error.is_transient(),
             Self::Incomplete(_)
             | Self::NoToken
-            | Self::OneManager
             | Self::UnknownNode(_)
             | Self::NotFound(_)
             | Self::NotYet(_)
@@ -65,7 +61,6 @@ impl ServiceError for Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Incomplete(_) | Self::NoToken => ErrorCode::InvalidArgument,
-            Self::OneManager => ErrorCode::FailedPrecondition,
             Self::UnknownNode(_) | Self::NotFound(_) => ErrorCode::NotFound,
             Self::NotYet(_) => ErrorCode::DeadlineExceeded,
             Self::Starting | Self::Stopped => ErrorCode::Aborted,

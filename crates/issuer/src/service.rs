@@ -96,9 +96,6 @@ impl CaApi {
             let admitted = self.store.update(|tx| {
                 let cluster = tx.cluster().ok_or(Error::Starting)?;
                 let role = role_of_token(&cluster.root_ca, &request.token).ok_or(Error::NoToken)?;
-                if role == NodeRole::Manager {
-                    return Err(Error::OneManager);
-                }
                 node.role = role;
                 Arc::make_mut(&mut node.spec).desired_role = role.into();
                 node.certificate = pending(&node.id, role, request.csr.clone(), State::Pending);

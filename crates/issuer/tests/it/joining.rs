@@ -1,7 +1,7 @@
 //! Machines without a certificate.
 
 use swarmkit_api::{
-    Node, NodeId, NodeRole, wire,
+    NodeId, NodeRole, wire,
     wire::{issuance_status::State, node_spec::Availability},
 };
 use swarmkit_ca::REQUEST_BYTES_MAX;
@@ -63,29 +63,46 @@ async fn without_a_token_that_counts_nothing_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_token_of_managers_is_refused_in_plain_words_while_there_may_be_one_only() {
+async fn a_managers_token_makes_a_manager() {
     let world = World::new().await;
-    let refused = ask(&mut world.stranger().await, &world.tokens().manager).await.err().expect("refused");
-    assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("join with the worker's token"), "{}", refused.message());
-    assert_eq!(world.store.view().count::<Node>(), 1, "the manager that was there");
+    let term = world.lead();
+    let mut authority = world.stranger().await;
+    let asked = ask(&mut authority, &world.tokens().manager).await.unwrap();
+    let node = world.stored(&asked.node);
+    assert_eq!((node.role, node.spec.desired_role()), (NodeRole::Manager, NodeRole::Manager));
+    let certificate = world.verified(&asked, &outcome(&mut authority, &asked.node).await.unwrap());
+    assert_eq!(*certificate.identity(), identity(asked.node.as_str(), NodeRole::Manager));
+    term.end().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_replaced_does_not_count_any_more() {
+async fn a_token_that_was_replaced_does_not_count_any_more_and_the_other_one_does() {
     let world = World::new().await;
     let mut authority = world.stranger().await;
-    let old = world.tokens().worker;
-    let new = world.new_token();
-    world
-        .edit_cluster(|cluster| {
-            let mut root = cluster.root_ca.as_ref().clone();
-            root.join_tokens.as_mut().unwrap().worker = new.clone();
-            cluster.root_ca = root.into();
-        })
-        .await;
-    assert_eq!(ask(&mut authority, &old).await.err().expect("refused").message(), NO_TOKEN);
-    ask(&mut authority, &new).await.unwrap();
+    for role in [NodeRole::Worker, NodeRole::Manager] {
+        let of = |tokens: wire::JoinTokens| match role {
+            NodeRole::Worker => (tokens.worker, tokens.manager),
+            NodeRole::Manager => (tokens.manager, tokens.worker),
+        };
+        let (old, other) = of(world.tokens());
+        let new = world.new_token();
+        world
+            .edit_cluster(|cluster| {
+                let mut root = cluster.root_ca.as_ref().clone();
+                let tokens = root.join_tokens.as_mut().unwrap();
+                let replaced = match role {
+                    NodeRole::Worker => &mut tokens.worker,
+                    NodeRole::Manager => &mut tokens.manager,
+                };
+                replaced.clone_from(&new);
+                cluster.root_ca = root.into();
+            })
+            .await;
+        assert_eq!(ask(&mut authority, &old).await.err().expect("refused").message(), NO_TOKEN);
+        let node = ask(&mut authority, &new).await.unwrap().node;
+        assert_eq!(world.stored(&node).role, role);
+        ask(&mut authority, &other).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
