@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use swarmkit_api::{
     Node, NodeId, NodeRole, Object, Task, TaskState, TaskStatus,
-    wire::{self, node_status::State},
+    wire::{self, node_status::State as NodeState},
 };
-use swarmkit_store::{NodeBy, TaskBy};
+use swarmkit_store::{NodeBy, State, TaskBy};
 
 use crate::{
     ControlApi, ControlError, filter,
@@ -81,19 +81,8 @@ impl ControlApi {
             .update(|tx| {
                 let view = &**tx;
                 let stored = view.get::<Node>(&id).ok_or_else(|| missing("node", &id))?;
-                if stored.spec.desired_role() == NodeRole::Worker && spec.desired_role() == NodeRole::Manager {
-                    return Err(ControlError::Unsupported(
-                        "this cluster has its one manager and cannot take another".to_owned(),
-                    ));
-                }
                 if stored.spec.desired_role() == NodeRole::Manager && spec.desired_role() == NodeRole::Worker {
-                    let managers = view.find(NodeBy::Role(NodeRole::Manager)).count();
-                    if managers == 1 && stored.role == NodeRole::Manager {
-                        return Err(ControlError::Precondition(
-                            "attempting to demote the last manager of the swarm".to_owned(),
-                        ));
-                    }
-                    self.members.may_remove(&id)?;
+                    self.may_demote(view, stored)?;
                 }
                 let mut node = stored.as_ref().clone();
                 node.meta.version = version;
@@ -102,6 +91,17 @@ impl ControlApi {
             })
             .await?;
         Ok(wire::UpdateNodeResponse { node: Some(self.with_manager_status(&updated.value)) })
+    }
+
+    /// Refuses a demotion that would leave nobody to agree on what is stored. Managers that are on their way out do not
+    /// count, nor do nodes that are to become managers and are none yet.
+    fn may_demote(&self, state: &State, node: &Node) -> Result<(), ControlError> {
+        let stays = |other: &&Arc<Node>| other.id != node.id && other.spec.desired_role() == NodeRole::Manager;
+        if node.role == NodeRole::Manager && !state.find(NodeBy::Role(NodeRole::Manager)).any(|other| stays(&other)) {
+            let text = "attempting to demote the last manager of the swarm";
+            return Err(ControlError::Precondition(text.to_owned()));
+        }
+        self.members.may_remove(&node.id)
     }
 
     pub(crate) async fn remove_node(
@@ -121,7 +121,7 @@ impl ControlApi {
                          before removal"
                     )));
                 }
-                if !request.force && node.status.state() == State::Ready {
+                if !request.force && node.status.state() == NodeState::Ready {
                     return Err(ControlError::Precondition(format!("node {id} is not down and can't be removed")));
                 }
                 let mut cluster = cluster_of(tx)?.as_ref().clone();

@@ -141,12 +141,36 @@ async fn a_manager_is_demoted_if_the_rest_can_still_agree() {
 }
 
 #[tokio::test]
-async fn a_second_manager_is_not_to_be_had_yet_and_the_refusal_says_so() {
+async fn a_promotion_changes_what_is_wanted_and_what_the_node_is_follows_later() {
     let world = with_nodes([node("m").manager(), node("w")]).await;
     world.members(&[("m", true)]);
-    let (code, text) = world.wish_role("w", NodeRole::Manager).await.unwrap_err();
-    assert_eq!(code, Code::Unimplemented);
-    assert!(text.contains("one manager"), "{text}");
+    let promoted = world.wish_role("w", NodeRole::Manager).await.unwrap();
+    assert_eq!(promoted.spec.unwrap().desired_role, i32::from(NodeRole::Manager));
+    assert_eq!(promoted.role, i32::from(NodeRole::Worker));
+}
+
+#[tokio::test]
+async fn managers_are_demoted_down_to_one_which_stays_one() {
+    let world = with_nodes(["a", "b", "c"].map(|id| node(id).manager())).await;
+    world.members(&[("a", true), ("b", true), ("c", true)]);
+    world.wish_role("a", NodeRole::Worker).await.unwrap();
+    world.wish_role("b", NodeRole::Worker).await.unwrap();
+    // Nothing has come of it yet, and it is what will.
+    let refusal = world.wish_role("c", NodeRole::Worker).await.unwrap_err();
+    let last = (Code::FailedPrecondition, "attempting to demote the last manager of the swarm".to_owned());
+    assert_eq!(refusal, last);
+    world.wish_role("a", NodeRole::Manager).await.unwrap();
+    world.wish_role("c", NodeRole::Worker).await.unwrap();
+    assert_eq!(world.wish_role("a", NodeRole::Worker).await.unwrap_err(), last);
+}
+
+#[tokio::test]
+async fn a_demotion_is_possible_again_when_the_member_that_was_away_has_returned() {
+    let world = with_nodes(["a", "b", "c"].map(|id| node(id).manager())).await;
+    world.members(&[("a", true), ("b", false), ("c", true)]);
+    assert_eq!(world.wish_role("c", NodeRole::Worker).await.unwrap_err().0, Code::FailedPrecondition);
+    world.members(&[("a", true), ("b", true), ("c", true)]);
+    world.wish_role("c", NodeRole::Worker).await.unwrap();
 }
 
 #[tokio::test]
