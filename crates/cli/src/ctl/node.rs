@@ -1,7 +1,10 @@
 //! `swarmctl node`.
 
 use clap::Subcommand;
-use swarmkit_api::wire::{self, node_spec::Availability};
+use swarmkit_api::{
+    NodeRole,
+    wire::{self, node_spec::Availability},
+};
 
 use super::{
     Context, CtlError, Format, ListFlags, lookup,
@@ -13,6 +16,12 @@ use crate::output::{inspect_node, is_current, json, list_nodes};
 pub(super) enum Command {
     /// Let a node take tasks
     Activate {
+        /// Id or host name
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
+    /// Make a manager a worker; the other managers must be able to go on without it
+    Demote {
         /// Id or host name
         #[arg(value_name = "NODE")]
         node: String,
@@ -49,7 +58,13 @@ pub(super) enum Command {
         #[arg(value_name = "NODE")]
         node: String,
     },
-    /// Remove a node that is down from the cluster
+    /// Make a worker a manager
+    Promote {
+        /// Id or host name
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
+    /// Remove a node that is down from the cluster; demote it first if it is a manager
     #[command(visible_alias = "rm")]
     Remove {
         /// Id or host name
@@ -77,6 +92,8 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
         Command::Activate { node } => set_availability(context, &node, Availability::Active).await,
         Command::Drain { node } => set_availability(context, &node, Availability::Drain).await,
         Command::Pause { node } => set_availability(context, &node, Availability::Pause).await,
+        Command::Promote { node } => set_role(context, &node, NodeRole::Manager).await,
+        Command::Demote { node } => set_role(context, &node, NodeRole::Worker).await,
         Command::Inspect { node, all, format } => inspect(context, &node, all, format).await,
         Command::Ls { list } => {
             let nodes = context.nodes().await?;
@@ -123,6 +140,21 @@ async fn set_availability(context: &mut Context<'_>, node: &str, wanted: Availab
             return Err(CtlError::State(unchanged.clone()));
         }
         spec.set_availability(wanted);
+        Ok(())
+    })
+    .await
+}
+
+async fn set_role(context: &mut Context<'_>, node: &str, wanted: NodeRole) -> Result<(), CtlError> {
+    let unchanged = match wanted {
+        NodeRole::Worker => format!("Node {node} is already a worker"),
+        NodeRole::Manager => format!("Node {node} is already a manager"),
+    };
+    change(context, node, |spec| {
+        if spec.desired_role() == wanted {
+            return Err(CtlError::State(unchanged.clone()));
+        }
+        spec.set_desired_role(wanted);
         Ok(())
     })
     .await
