@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::Mutex;
 use swarmkit_runtime::Env;
 use zeroize::Zeroizing;
 
@@ -37,17 +38,20 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// one, then the key replaces the old key, then the certificate is renamed. A node that was cut off in between finds
 /// the matching one of the two certificates when it reads.
 ///
-/// All methods block on the disk for some milliseconds. Call them from a thread that may.
+/// Clones change the key file one after the other. All methods block on the disk for some milliseconds. Call them from a
+/// thread that may.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     directory: PathBuf,
+    /// Held from reading the key file to replacing it, since what is kept of it would be lost otherwise.
+    changing: Arc<Mutex<()>>,
 }
 
 impl KeyStore {
     /// The key files below a state directory. Nothing is read or made yet.
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
-        Self { directory: state_dir.join(DIRECTORY) }
+        Self { directory: state_dir.join(DIRECTORY), changing: Arc::default() }
     }
 
     /// Reads the trust roots, and their key where an old version left it on disk.
@@ -99,6 +103,7 @@ impl KeyStore {
     ///
     /// [`Error::Io`], or [`Error::Locked`] when the present key file is encrypted: its headers could not be kept.
     pub fn save_node(&self, node: &NodeCertificate) -> Result<(), Error> {
+        let _one = self.changing.lock();
         let headers = match self.key_file() {
             Ok(file) => file.headers,
             // An unreadable key is about to be replaced; a locked one holds what only the unlock key can open.
@@ -135,6 +140,7 @@ impl KeyStore {
     ///
     /// As [`KeyStore::load_node`].
     pub fn update_headers(&self, change: impl FnOnce(&mut KeyHeaders)) -> Result<(), Error> {
+        let _one = self.changing.lock();
         let mut file = self.key_file()?;
         change(&mut file.headers);
         let text = key_file::encode(&file.key, &file.headers)?;

@@ -165,3 +165,24 @@ fn removing_a_node_leaves_its_root() {
     assert_eq!(disk.names(), [ROOT_CERTIFICATE]);
     disk.store.remove_node().unwrap();
 }
+
+#[test]
+fn a_renewal_and_a_change_of_the_headers_at_the_same_time_lose_nothing_of_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = KeyStore::new(dir.path());
+    let nodes: Vec<_> = (0..20).map(|_| member(&root(), &worker())).collect();
+    keys.save_node(&nodes[0]).unwrap();
+    std::thread::scope(|threads| {
+        threads.spawn(|| nodes.iter().for_each(|node| keys.save_node(node).unwrap()));
+        for number in 0..20 {
+            let name = format!("header-{number}");
+            keys.update_headers(|headers| {
+                headers.insert(name, String::new());
+            })
+            .unwrap();
+        }
+    });
+    assert_eq!(keys.load_node().unwrap().chain_pem(), nodes[19].chain_pem());
+    let headers = keys.headers().unwrap();
+    assert_eq!(headers.keys().filter(|name| name.starts_with("header-")).count(), 20);
+}
