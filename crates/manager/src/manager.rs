@@ -194,7 +194,8 @@ impl Manager {
         let dispatcher =
             Dispatcher::new(env.clone(), store.clone(), own.node.clone(), voters.clone(), DispatcherConfig::default());
         let logs = LogBroker::new(env.clone(), store.clone());
-        let (authority, waiting) = (Authority::of(&credentials), CancellationToken::new());
+        let (authority, waiting) =
+            (Authority::of(&credentials).reached_at(addr.parse().ok()), CancellationToken::new());
         let parts = Parts {
             env: &env,
             store: &store,

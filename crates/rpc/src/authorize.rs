@@ -16,6 +16,8 @@ use crate::peer::{Origin, Peer};
 #[derive(Clone, Debug)]
 pub struct Authority {
     own: Own,
+    /// Where this node is reached: local calls count as coming from there.
+    addr: Option<SocketAddr>,
     removed: Arc<ArcSwap<BTreeSet<NodeId>>>,
 }
 
@@ -86,7 +88,13 @@ impl Authority {
     }
 
     fn by(own: Own) -> Self {
-        Self { own, removed: Arc::default() }
+        Self { own, addr: None, removed: Arc::default() }
+    }
+
+    /// Says where this node is reached, which is then the address that local calls come from.
+    #[must_use]
+    pub fn reached_at(self, addr: Option<SocketAddr>) -> Self {
+        Self { addr, ..self }
     }
 
     /// Replaces the set of nodes whose certificates no longer count, though they still verify.
@@ -107,7 +115,7 @@ impl Authority {
     pub(crate) fn decide(&self, method: &Method, origin: &Origin, vouched: Option<&Vouched>) -> Result<Peer, Denied> {
         let own = self.own();
         match origin {
-            Origin::Local => Ok(Peer { identity: Some(own), addr: None, local: true, forwarded_by: None }),
+            Origin::Local => Ok(Peer { identity: Some(own), addr: self.addr, local: true, forwarded_by: None }),
             Origin::Remote { identity, addr } => {
                 let removed = self.removed.load();
                 let rules = Rules { cluster: &own.cluster, removed: &removed };

@@ -142,6 +142,9 @@ fn the_local_socket_is_this_node_whatever_it_claims() {
     let claim = vouched("w", "swarm-worker", "ours");
     let peer = authority.decide(access::method(LIST_NODES).unwrap(), &Origin::Local, Some(&claim)).unwrap();
     assert_eq!(peer, Peer { identity: Some(manager()), addr: None, local: true, forwarded_by: None });
+    let authority = authority.reached_at(Some(addr()));
+    let peer = authority.decide(access::method(LIST_NODES).unwrap(), &Origin::Local, None).unwrap();
+    assert_eq!(peer.addr, Some(addr()));
 }
 
 #[test]
