@@ -60,9 +60,11 @@ pub enum NodeError {
     /// The manager beside the agent cannot start, or has ended.
     #[error("manager stopped: {0}")]
     Manager(#[from] swarmkit_manager::Error),
-    /// A manager's certificate without the log of its cluster: what the cluster had decided is not here.
+    /// A manager's certificate without the log of its cluster, and no other manager to join again: what the cluster had
+    /// decided is not here.
     #[error(
-        "{} holds a manager's certificate and no log: restore its raft folder, or start over with an empty directory",
+        "{} holds a manager's certificate and no log, and no other manager is known: restore its raft folder, name a \
+         manager to join, or start over with an empty directory",
         path.display()
     )]
     NoLog {
@@ -94,6 +96,15 @@ pub enum NodeError {
     /// A cluster cannot be restored from this.
     #[error("the backup cannot be used: {0}")]
     Backup(String),
+    /// The cluster has removed this node, and takes it back only as another one.
+    #[error(
+        "this node was removed from its cluster: to join again, start over with an empty directory in place of {}",
+        path.display()
+    )]
+    Removed {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// It was told to stop before it was ready.
     #[error("stopped before the node was ready")]
     Stopped,

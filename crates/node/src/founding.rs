@@ -12,11 +12,9 @@ use std::{
 
 use swarmkit_ca::KeyStore;
 
-use crate::NodeError;
+use crate::{NodeError, log_dir::RAFT};
 
 const MARK: &str = "founding";
-/// The folder of the log.
-pub(crate) const RAFT: &str = "raft";
 
 /// The mark. It stays until it is removed, also when this is dropped. All methods block on the disk.
 pub(crate) struct Founding {

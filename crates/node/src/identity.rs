@@ -11,8 +11,9 @@ use swarmkit_runtime::{Env, Spawner};
 
 use crate::{
     NodeError,
-    founding::{Founding, RAFT},
+    founding::Founding,
     join::{self, Target},
+    log_dir::RAFT,
     restore,
     state_dir::{StateDir, blocking},
 };

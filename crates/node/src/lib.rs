@@ -1,8 +1,8 @@
 //! One machine's membership in a cluster: its identity, and what it runs because of it.
 //!
 //! A [`Node`] finds its identity in its state directory, founds a cluster, or joins one with a token. It then runs an
-//! agent, and a manager beside it if its certificate says so. It renews its certificate in time, follows changes of the
-//! cluster's roots, and remembers the managers that it has heard of.
+//! agent, and a manager beside it while its certificate says so: the cluster may promote and demote it as it runs. It
+//! renews its certificate in time, follows changes of the cluster's roots, and remembers the managers that it has heard of.
 //!
 //! It decides nothing: managers and agents do. Flags, signals and printing are the business of the program around it.
 //!
@@ -29,6 +29,8 @@
 //!
 //! - A cluster is founded wholly or not at all: a node that was killed while founding one starts over.
 //! - A join is never retried without a pause, and not at all where trying again cannot help.
+//! - A change of role does not touch the tasks of the node.
+//! - The log of a manager is either whole or gone, and one that has lost it joins again as a new member.
 //! - A state directory is used by one node at a time, and what is written there replaces what was there in one step.
 //! - Whatever waits for the disk does so on a thread of its own.
 
@@ -37,15 +39,18 @@ mod error;
 mod founding;
 mod identity;
 mod join;
+mod log_dir;
 mod log_key;
 mod managing;
 mod node;
 mod peers;
+mod removal;
 mod renewal;
 mod request;
 mod restore;
 mod roots;
 mod state_dir;
+mod supervisor;
 
 #[cfg(test)]
 mod testing;

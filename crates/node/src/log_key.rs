@@ -22,8 +22,7 @@ const KEY_FILE: &str = "certificates/swarm-node.key";
 /// The key that the log is encrypted with: the one that is kept, or a fresh one that is kept from now on.
 ///
 /// With a log there must be a key: a fresh one would not open it. Blocks on the disk.
-pub(crate) fn load(state_dir: &Path, has_log: bool, env: &Env) -> Result<LogKey, NodeError> {
-    let keys = KeyStore::new(state_dir);
+pub(crate) fn load(state_dir: &Path, keys: &KeyStore, has_log: bool, env: &Env) -> Result<LogKey, NodeError> {
     let headers = keys.headers()?;
     let damaged = |reason: String| NodeError::Damaged { path: state_dir.join(KEY_FILE), reason };
     if let Some(text) = headers.get(HEADER) {
@@ -60,6 +59,15 @@ pub fn log_keys(state_dir: &Path) -> Result<Vec<LogKey>, NodeError> {
         return Err(damaged(format!("there is no header {HEADER}: the node has no log, or was a worker last")));
     }
     Ok(keys)
+}
+
+/// Forgets the key, and whatever else is kept for the log. The version of the unlock key stays. Blocks on the disk.
+pub(crate) fn forget(keys: &KeyStore) -> Result<(), NodeError> {
+    let is_ours = |name: &str| name.starts_with(HEADER);
+    if !keys.headers()?.keys().any(|name| is_ours(name)) {
+        return Ok(());
+    }
+    Ok(keys.update_headers(|headers| headers.retain(|name, _| !is_ours(name)))?)
 }
 
 fn encode(key: &LogKey) -> String {

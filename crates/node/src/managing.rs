@@ -1,4 +1,4 @@
-//! The manager beside the agent: what it is made from, and how the node hears of its end.
+//! The managers of this node, one after the other: what they are made from, and how the node hears of their end.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     NodeError,
-    founding::RAFT,
+    log_dir::{self, RAFT},
     log_key,
     state_dir::{StateDir, blocking},
+    supervisor::Supervisor,
 };
 
 /// What a node is set up with as far as its manager is concerned.
+#[derive(Clone)]
 pub(crate) struct ManagerSettings {
     pub(crate) listen_remote: String,
     pub(crate) advertise: Option<String>,
@@ -26,50 +28,65 @@ pub(crate) struct ManagerSettings {
     pub(crate) networks: Arc<dyn NetworkProvider>,
 }
 
-/// Gets the manager ready, on the log in the state directory. `founds` is the root of a new cluster; `known` are managers of
-/// one that exists, which this one joins if it has no log.
-pub(crate) async fn start(
-    dir: &StateDir,
-    env: &Env,
-    credentials: &Credentials,
-    transport: Arc<TlsTransport>,
-    settings: ManagerSettings,
-    founds: Option<RootCa>,
-    known: Vec<Remote>,
-) -> Result<Manager, NodeError> {
-    let path = dir.path().join(RAFT);
-    let open = move || RealDisk::open(&path).map_err(|source| NodeError::StateDir { action: "open", path, source });
-    let disk = blocking(open).await?;
-    let has_log = Raft::has_state(&disk).await?;
-    let own = credentials.identity().node;
-    let others: Vec<Remote> = known.into_iter().filter(|remote| remote.node.as_ref() != Some(&own)).collect();
-    let begin = match founds {
-        Some(root) => Begin::Found(FirstLeader { root }),
-        None if !others.is_empty() => Begin::Join(Remotes::new(others, env)),
-        None if has_log => Begin::Restart,
-        None => return Err(NodeError::NoLog { path: dir.path().to_owned() }),
-    };
-    let (place, clock) = (dir.clone(), env.clone());
-    let log_key = blocking(move || log_key::load(place.path(), has_log, &clock)).await?;
-    let ManagerSettings { listen_remote, advertise, control_socket, raft, networks } = settings;
-    let config = ManagerConfig {
-        env: env.clone(),
-        credentials: credentials.clone(),
-        transport,
-        disk: Arc::new(disk),
-        log_key,
-        raft,
-        networks,
-        listen_remote,
-        advertise,
-        control_socket,
-        begin,
-    };
-    // On the heap: futures within futures within futures are more than the compiler will lay out.
-    Ok(Box::pin(Manager::start(config)).await?)
+/// What the managers of this node are made from.
+pub(crate) struct Making {
+    pub(crate) dir: StateDir,
+    pub(crate) env: Env,
+    pub(crate) credentials: Credentials,
+    pub(crate) transport: Arc<TlsTransport>,
+    pub(crate) settings: ManagerSettings,
+    /// The managers that this node has heard of, itself perhaps among them.
+    pub(crate) known: Remotes,
 }
 
-/// A manager that runs until it is told to stop, or ends by itself. The rest of the node stops before it does, so that
+impl Making {
+    /// Gets a manager ready, on the log in the state directory; `founds` is the root of a new cluster. One without a log
+    /// joins the others that are known: it never gets back the vote that a lost log has cast.
+    pub(crate) async fn start(&self, founds: Option<RootCa>) -> Result<Manager, NodeError> {
+        let path = self.dir.path().join(RAFT);
+        let open = move || RealDisk::open(&path).map_err(|source| NodeError::StateDir { action: "open", path, source });
+        let disk = blocking(open).await?;
+        let has_log = Raft::has_state(&disk).await?;
+        let others = self.others();
+        let begin = match founds {
+            Some(root) => Begin::Found(FirstLeader { root }),
+            None if !others.is_empty() => Begin::Join(Remotes::new(others, &self.env)),
+            None if has_log => Begin::Restart,
+            None => return Err(NodeError::NoLog { path: self.dir.path().to_owned() }),
+        };
+        let (place, clock) = (self.dir.clone(), self.env.clone());
+        let log_key = blocking(move || log_key::load(place.path(), place.keys(), has_log, &clock)).await?;
+        let ManagerSettings { listen_remote, advertise, control_socket, raft, networks } = self.settings.clone();
+        let config = ManagerConfig {
+            env: self.env.clone(),
+            credentials: self.credentials.clone(),
+            transport: self.transport.clone(),
+            disk: Arc::new(disk),
+            log_key,
+            raft,
+            networks,
+            listen_remote,
+            advertise,
+            control_socket,
+            begin,
+        };
+        // Large, and awaited by larger ones.
+        Ok(Box::pin(Manager::start(config)).await?)
+    }
+
+    fn others(&self) -> Vec<Remote> {
+        let own = self.credentials.identity().node;
+        self.known.list().into_iter().filter(|remote| remote.node.as_ref() != Some(&own)).collect()
+    }
+
+    /// Forgets the log, when no manager runs on it any more.
+    pub(crate) async fn forget_log(&self) -> Result<(), NodeError> {
+        let place = self.dir.clone();
+        blocking(move || log_dir::forget(place.path(), place.keys())).await
+    }
+}
+
+/// A supervisor that runs until it is told to stop, or ends by itself. The rest of the node stops before it does, so that
 /// what the agent still has to say is heard.
 pub(crate) struct Managing {
     crew: Crew,
@@ -78,18 +95,18 @@ pub(crate) struct Managing {
 }
 
 impl Managing {
-    pub(crate) fn run(manager: Manager) -> Self {
+    pub(crate) fn run(supervisor: Supervisor, first: Option<Manager>) -> Self {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let mut crew = Crew::under(&stop);
         let when_it_ends = ended.clone().drop_guard();
         crew.spawn("manager", move |stop| async move {
             let _ended = when_it_ends;
-            manager.run(stop).await.map_err(NodeError::from)
+            supervisor.run(first, stop).await
         });
         Self { crew, stop, ended }
     }
 
-    /// Cancelled when the manager has ended, for whatever reason.
+    /// Cancelled when it has ended, for whatever reason.
     pub(crate) fn ended(&self) -> CancellationToken {
         self.ended.clone()
     }

@@ -11,10 +11,10 @@ use swarmkit_api::{
     NodeId, NodeRole,
     wire::{NodeTlsInfo, control_client::ControlClient},
 };
-use swarmkit_ca::{Credentials, KeyStore};
+use swarmkit_ca::{Credentials, RootCa};
 use swarmkit_executor::DynExecutor;
 use swarmkit_manager::{Manager, ManagerHandle};
-use swarmkit_rpc::{Channel, ChannelOptions, Channels, Remote, Remotes, TlsTransport};
+use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio::sync::{Notify, watch};
@@ -24,11 +24,13 @@ use crate::{
     NodeBuilder, NodeError,
     founding::Founding,
     identity::{self, Established},
-    managing::{self, Managing},
-    peers,
+    log_dir,
+    managing::{Making, Managing},
+    peers, removal,
     renewal::Renewal,
     roots,
     state_dir::{StateDir, blocking},
+    supervisor::{Posted, Supervisor},
 };
 
 /// The agent's folder in the state directory, as upstream names it.
@@ -44,6 +46,7 @@ pub struct Node {
     dir: StateDir,
     credentials: Credentials,
     founding: Option<Founding>,
+    supervisor: Supervisor,
     manager: Option<Manager>,
     agent: Agent,
     remotes: Remotes,
@@ -56,9 +59,9 @@ pub struct Node {
 #[derive(Clone)]
 pub struct NodeHandle {
     id: NodeId,
-    role: NodeRole,
+    credentials: Credentials,
     control_socket: PathBuf,
-    manager: Option<ManagerHandle>,
+    manager: watch::Receiver<Option<ManagerHandle>>,
     agent: AgentHandle,
 }
 
@@ -69,10 +72,10 @@ impl NodeHandle {
         &self.id
     }
 
-    /// The role that it acts in.
+    /// The role that it acts in now. The cluster may change it.
     #[must_use]
     pub fn role(&self) -> NodeRole {
-        self.role
+        self.credentials.identity().role
     }
 
     /// Where local clients of a manager connect.
@@ -81,37 +84,44 @@ impl NodeHandle {
         &self.control_socket
     }
 
-    /// The `host:port` at which other nodes reach a manager. `None` for workers.
+    /// The `host:port` at which other nodes reach the manager here. `None` while none runs.
     #[must_use]
-    pub fn remote_addr(&self) -> Option<&str> {
-        self.manager.as_ref().map(ManagerHandle::addr)
+    pub fn remote_addr(&self) -> Option<String> {
+        self.manager.borrow().as_ref().map(|manager| manager.addr().to_owned())
     }
 
-    /// A client of the control API in this process, for a manager: no socket lies between. `None` for workers.
+    /// A client of the control API in this process: no socket lies between. `None` while no manager runs here.
     ///
-    /// Calls are answered while the node runs, and wait up to five seconds for a leader.
+    /// Calls are answered while the node is a manager, and wait up to five seconds for a leader.
     #[must_use]
     pub fn control(&self) -> Option<ControlClient<Channel>> {
-        let channel = self.manager.as_ref()?.channel();
+        let channel = self.manager.borrow().as_ref()?.channel();
         Some(ControlClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    /// The replicated store of a manager. `None` for workers.
+    /// The replicated store of the manager here. `None` while none runs.
     #[must_use]
-    pub fn store(&self) -> Option<&Store> {
-        self.manager.as_ref().map(ManagerHandle::store)
+    pub fn store(&self) -> Option<Store> {
+        self.manager.borrow().as_ref().map(|manager| manager.store().clone())
     }
 
-    /// Waits until the node takes part: its manager, if it is one, knows a leader and has a vote, and its agent has a
-    /// session.
+    /// Waits until the node takes part: its manager, while it is one, knows a leader, and its agent has had a session.
     ///
     /// # Errors
     ///
     /// When the node has ended before.
     pub async fn ready(&self) -> Result<(), NodeError> {
-        if let Some(manager) = &self.manager {
-            manager.has_leader().await?;
-            manager.has_vote().await?;
+        let (mut trust, mut manager) = (self.credentials.subscribe(), self.manager.clone());
+        let leads = async {
+            let manager = manager.wait_for(Option::is_some).await.map_err(|_| NodeError::Stopped)?.clone();
+            match manager {
+                Some(manager) => Ok(manager.has_leader().await?),
+                None => Err(NodeError::Stopped),
+            }
+        };
+        tokio::select! { biased; // a worker has no manager to wait for
+            _ = trust.wait_for(|trust| trust.identity().role == NodeRole::Worker) => {}
+            ended = leads => ended?,
         }
         Ok(self.agent.ready().await?)
     }
@@ -156,21 +166,23 @@ impl Node {
                 blocking(move || peers::load(dir.path())).await?
             }
         };
-        let manager = match own.role {
-            NodeRole::Worker => None,
-            NodeRole::Manager => {
-                let known = known.clone();
-                Some(managing::start(&dir, &env, &credentials, transport.clone(), managing, root, known).await?)
-            }
-        };
-        let known = match &manager {
-            Some(manager) => vec![Remote { node: Some(own.node.clone()), address: manager.handle().addr().to_owned() }],
-            None => known,
-        };
+        // Where this node was reached as a manager before need not be where it is reached now.
+        let known = known.into_iter().filter(|remote| remote.node.as_ref() != Some(&own.node));
         let remotes = Remotes::new(known, &env);
+        let making = Making {
+            dir: dir.clone(),
+            env: env.clone(),
+            credentials: credentials.clone(),
+            transport: transport.clone(),
+            settings: managing,
+            known: remotes.clone(),
+        };
+        let (supervisor, manager) = Self::prepare(making, root).await?;
+
         let channels = Channels::new(transport, ChannelOptions::default(), crew.spawner());
         let tls_info = roots::first(&credentials);
-        let managers = Arc::new(ClusterManagers::new(remotes.clone(), channels.clone()));
+        let managers = ClusterManagers::new(remotes.clone(), channels.clone());
+        let managers = Arc::new(managers.preferring(own.node.clone(), supervisor.posted.channel()));
         let agent =
             Agent::builder(env.clone(), executor, managers, dir.path().join(AGENT)).tls_info(tls_info.subscribe());
         let agent = match hostname {
@@ -180,12 +192,42 @@ impl Node {
         let agent = blocking(move || Ok(agent.build()?)).await?;
         let handle = NodeHandle {
             id: own.node,
-            role: own.role,
+            credentials: credentials.clone(),
             control_socket,
-            manager: manager.as_ref().map(Manager::handle),
+            manager: supervisor.posted.manager(),
             agent: agent.handle(),
         };
-        Ok(Self { handle, env, dir, credentials, founding, manager, agent, remotes, channels, tls_info, crew })
+        Ok(Self {
+            handle,
+            env,
+            dir,
+            credentials,
+            founding,
+            supervisor,
+            manager,
+            agent,
+            remotes,
+            channels,
+            tls_info,
+            crew,
+        })
+    }
+
+    /// Gets the manager ready, if the node is one; otherwise nothing is left of one that it was.
+    async fn prepare(making: Making, root: Option<RootCa>) -> Result<(Supervisor, Option<Manager>), NodeError> {
+        let own = making.credentials.identity();
+        let posted = Posted::default();
+        if own.role == NodeRole::Worker {
+            making.forget_log().await?;
+            return Ok((Supervisor { making, posted }, None));
+        }
+        let place = making.dir.clone();
+        blocking(move || log_dir::clear(place.path())).await?;
+        let manager = making.start(root).await?;
+        let handle = manager.handle();
+        making.known.observe(Remote { node: Some(own.node), address: handle.addr().to_owned() }, OBSERVATION_DEFAULT);
+        posted.post(&handle);
+        Ok((Supervisor { making, posted }, Some(manager)))
     }
 
     /// For asking the node while it runs.
@@ -203,19 +245,21 @@ impl Node {
     ///
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let Self { handle, env, dir, credentials, founding, manager, agent, remotes, channels, tls_info, mut crew } =
-            self;
-        let keys = KeyStore::new(dir.path());
+        let Self { handle, env, dir, credentials, founding, supervisor, manager, .. } = self;
+        let Self { agent, remotes, channels, tls_info, mut crew, .. } = self;
+        let keys = dir.keys().clone();
         let membership = handle.agent.membership();
-        let managing = manager.map(Managing::run);
+        let founder = manager.as_ref().map(Manager::handle);
+        let managing = Managing::run(supervisor, manager);
         crew.spawn("end", {
-            let manager = managing.as_ref().map(Managing::ended);
-            move |crew| until_the_end(crew, stop, manager)
+            let managers = managing.ended();
+            move |crew| until_the_end(crew, stop, managers)
         });
-        if let (Some(founding), Some(manager)) = (founding, handle.manager) {
-            crew.spawn("founding", |stop| complete(founding, manager, stop));
+        if let (Some(founding), Some(founder)) = (founding, founder) {
+            crew.spawn("founding", |stop| complete(founding, founder, stop));
         }
         crew.spawn("agent", move |stop| async move { agent.run(stop).await.map_err(NodeError::from) });
+        crew.spawn("removal", |stop| removal::notice(handle.agent, handle.id, dir.path().to_owned(), stop));
         crew.spawn("managers on disk", |stop| peers::remember(dir.path().to_owned(), remotes.clone(), stop));
         crew.spawn("trust", |stop| {
             roots::follow(env.clone(), credentials.clone(), keys.clone(), membership.clone(), stop)
@@ -226,9 +270,7 @@ impl Node {
         crew.spawn("certificate renewal", |stop| renewal.run(stop));
         let ended = crew.finish().await;
         // The manager is the cause of whatever followed from it.
-        if let Some(managing) = managing {
-            managing.finish().await.map_err(node_error)?;
-        }
+        managing.finish().await.map_err(node_error)?;
         ended.map_err(node_error)
     }
 }
@@ -237,18 +279,12 @@ impl Node {
 async fn until_the_end(
     crew: CancellationToken,
     stop: CancellationToken,
-    manager: Option<CancellationToken>,
+    managers: CancellationToken,
 ) -> Result<(), NodeError> {
-    let manager = async {
-        match &manager {
-            Some(ended) => ended.cancelled().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! { biased; // they lead to the same
         () = crew.cancelled() => {}
         () = stop.cancelled() => {}
-        () = manager => {}
+        () = managers.cancelled() => {}
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use swarmkit_store::{NodeBy, State, Store};
 
 use crate::{
     Node, NodeError,
-    founding::{RAFT, absent_is_fine},
+    founding::absent_is_fine,
+    log_dir::RAFT,
     log_key,
     state_dir::{StateDir, blocking},
 };
@@ -126,7 +127,7 @@ fn identity(state_dir: &Path, root: &RootCa, cluster: &Cluster, env: &Env) -> Re
     let chain = root.issue(&key.request()?, &own, LEAF_VALIDITY_DEFAULT, env)?;
     keys.save_root(root)?;
     keys.save_node(&NodeCertificate::new(&chain, key)?)?;
-    let log_key = log_key::load(state_dir, false, env)?;
+    let log_key = log_key::load(state_dir, &keys, false, env)?;
     Ok((own, log_key))
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::fs::FlockOperation;
+use swarmkit_ca::KeyStore;
 use swarmkit_runtime::Spawner;
 
 use crate::NodeError;
@@ -19,6 +20,7 @@ const MODE: u32 = 0o700;
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
+    keys: KeyStore,
     _held: Arc<File>,
 }
 
@@ -36,7 +38,7 @@ impl StateDir {
         DirBuilder::new().recursive(true).mode(MODE).create(&path).map_err(failed("create"))?;
         let held = File::open(&path).map_err(failed("open"))?;
         match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _held: Arc::new(held) }),
+            Ok(()) => Ok(Self { keys: KeyStore::new(&path), path, _held: Arc::new(held) }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(NodeError::InUse { path }),
             Err(error) => Err(failed("lock")(error.into())),
         }
@@ -44,6 +46,11 @@ impl StateDir {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The certificates and keys in it. Whoever changes them does it through this one, or a clone of it.
+    pub(crate) fn keys(&self) -> &KeyStore {
+        &self.keys
     }
 }
 

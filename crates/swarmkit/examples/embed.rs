@@ -44,7 +44,7 @@ async fn run() -> Result<(), PartError> {
     let request = wire::CreateServiceRequest { spec: Some(sleepers(3)) };
     let service = control.create_service(request).await?.into_inner().service.unwrap_or_default();
     let id = ServiceId::from(service.id.clone());
-    show(&until_running(store, &id, 3).await?, &id);
+    show(&until_running(&store, &id, 3).await?, &id);
 
     println!("scale it to 6");
     let request = wire::UpdateServiceRequest {
@@ -54,7 +54,7 @@ async fn run() -> Result<(), PartError> {
         ..Default::default()
     };
     control.update_service(request).await?;
-    show(&until_running(store, &id, 6).await?, &id);
+    show(&until_running(&store, &id, 6).await?, &id);
 
     // Tasks outlive the node that started them, so that one can be replaced under them. To end them, it leaves.
     println!("remove it, and stop");

@@ -32,7 +32,7 @@ async fn a_worker_joins_with_a_token_and_comes_back_without_one() {
 #[tokio::test]
 async fn a_join_that_cannot_work_names_its_cause_at_once() {
     let (_dir, manager) = cluster().await;
-    let (token, _) = tokens(manager.handle.store().unwrap());
+    let (token, _) = tokens(&manager.handle.store().unwrap());
     let address = manager.handle.remote_addr().unwrap().to_owned();
     let refused = async |address: &str, token: &str| {
         let dir = tempfile::tempdir().unwrap();
@@ -70,21 +70,31 @@ async fn an_address_where_nobody_listens_is_tried_a_few_times_and_named() {
 }
 
 #[tokio::test]
-async fn a_second_manager_is_refused_in_plain_words() {
-    let (_dir, manager) = cluster().await;
-    let (_, token) = tokens(manager.handle.store().unwrap());
-    let address = manager.handle.remote_addr().unwrap().to_owned();
+async fn a_manager_joins_with_the_managers_token_and_comes_back_without_one() {
+    let (_dir, founder) = cluster().await;
+    let store = founder.handle.store().unwrap();
+    let (_, token) = tokens(&store);
+    let address = founder.handle.remote_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let error = Running::start(worker(dir.path(), &address, &token)).await.err().expect("refused").to_string();
-    assert!(error.contains("join with the worker's token"), "{error}");
-    manager.end().await.unwrap();
+    let set_up = || Node::builder(dir.path(), Arc::new(InertExecutor::new())).listen_remote("127.0.0.1:0");
+    let first = Running::start(set_up().join(address, Some(token))).await.unwrap().ready().await;
+    assert_eq!(first.handle.role(), NodeRole::Manager);
+    until(&store, |view| state_of(view, &first.handle) == Some(State::Ready)).await;
+    let id = first.handle.id().clone();
+    first.end().await.unwrap();
+
+    let second = Running::start(set_up()).await.unwrap().ready().await;
+    assert_eq!((second.handle.id(), second.handle.role()), (&id, NodeRole::Manager));
+    until(&store, |view| state_of(view, &second.handle) == Some(State::Ready)).await;
+    second.end().await.unwrap();
+    founder.end().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_a_cluster_gave_is_kept_as_upstream_keeps_it() {
     let (_dir, manager) = cluster().await;
     let address = manager.handle.remote_addr().unwrap().to_owned();
-    let token = tokens(manager.handle.store().unwrap()).0;
+    let token = tokens(&manager.handle.store().unwrap()).0;
     let dir = tempfile::tempdir().unwrap();
     let joined = Running::start(worker(dir.path(), &address, &token)).await.unwrap().ready().await;
     let read = |name: &str| std::fs::read_to_string(dir.path().join("certificates").join(name)).unwrap();
@@ -104,7 +114,7 @@ async fn what_a_cluster_gave_is_kept_as_upstream_keeps_it() {
 async fn managers_that_are_remembered_badly_are_told() {
     let (_dir, manager) = cluster().await;
     let address = manager.handle.remote_addr().unwrap().to_owned();
-    let token = tokens(manager.handle.store().unwrap()).0;
+    let token = tokens(&manager.handle.store().unwrap()).0;
     let dir = tempfile::tempdir().unwrap();
     let joined = Running::start(worker(dir.path(), &address, &token)).await.unwrap().ready().await;
     let id = joined.handle.id().clone();

@@ -1,9 +1,11 @@
-//! Nodes over real sockets on the loopback: founding, joining, coming back, ending.
+//! Nodes over real sockets on the loopback: founding, joining, changing roles, coming back, ending.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod ending;
 mod joining;
 mod restoring;
+mod roles;
 mod starting;
+mod team;
 mod world;

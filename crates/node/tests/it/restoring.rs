@@ -63,7 +63,7 @@ async fn a_new_node_leads_the_cluster_of_a_backup_and_its_old_tokens_are_good() 
     assert!(store.view().version() > restored.version);
 
     let other = tempfile::tempdir().unwrap();
-    let set_up = worker(other.path(), node.handle.remote_addr().unwrap(), &lost.worker_token);
+    let set_up = worker(other.path(), &node.handle.remote_addr().unwrap(), &lost.worker_token);
     let joined = Running::start(set_up).await.unwrap().ready().await;
     joined.end().await.unwrap();
     node.end().await.unwrap();

@@ -20,7 +20,7 @@ async fn a_founder_is_ready_and_comes_back_as_the_same_node() {
 
     let second = Running::start(manager(dir.path())).await.unwrap().ready().await;
     assert_eq!(*second.handle.id(), id);
-    assert_eq!(tokens(second.handle.store().unwrap()), tokens_before);
+    assert_eq!(tokens(&second.handle.store().unwrap()), tokens_before);
     second.end().await.unwrap();
 }
 

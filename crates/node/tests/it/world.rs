@@ -10,14 +10,14 @@ use swarmkit_store::{Store, Update};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Everything here happens in less than a second; a test that waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Everything here happens in a few seconds; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node that runs until it is dropped or stopped.
 pub(crate) struct Running {
     pub(crate) handle: NodeHandle,
     stop: CancellationToken,
-    crew: Crew,
+    crew: Option<Crew>,
 }
 
 impl Running {
@@ -27,7 +27,7 @@ impl Running {
         let handle = node.handle();
         let mut crew = Crew::under(&stop);
         crew.spawn("node", |stop| node.run(stop));
-        Ok(Self { handle, stop, crew })
+        Ok(Self { handle, stop, crew: Some(crew) })
     }
 
     pub(crate) async fn ready(self) -> Self {
@@ -36,13 +36,24 @@ impl Running {
     }
 
     /// Waits for an end that nobody asked for.
-    pub(crate) async fn failure(self) -> PartError {
-        tokio::time::timeout(PATIENCE, self.crew.finish()).await.expect("in time").expect_err("it has failed")
+    pub(crate) async fn failure(mut self) -> PartError {
+        let crew = self.crew.take().expect("it runs");
+        tokio::time::timeout(PATIENCE, crew.finish()).await.expect("in time").expect_err("it has failed")
     }
 
-    pub(crate) async fn end(self) -> Result<(), PartError> {
+    pub(crate) fn runs(&self) -> bool {
+        self.crew.is_some()
+    }
+
+    /// Ends it, if it runs still.
+    pub(crate) async fn stop(&mut self) -> Result<(), PartError> {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.crew.finish()).await.expect("a node stops in time")
+        let Some(crew) = self.crew.take() else { return Ok(()) };
+        tokio::time::timeout(PATIENCE, crew.finish()).await.expect("a node stops in time")
+    }
+
+    pub(crate) async fn end(mut self) -> Result<(), PartError> {
+        self.stop().await
     }
 }
 
