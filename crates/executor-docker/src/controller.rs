@@ -288,19 +288,8 @@ impl Controller for DockerController {
     async fn remove(&self) -> Result<(), ExecError> {
         let task = self.open()?;
         self.settled().await;
-        let mut watch = self.shared.watchers.watch(task.id.as_str());
-        loop {
-            watch.mark_unchanged();
-            let Some(container) = self.look().await.map_err(EngineError::failed)? else { break };
-            match self.engine().remove(&container.id).await {
-                Ok(()) => break,
-                // Somebody else is about to remove it, perhaps an earlier call of ours.
-                Err(EngineError::Conflict(text)) => {
-                    tracing::debug!(container = self.name, text, "is being removed");
-                    let _ = tokio::time::timeout(LOOK_AGAIN, watch.changed()).await;
-                }
-                Err(error) => return Err(ExecError::temporary(error)),
-            }
+        if let Some(container) = self.look().await.map_err(EngineError::failed)? {
+            self.shared.remove(task.id.as_str(), &container.id).await?;
         }
         let dir = self.shelf(&task);
         let removed = Spawner::blocking(move || files::remove(&dir)).await;

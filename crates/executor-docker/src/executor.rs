@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
@@ -34,6 +35,10 @@ pub const DEFAULT_SOCKET: &str = "/run/docker.sock";
 
 /// How many containers are removed at a time by [`Executor::reconcile`].
 const REMOVALS: usize = 8;
+
+/// How often, and how long apart, a removal is tried while the engine says that one is under way.
+const REMOVAL_TRIES: u32 = 60;
+const BETWEEN_REMOVALS: Duration = Duration::from_secs(1);
 
 /// The file with the executor's name, within its state directory.
 const OWNER: &str = "owner";
@@ -256,15 +261,15 @@ impl Executor for DockerExecutor {
         let shared = &self.0;
         let found = shared.engine.containers_of(&shared.owner).await.map_err(ExecError::temporary)?;
         let forgotten = found.into_iter().filter(|(task, _)| !known.contains(task.as_str()));
-        let removed: Result<(), EngineError> = stream::iter(forgotten)
+        let removed: Result<(), ExecError> = stream::iter(forgotten)
             .map(|(task, container)| async move {
                 tracing::info!(%task, "removing a container that nobody asks for any more");
-                shared.engine.remove(&container).await
+                shared.remove(&task, &container).await
             })
             .buffer_unordered(REMOVALS)
             .try_collect()
             .await;
-        removed.map_err(ExecError::temporary)?;
+        removed?;
         let shelved = shared.shelf.tasks().map_err(ExecError::temporary)?;
         for task in shelved.iter().filter(|task| !known.contains(task.as_str())) {
             files::remove(&shared.shelf.task(task)).map_err(ExecError::temporary)?;
@@ -276,6 +281,24 @@ impl Executor for DockerExecutor {
 // === impl Shared ===
 
 impl Shared {
+    /// Removes the container of a task, running or not, and returns when it is gone.
+    pub(crate) async fn remove(&self, task: &str, container: &str) -> Result<(), ExecError> {
+        let mut watch = self.watchers.watch(task);
+        for _ in 0..REMOVAL_TRIES {
+            watch.mark_unchanged();
+            match self.engine.remove(container).await {
+                // Somebody else is about to remove it, perhaps an earlier call of ours.
+                Err(EngineError::Conflict(text)) => {
+                    tracing::debug!(task, text, "is being removed");
+                    // The event that it is gone, or time to look again.
+                    let _ = tokio::time::timeout(BETWEEN_REMOVALS, watch.changed()).await;
+                }
+                removed => return removed.map_err(ExecError::temporary),
+            }
+        }
+        Err(ExecError::temporary("the engine does not get the container removed"))
+    }
+
     /// Complains, once, that secrets are not kept in memory.
     pub(crate) fn warn_of_disk(&self) {
         if !self.shelf.is_in_memory() && !self.warned.swap(true, Ordering::Relaxed) {

@@ -96,3 +96,18 @@ async fn a_task_whose_start_was_given_up_is_not_started_after_its_stop() {
     }
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_removal_waits_for_one_that_is_under_way() {
+    let Some(world) = World::find().await else { return };
+    let run = world.started(task("exec sleep 3600", |_, _| {}), FixedDependencies::new()).await;
+    let removals = (0..4).map(|n| {
+        let (executor, controller) = (&world.executor, &run.controller);
+        async move { if n % 2 == 0 { executor.reconcile(&[]).await } else { controller.remove().await } }
+    });
+    for removed in within(futures_util::future::join_all(removals)).await {
+        removed.unwrap();
+    }
+    assert_eq!(world.ground.containers_of(world.dir.path()).await, Vec::<String>::new());
+    world.end().await;
+}
