@@ -30,7 +30,7 @@ impl Place {
         self.running = Some(self.site.start().await.expect("a member starts again"));
     }
 
-    fn cut_off(&self, cut: bool) {
+    pub(crate) fn cut_off(&self, cut: bool) {
         self.site.exchange.cut_off(&self.site.node, cut);
     }
 }

@@ -4,6 +4,7 @@ mod alone;
 mod cluster;
 mod compaction;
 mod conformance;
+mod elections;
 mod group;
 mod healing;
 mod keys;

@@ -1,0 +1,181 @@
+//! Who leads, who may not, and what becomes of writes meanwhile.
+
+use std::time::Duration;
+
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use swarmkit_raft::{RaftOptions, Role};
+use swarmkit_store::{ProposeError, StoreError};
+
+use crate::group::{Place, has, join, leader, three};
+
+async fn five() -> Vec<Place> {
+    let mut places = three(RaftOptions::default()).await;
+    for name in ["n4", "n5"] {
+        let newcomer = join(&places, name, &RaftOptions::default()).await;
+        places.push(newcomer);
+    }
+    places
+}
+
+fn term(place: &Place) -> Option<u64> {
+    match place.member().raft.leadership().current() {
+        Role::Leader { term } => Some(term),
+        Role::Follower { .. } => None,
+    }
+}
+
+/// Writes wherever somebody leads, until it is known to be there.
+async fn write(places: &[Place], id: &str) {
+    let written = async {
+        loop {
+            let member = places[leader(places).await].member();
+            if member.write(id).await.is_ok() || member.ids().iter().any(|known| known == id) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), written).await.expect("the group takes writes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_cut_off_for_long_comes_back_without_deposing_the_leader() {
+    let places = three(RaftOptions::default()).await;
+    let before = term(&places[0]).expect("the first one leads");
+    let mut leadership = places[0].member().raft.leadership();
+    let _ = leadership.latest();
+    places[2].cut_off(true);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    places[0].member().write("a").await.unwrap();
+    places[2].cut_off(false);
+    has(places[2].member(), &["a"]).await;
+    let changed = tokio::time::timeout(Duration::from_secs(60), leadership.changed()).await;
+    assert!(changed.is_err(), "{changed:?}");
+    assert_eq!(term(&places[0]), Some(before), "it asked nobody for a real vote");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_a_quorum_is_announced_as_follower_and_its_writes_come_back_unknown() {
+    let mut places = three(RaftOptions::default()).await;
+    places[1].kill();
+    places[2].kill();
+    let lost = places[0].member().write("lost").await.unwrap_err();
+    assert_eq!(lost, StoreError::Propose(ProposeError::Unknown));
+    assert_eq!(places[0].member().raft.leadership().current(), Role::Follower { leader: None });
+    let refused = places[0].member().write("refused").await.unwrap_err();
+    assert_eq!(refused, StoreError::Propose(ProposeError::NotLeader { leader: None }));
+    assert!(places[0].member().ids().is_empty(), "nobody sees what is not committed");
+
+    // One that comes back is enough.
+    places[1].restart().await;
+    write(&places, "a").await;
+    assert!(!places[leader(&places).await].member().ids().contains(&"refused".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_members_of_which_three_are_down_apply_nothing() {
+    let mut places = five().await;
+    for place in &mut places[2..] {
+        place.kill();
+    }
+    assert!(places[0].member().write("a").await.is_err());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for place in &places[..2] {
+        assert!(place.member().ids().is_empty());
+        assert_eq!(term(place), None);
+    }
+    places[4].restart().await;
+    write(&places, "b").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_restarted_one_after_the_other_keeps_everything() {
+    let mut places = three(RaftOptions::default()).await;
+    let mut ids = Vec::new();
+    for round in 0..3 {
+        for at in 0..3 {
+            ids.push(format!("r{round}-{at}"));
+            write(&places, ids.last().expect("it was just pushed")).await;
+            places[at].kill();
+            tokio::time::sleep(Duration::from_millis(300 * at as u64)).await;
+            places[at].restart().await;
+        }
+    }
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    write(&places, "z").await;
+    for place in &places {
+        has(place.member(), &[&ids[..], &["z"]].concat()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leader_leaves_and_the_rest_goes_on_with_one_less() {
+    let places = three(RaftOptions::default()).await;
+    let first = places[0].member();
+    first.raft.remove(first.raft.raft_id()).await.unwrap();
+    let next = leader(&places[1..]).await + 1;
+    places[next].member().write("a").await.unwrap();
+    assert_eq!(places[next].member().raft.members().len(), 2);
+    for place in &places[1..] {
+        has(place.member(), &["a"]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(term(&places[0]), None, "the one that left leads nobody, and disturbs nobody");
+    assert!(places[1..].iter().any(|place| term(place).is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_can_be_handed_over_thirty_times_under_writes_and_nothing_is_lost() {
+    let places = three(RaftOptions::default()).await;
+    let mut ids = Vec::new();
+    for round in 0..30 {
+        let at = leader(&places).await;
+        let id = format!("n{round:03}");
+        let (handed, ()) = tokio::join!(places[at].member().raft.transfer_leadership(None), write(&places, &id));
+        handed.unwrap();
+        ids.push(id);
+    }
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    for place in &places {
+        has(place.member(), &ids).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_killed_and_started_at_random_lose_no_write_and_end_up_equal() {
+    for seed in 0..2 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let options =
+            RaftOptions { snapshot_interval: 30, kept_entries: 5, segment_bytes: 3000, ..RaftOptions::default() };
+        let mut places = three(options).await;
+        let mut acknowledged = Vec::new();
+        for round in 0..60 {
+            let at = rng.random_range(0..3);
+            if places[at].running.is_some() {
+                places[at].kill();
+            } else {
+                places[at].restart().await;
+            }
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..1500))).await;
+            let up = places.iter().filter(|place| place.running.is_some()).count();
+            let leading: Vec<usize> =
+                (0..3).filter(|&at| places[at].running.is_some() && term(&places[at]).is_some()).collect();
+            assert!(leading.len() <= 1, "seed {seed}: {leading:?} lead at once");
+            let Some(&leading) = leading.first() else { continue };
+            let id = format!("n{round:03}");
+            if places[leading].member().write(&id).await.is_ok() {
+                assert!(up >= 2, "seed {seed}: {up} members accepted a write");
+                acknowledged.push(id);
+            }
+        }
+        for place in places.iter_mut().filter(|place| place.running.is_none()) {
+            place.restart().await;
+        }
+        write(&places, "last").await;
+        let all = places[leader(&places).await].member().ids();
+        assert!(acknowledged.iter().all(|id| all.contains(id)), "seed {seed}: {acknowledged:?} in {all:?}");
+        for place in &places {
+            has(place.member(), &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        }
+    }
+}
