@@ -28,8 +28,11 @@ pub(crate) struct Figure {
 /// The units that figures come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
+    Nanoseconds,
+    Microseconds,
     Milliseconds,
     Seconds,
+    Bytes,
     Megabytes,
     Percent,
 }
@@ -37,8 +40,11 @@ pub(crate) enum Unit {
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Nanoseconds => "ns",
+            Self::Microseconds => "us",
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
+            Self::Bytes => "B",
             Self::Megabytes => "MB",
             Self::Percent => "%",
         })
