@@ -28,6 +28,7 @@ pub mod compose;
 pub mod ctl;
 pub mod daemon;
 pub mod dev;
+pub mod metrics;
 pub mod output;
 pub mod rafttool;
 pub mod sealing;

@@ -105,6 +105,12 @@ impl NodeHandle {
         self.manager.borrow().as_ref().map(|manager| manager.store().clone())
     }
 
+    /// Whether the manager of this node leads the cluster, at this moment. Never while none runs.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.manager.borrow().as_ref().is_some_and(ManagerHandle::leads)
+    }
+
     /// Waits until the node takes part: its manager, while it is one, knows a leader, and its agent has had a session.
     ///
     /// # Errors

@@ -57,6 +57,7 @@ impl RaftStateMachine<Types> for Machine {
         let (mut count, mut bytes) = (0, 0);
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
+            let _span = tracing::debug_span!("raft.apply", term = term_of(&entry.log_id), index = entry.log_id.index);
             match entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(command) => {
@@ -116,6 +117,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, SnapshotFile>> {
+        let _span = tracing::debug_span!("raft.snapshot", last = ?self.meta.last_log_id);
         let mut writer = self.shelf.begin(self.meta.clone()).await?;
         for piece in self.state.chunks() {
             writer.write(&piece).await?;

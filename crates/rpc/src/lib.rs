@@ -53,6 +53,7 @@ mod deadline;
 mod executor;
 mod forward;
 mod limits;
+mod measure;
 mod memory;
 mod metadata;
 mod patience;

@@ -12,7 +12,7 @@ use crate::{
     authorize::Authority,
     deadline,
     forward::{Forward, Forwarded},
-    metadata,
+    measure, metadata,
     peer::Origin,
 };
 
@@ -104,12 +104,23 @@ impl Services {
     }
 
     /// Answers one request from `origin`.
-    pub(crate) async fn call(&self, origin: &Origin, mut request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn call(&self, origin: &Origin, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
         let (Some(serve), Some(method)) = (self.mounted.get(service), access::method(path)) else {
             return Status::unimplemented(format!("unknown method {path}")).into_http();
         };
+        let span = tracing::debug_span!("rpc.call", method = method.path, code = tracing::field::Empty);
+        measure::told(span, self.allowed(origin, request, serve, method).await)
+    }
+
+    async fn allowed(
+        &self,
+        origin: &Origin,
+        mut request: Request<Body>,
+        serve: &AnyService,
+        method: &access::Method,
+    ) -> Response<Body> {
         let vouched = metadata::vouched(request.headers());
         let peer = match self.authority.decide(method, origin, vouched.as_ref()) {
             Ok(peer) => peer,

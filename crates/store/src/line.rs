@@ -56,6 +56,8 @@ struct InFlight {
     waiting: Vec<oneshot::Sender<Outcome>>,
     /// Held for its effect: a place among those under way.
     _place: OwnedSemaphorePermit,
+    /// Held for its effect: it lasts from the proposal until the change set is visible, or has failed.
+    _span: tracing::Span,
 }
 
 impl Line {
@@ -102,6 +104,7 @@ impl Line {
     ) -> Result<oneshot::Receiver<Outcome>, ProposeError> {
         let (done, outcome) = oneshot::channel();
         let ChangeSet { id, state, changes, .. } = set;
+        let span = tracing::debug_span!("raft.proposal", version = id.version.0, changes = changes.len());
         let mut inner = self.inner.lock();
         if inner.closed {
             return Err(ProposeError::Stopped);
@@ -109,7 +112,7 @@ impl Line {
         if head.turn != inner.turn {
             return Err(ProposeError::Superseded);
         }
-        inner.in_flight.push_back(InFlight { id, state, changes, waiting: vec![done], _place: place });
+        inner.in_flight.push_back(InFlight { id, state, changes, waiting: vec![done], _place: place, _span: span });
         Ok(outcome)
     }
 

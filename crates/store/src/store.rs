@@ -168,6 +168,7 @@ impl Store {
         &self,
         edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
     ) -> Result<Committed<T>, E> {
+        let _span = tracing::debug_span!("store.write");
         let place = self.writers.place().await?;
         match self.transact(place, edit) {
             Ok((value, pending)) => Ok(Committed { value, version: pending.await? }),
@@ -207,6 +208,7 @@ impl Store {
         E: From<StoreError>,
         F: FnOnce(&mut Transaction) -> Result<(), E>,
     {
+        let _span = tracing::debug_span!("store.batch");
         let mut edits = edits.into_iter().peekable();
         let mut groups = Vec::new();
         let mut failed = None;
@@ -258,6 +260,7 @@ impl Store {
         edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
     ) -> Result<(T, Pending), Refusal<E>> {
         let mut slot = self.writers.slot.lock();
+        let _held = tracing::debug_span!("store.lock");
         let head = self.line.head();
         let now = self.writers.env.now().into();
         let mut transaction =

@@ -9,11 +9,14 @@ use std::{
 use clap::ValueEnum;
 use parking_lot::Mutex;
 use tracing_subscriber::{
+    Layer as _,
     filter::{LevelFilter, Targets},
     fmt::MakeWriter,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
+
+use crate::metrics::Timers;
 
 /// How much is logged. The names are upstream's; the last two, which this daemon does not use, log no more than errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,13 +58,15 @@ impl Level {
     }
 }
 
-/// Logs to standard error from now on.
-pub(crate) fn to_stderr(level: Level, format: Format) {
+/// Logs to standard error from now on, and lets `timers` measure spans beside that.
+pub(crate) fn to_stderr(level: Level, format: Format, timers: Option<Timers>) {
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let registry = tracing_subscriber::registry().with(level.targets());
+    let registry = tracing_subscriber::registry().with(timers.map(|timers| timers.with_filter(Timers::filter())));
     match format {
-        Format::Text => registry.with(layer.with_ansi(io::stderr().is_terminal())).init(),
-        Format::Json => registry.with(layer.json()).init(),
+        Format::Text => {
+            registry.with(layer.with_ansi(io::stderr().is_terminal()).with_filter(level.targets())).init();
+        }
+        Format::Json => registry.with(layer.json().with_filter(level.targets())).init(),
     }
 }
 

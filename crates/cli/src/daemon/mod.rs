@@ -2,6 +2,7 @@
 
 mod executor;
 pub(crate) mod log;
+mod measured;
 mod node;
 mod restore;
 pub(crate) mod signals;
@@ -13,8 +14,12 @@ pub(crate) use executor::ExecutorFlags;
 pub(crate) use node::{NodeOptions, RunError, running};
 use swarmkit_runtime::Env;
 
-use self::signals::Signals;
-use crate::{client::DEFAULT_SOCKET, dev};
+use self::{measured::Measured, signals::Signals};
+use crate::{
+    client::DEFAULT_SOCKET,
+    dev,
+    metrics::{Registry, Timers},
+};
 
 /// Run a node of a swarm cluster.
 ///
@@ -59,6 +64,10 @@ struct NodeFlags {
     /// Unix socket for swarmctl and other local clients
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     listen_control_api: PathBuf,
+
+    /// Address to serve Prometheus metrics at, over plain HTTP under /metrics [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen_metrics: Option<String>,
 
     /// A manager of the cluster to join
     #[arg(long, value_name = "HOST:PORT")]
@@ -110,7 +119,9 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs a node until a signal comes.
 async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
-    log::to_stderr(flags.log_level, flags.log_format);
+    let metrics = flags.listen_metrics.map(|address| (address, Registry::new()));
+    let timers = metrics.as_ref().map(|(_, registry)| Timers::new(registry));
+    log::to_stderr(flags.log_level, flags.log_format, timers);
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
     let options = NodeOptions {
         state_dir: flags.state_dir,
@@ -122,10 +133,14 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         executor: flags.executor,
         temporary: false,
     };
-    running(options, env, &mut signals, async |signals, _| {
+    let mut measured = Measured::begin(metrics).await?;
+    let result = running(options, env, &mut signals, async |signals, node| {
+        measured.follow(node);
         let signal = signals.next().await;
         tracing::info!(signal, "stopping");
         Ok(())
     })
-    .await
+    .await;
+    measured.end().await;
+    result
 }

@@ -47,6 +47,14 @@ pub(crate) enum RunError {
     /// `swarmd restore` failed.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// Nobody could ask for metrics.
+    #[error("cannot serve metrics at {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// `swarmd dev` failed.
     #[error("{0}")]
     Dev(#[from] DevError),

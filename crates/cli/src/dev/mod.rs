@@ -93,7 +93,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
     limit_stop_grace(&mut parsed.project);
     let state = StateDir::new(flags.state_dir.as_deref())?;
     let board = if flags.check || !io::stdout().is_terminal() {
-        log::to_stderr(flags.log_level, log::Format::Text);
+        log::to_stderr(flags.log_level, log::Format::Text, None);
         None
     } else {
         Some(log::to_tail(flags.log_level))

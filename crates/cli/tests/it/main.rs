@@ -8,6 +8,7 @@ mod cluster;
 mod ctl;
 mod dev;
 mod harness;
+mod metrics;
 mod rafttool;
 mod recovery;
 mod restart;

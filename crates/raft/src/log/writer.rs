@@ -196,6 +196,7 @@ impl Writer {
             self.rotate().await?;
         }
         let (bytes, locations) = self.encode(&records);
+        let _span = tracing::debug_span!("raft.append", records = records.len(), bytes = bytes.len());
         self.active.write(bytes.freeze()).await?;
         let mut index = self.shared.index.lock();
         for (record, location) in records.iter().zip(locations) {

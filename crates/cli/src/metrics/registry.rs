@@ -1,0 +1,234 @@
+//! All metrics of a node, and their text.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry as Client,
+};
+use swarmkit_api::{TaskState, wire::node_status};
+
+/// The upper ends of histograms, in seconds: upstream's, which begin at 5 ms, and finer ones below.
+const BUCKETS: [f64; 18] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+    0.5, 1.0, 2.5, 10.0,
+];
+
+/// Every state that a task may be shown in, under upstream's names.
+pub(super) const TASK_STATES: [TaskState; 14] = [
+    TaskState::New,
+    TaskState::Pending,
+    TaskState::Assigned,
+    TaskState::Accepted,
+    TaskState::Preparing,
+    TaskState::Ready,
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Complete,
+    TaskState::Shutdown,
+    TaskState::Failed,
+    TaskState::Rejected,
+    TaskState::Remove,
+    TaskState::Orphaned,
+];
+
+/// Every state that a node may be shown in.
+pub(super) const NODE_STATES: [node_status::State; 4] = [
+    node_status::State::Unknown,
+    node_status::State::Down,
+    node_status::State::Ready,
+    node_status::State::Disconnected,
+];
+
+/// All metrics of a node. Clones share them.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    metrics: Metrics,
+    leads: Mutex<Option<Leads>>,
+}
+
+/// Whether the manager of this node leads. Asked at every scrape, since leadership ends without a write to the store.
+type Leads = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The gauges and histograms, to be set.
+pub(super) struct Metrics {
+    pub(super) leader: Gauge,
+    pub(super) nodes: Family<State, Gauge>,
+    pub(super) tasks: Family<State, Gauge>,
+    pub(super) services: Gauge,
+    pub(super) networks: Gauge,
+    pub(super) secrets: Gauge,
+    pub(super) configs: Gauge,
+    pub(super) manager: Gauge,
+    pub(super) info: Family<NodeInfo, Gauge>,
+    pub(super) proposal: Histogram,
+    pub(super) snapshot: Histogram,
+    pub(super) write: Histogram,
+    pub(super) batch: Histogram,
+    pub(super) lock: Histogram,
+    pub(super) started: Family<Call, Counter>,
+    pub(super) handled: Family<Handled, Counter>,
+    pub(super) handling: Family<Call, Histogram>,
+}
+
+/// Which node of which cluster this is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct NodeInfo {
+    pub(super) swarm_id: String,
+    pub(super) node_id: String,
+}
+
+/// The state of a node or task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct State {
+    pub(super) state: &'static str,
+}
+
+/// A method of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Call {
+    pub(super) grpc_service: &'static str,
+    pub(super) grpc_method: &'static str,
+    pub(super) grpc_type: &'static str,
+}
+
+/// How calls of a method ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Handled {
+    pub(super) grpc_service: &'static str,
+    pub(super) grpc_method: &'static str,
+    pub(super) grpc_type: &'static str,
+    pub(super) grpc_code: String,
+}
+
+/// What a state is called in a label: as on the wire, in lower case, but for COMPLETE.
+pub(super) fn task_label(state: TaskState) -> State {
+    let state = match state {
+        TaskState::New => "new",
+        TaskState::Pending => "pending",
+        TaskState::Assigned => "assigned",
+        TaskState::Accepted => "accepted",
+        TaskState::Preparing => "preparing",
+        TaskState::Ready => "ready",
+        TaskState::Starting => "starting",
+        TaskState::Running => "running",
+        TaskState::Complete => "complete",
+        TaskState::Shutdown => "shutdown",
+        TaskState::Failed => "failed",
+        TaskState::Rejected => "rejected",
+        TaskState::Remove => "remove",
+        TaskState::Orphaned => "orphaned",
+    };
+    State { state }
+}
+
+pub(super) fn node_label(state: node_status::State) -> State {
+    let state = match state {
+        node_status::State::Unknown => "unknown",
+        node_status::State::Down => "down",
+        node_status::State::Ready => "ready",
+        node_status::State::Disconnected => "disconnected",
+    };
+    State { state }
+}
+
+impl Registry {
+    /// The metrics of a node. All gauges are 0.
+    #[must_use]
+    pub fn new() -> Self {
+        let histogram = || Histogram::new(BUCKETS);
+        let metrics = Metrics {
+            leader: Gauge::default(),
+            nodes: Family::default(),
+            tasks: Family::default(),
+            services: Gauge::default(),
+            networks: Gauge::default(),
+            secrets: Gauge::default(),
+            configs: Gauge::default(),
+            manager: Gauge::default(),
+            info: Family::default(),
+            proposal: histogram(),
+            snapshot: histogram(),
+            write: histogram(),
+            batch: histogram(),
+            lock: histogram(),
+            started: Family::default(),
+            handled: Family::default(),
+            handling: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+        };
+        TASK_STATES.map(task_label).iter().for_each(|state| drop(metrics.tasks.get_or_create(state)));
+        NODE_STATES.map(node_label).iter().for_each(|state| drop(metrics.nodes.get_or_create(state)));
+        let mut client = Client::default();
+        register(&mut client, &metrics);
+        Self(Arc::new(Inner { client, metrics, leads: Mutex::new(None) }))
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(super) fn set_leads(&self, leads: Option<Leads>) {
+        *self.0.leads.lock() = leads;
+    }
+
+    /// Everything, in the text format of OpenMetrics.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: writing to a string does not fail.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let leads = self.0.leads.lock().as_ref().is_some_and(|leads| leads());
+        self.0.metrics.leader.set(leads.into());
+        let mut out = String::new();
+        text::encode(&mut out, &self.0.client)?;
+        Ok(out)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registry")
+    }
+}
+
+/// Gives every metric its name. The `_total` of gauges is upstream's naming.
+fn register(client: &mut Client, metrics: &Metrics) {
+    let gauges = [
+        ("swarm_manager_leader", "1 on the manager that leads, else 0", &metrics.leader),
+        ("swarm_manager_services_total", "Services of the cluster", &metrics.services),
+        ("swarm_manager_networks_total", "Networks of the cluster", &metrics.networks),
+        ("swarm_manager_secrets_total", "Secrets of the cluster", &metrics.secrets),
+        ("swarm_manager_configs_total", "Configs of the cluster", &metrics.configs),
+        ("swarm_node_manager", "1 while this node is a manager, else 0", &metrics.manager),
+    ];
+    for (name, help, gauge) in gauges {
+        client.register(name, help, gauge.clone());
+    }
+    client.register("swarm_manager_nodes", "Nodes of the cluster by state", metrics.nodes.clone());
+    client.register("swarm_manager_tasks_total", "Tasks of the cluster by state", metrics.tasks.clone());
+    client.register("swarm_node_info", "Which node of which cluster this is", metrics.info.clone());
+    let histograms = [
+        ("swarm_raft_transaction_latency_seconds", "From a proposal to its visibility", &metrics.proposal),
+        ("swarm_raft_snapshot_latency_seconds", "Writing a snapshot", &metrics.snapshot),
+        ("swarm_store_write_tx_latency_seconds", "From the call of a transaction to its end", &metrics.write),
+        ("swarm_store_batch_latency_seconds", "From the call of a batch to its end", &metrics.batch),
+        ("swarm_store_memory_store_lock_duration_seconds", "How long a writer held the store", &metrics.lock),
+    ];
+    for (name, help, histogram) in histograms {
+        client.register(name, help, histogram.clone());
+    }
+    client.register("grpc_server_started", "Calls that were begun", metrics.started.clone());
+    client.register("grpc_server_handled", "Calls that are over, by their code", metrics.handled.clone());
+    client.register("grpc_server_handling_seconds", "How long calls took", metrics.handling.clone());
+}

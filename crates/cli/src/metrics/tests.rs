@@ -1,0 +1,117 @@
+//! Gauges that follow a store, and spans that become histograms.
+
+use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, wire};
+use swarmkit_runtime::{Crew, Env};
+use swarmkit_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+use super::*;
+
+/// The value of a sample.
+fn sample(registry: &Registry, name: &str) -> Option<f64> {
+    let text = registry.text().unwrap();
+    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next().unwrap().parse().ok()
+}
+
+/// Lets the collector absorb what was committed.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn gauges_follow_the_store_and_are_reset_with_it() {
+    let (registry, store) = (Registry::new(), Store::local(Env::real()));
+    let mut crew = Crew::under(&CancellationToken::new());
+    crew.spawn("collector", {
+        let (registry, store) = (registry.clone(), store.clone());
+        move |_| async move {
+            Collector::new(&registry, &NodeId::from("n1"), || true).follow(&store).await;
+            Ok::<(), std::io::Error>(())
+        }
+    });
+    let node = Node::new(NodeId::from("n1"));
+    let task = Task::new(TaskId::from("t1"), wire::TaskSpec::default());
+    let create = |tx: &mut swarmkit_store::Transaction| -> Result<(), StoreError> {
+        tx.create(node.clone())?;
+        tx.create(Service::new(ServiceId::from("s1"), wire::ServiceSpec::default()))?;
+        tx.create(task.clone()).map(drop)
+    };
+    store.update(create).await.unwrap();
+    settle().await;
+    let shown = |name| sample(&registry, name).unwrap();
+    assert_eq!(shown("swarm_manager_leader"), 1.0);
+    assert_eq!(shown("swarm_node_manager"), 1.0);
+    assert_eq!(shown("swarm_manager_services_total"), 1.0);
+    assert_eq!(shown("swarm_manager_nodes{state=\"unknown\"}"), 1.0);
+    assert_eq!(shown("swarm_manager_tasks_total{state=\"new\"}"), 1.0);
+    assert_eq!(shown("swarm_manager_tasks_total{state=\"complete\"}"), 0.0);
+
+    let run = |tx: &mut swarmkit_store::Transaction| -> Result<(), StoreError> {
+        let mut task = Task::clone(tx.get::<Task>(&TaskId::from("t1")).unwrap());
+        task.status.state = TaskState::Running;
+        tx.update(task).map(drop)
+    };
+    store.update(run).await.unwrap();
+    settle().await;
+    assert_eq!(shown("swarm_manager_tasks_total{state=\"new\"}"), 0.0);
+    assert_eq!(shown("swarm_manager_tasks_total{state=\"running\"}"), 1.0);
+    store.update(|tx| tx.delete::<Task>(&TaskId::from("t1"))).await.unwrap();
+    settle().await;
+    assert_eq!(shown("swarm_manager_tasks_total{state=\"running\"}"), 0.0);
+
+    store.close();
+    crew.finish().await.unwrap();
+    for name in ["swarm_manager_leader", "swarm_node_manager", "swarm_manager_services_total"] {
+        assert_eq!(shown(name), 0.0, "{name}");
+    }
+    assert_eq!(shown("swarm_manager_nodes{state=\"unknown\"}"), 0.0);
+}
+
+#[tokio::test]
+async fn transactions_are_timed_from_their_call_to_their_visibility() {
+    let registry = Registry::new();
+    let layer = Timers::new(&registry).with_filter(Timers::filter());
+    let _subscribed = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let store = Store::local(Env::real());
+    for id in ["n1", "n2"] {
+        store.update(|tx| tx.create(Node::new(NodeId::from(id)))).await.unwrap();
+    }
+    let edits =
+        ["n3", "n4"].map(|id| move |tx: &mut swarmkit_store::Transaction| tx.create(Node::new(id.into())).map(drop));
+    store.batch::<StoreError, _>(edits).await.unwrap();
+    let count = |name: &str| sample(&registry, &format!("{name}_count")).unwrap();
+    assert_eq!(count("swarm_store_write_tx_latency_seconds"), 2.0);
+    assert_eq!(count("swarm_store_batch_latency_seconds"), 1.0);
+    assert_eq!(count("swarm_raft_transaction_latency_seconds"), 3.0);
+    assert_eq!(count("swarm_store_memory_store_lock_duration_seconds"), 3.0);
+    assert_eq!(count("swarm_raft_snapshot_latency_seconds"), 0.0);
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_method_and_code() {
+    let registry = Registry::new();
+    let layer = Timers::new(&registry).with_filter(Timers::filter());
+    let _subscribed = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let call = |code: Option<tonic::Code>| {
+        let method = "/docker.swarmkit.v1.Control/GetNode";
+        let span = tracing::debug_span!("rpc.call", method, code = tracing::field::Empty);
+        if let Some(code) = code {
+            span.record("code", tracing::field::debug(code));
+        }
+    };
+    call(Some(tonic::Code::Ok));
+    call(Some(tonic::Code::NotFound));
+    call(None);
+    let labels = "grpc_service=\"docker.swarmkit.v1.Control\",grpc_method=\"GetNode\",grpc_type=\"unary\"";
+    let shown =
+        |name: String| sample(&registry, &name).unwrap_or_else(|| panic!("{name}: {}", registry.text().unwrap()));
+    assert_eq!(shown(format!("grpc_server_started_total{{{labels}}}")), 3.0);
+    for code in ["OK", "NotFound", "Cancelled"] {
+        assert_eq!(shown(format!("grpc_server_handled_total{{{labels},grpc_code=\"{code}\"}}")), 1.0);
+    }
+    assert_eq!(shown(format!("grpc_server_handling_seconds_count{{{labels}}}")), 3.0);
+}
