@@ -65,6 +65,11 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Writes at the end and makes that durable, in one step where a step costs something.
     fn append_and_sync(&self, bytes: Bytes) -> DiskFuture<()>;
 
+    /// Says that many small appends will follow, each of them synced. The file may be longer on the disk from then on than
+    /// what was appended, so that not every append has to make it longer: by zeros, which whoever opens it after a crash
+    /// finds at its end, and which [`DiskFile::truncate`] takes away. May do nothing.
+    fn expect_appends(&self) {}
+
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> DiskFuture<()>;
 }

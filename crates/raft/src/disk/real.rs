@@ -2,10 +2,13 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -83,16 +86,16 @@ impl Disk for RealDisk {
     fn create(&self, name: &str) -> DiskFuture<Box<dyn DiskFile>> {
         let path = self.0.path.join(name);
         blocking(move || {
-            let options = OpenOptions::new().read(true).append(true).create_new(true).mode(FILE_MODE).clone();
-            Ok(Box::new(RealFile(Arc::new(options.open(path)?))) as Box<dyn DiskFile>)
+            let options = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).clone();
+            Ok(Box::new(RealFile::new(options.open(path)?)?) as Box<dyn DiskFile>)
         })
     }
 
     fn open(&self, name: &str) -> DiskFuture<Box<dyn DiskFile>> {
         let path = self.0.path.join(name);
         blocking(move || {
-            let file = OpenOptions::new().read(true).append(true).open(path)?;
-            Ok(Box::new(RealFile(Arc::new(file))) as Box<dyn DiskFile>)
+            let file = OpenOptions::new().read(true).write(true).open(path)?;
+            Ok(Box::new(RealFile::new(file)?) as Box<dyn DiskFile>)
         })
     }
 
@@ -112,44 +115,93 @@ impl Disk for RealDisk {
     }
 }
 
-/// Opened for appending, so the operating system keeps every write at the end.
-struct RealFile(Arc<File>);
+/// How much longer a file is made at once for the appends that are expected, in bytes. A sync that finds a file as long as
+/// before needs no entry in the file system's own journal; a larger step would be felt by the append that takes it.
+const STEP: u64 = 256 << 10;
+static ZEROS: [u8; STEP as usize] = [0; STEP as usize];
+
+struct RealFile(Arc<Opened>);
+
+struct Opened {
+    file: File,
+    /// How long it is for those who use it. Changed by its one owner.
+    end: AtomicU64,
+    /// How long it is on the disk, if that is more.
+    reserved: AtomicU64,
+    expects_appends: AtomicBool,
+}
+
+impl RealFile {
+    fn new(file: File) -> io::Result<Self> {
+        let end = AtomicU64::new(file.metadata()?.len());
+        let (reserved, expects_appends) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self(Arc::new(Opened { file, end, reserved, expects_appends })))
+    }
+}
+
+impl Opened {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        let from = self.end.load(Ordering::Acquire);
+        let to = from + bytes.len() as u64;
+        self.file.write_all_at(bytes, from)?;
+        if self.expects_appends.load(Ordering::Relaxed) && to > self.reserved.load(Ordering::Relaxed) {
+            let upto = to.next_multiple_of(STEP);
+            self.file.write_all_at(&ZEROS[..(upto - to) as usize], to)?;
+            self.reserved.store(upto, Ordering::Relaxed);
+        }
+        self.end.store(to, Ordering::Release);
+        Ok(())
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.reserved.store(0, Ordering::Relaxed);
+        self.end.store(len, Ordering::Release);
+        Ok(())
+    }
+}
 
 impl DiskFile for RealFile {
     fn size(&self) -> DiskFuture<u64> {
-        let file = self.0.clone();
-        blocking(move || Ok(file.metadata()?.len()))
+        Box::pin(std::future::ready(Ok(self.0.end.load(Ordering::Acquire))))
     }
 
     fn read_at(&self, offset: u64, len: usize) -> DiskFuture<Bytes> {
-        let file = self.0.clone();
+        let opened = self.0.clone();
         blocking(move || {
+            if offset.saturating_add(len as u64) > opened.end.load(Ordering::Acquire) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let mut buffer = vec![0; len];
-            file.read_exact_at(&mut buffer, offset)?;
+            opened.file.read_exact_at(&mut buffer, offset)?;
             Ok(buffer.into())
         })
     }
 
     fn append(&self, bytes: Bytes) -> DiskFuture<()> {
-        let file = self.0.clone();
-        blocking(move || (&*file).write_all(&bytes))
+        let opened = self.0.clone();
+        blocking(move || opened.append(&bytes))
     }
 
     fn sync(&self) -> DiskFuture<()> {
-        let file = self.0.clone();
-        blocking(move || file.sync_data())
+        let opened = self.0.clone();
+        blocking(move || opened.file.sync_data())
     }
 
     fn append_and_sync(&self, bytes: Bytes) -> DiskFuture<()> {
-        let file = self.0.clone();
+        let opened = self.0.clone();
         blocking(move || {
-            (&*file).write_all(&bytes)?;
-            file.sync_data()
+            opened.append(&bytes)?;
+            opened.file.sync_data()
         })
     }
 
+    fn expect_appends(&self) {
+        self.0.expects_appends.store(true, Ordering::Relaxed);
+    }
+
     fn truncate(&self, len: u64) -> DiskFuture<()> {
-        let file = self.0.clone();
-        blocking(move || file.set_len(len))
+        let opened = self.0.clone();
+        blocking(move || opened.truncate(len))
     }
 }

@@ -56,10 +56,13 @@ pub(super) async fn open(disk: &dyn Disk, keys: Vec<Sealer>, env: &Env, owner: &
         }
         let torn = content.len() as u64 - read.end;
         if torn > 0 {
-            tracing::warn!(file = name, offset = read.end, bytes = torn, "cutting a torn tail");
+            if content[read.end as usize..].iter().any(|&byte| byte != 0) {
+                tracing::warn!(file = name, offset = read.end, bytes = torn, "cutting a torn tail");
+            }
             file.truncate(read.end).await.map_err(LogError::io("truncate", &name))?;
             file.sync().await.map_err(LogError::io("sync", &name))?;
         }
+        file.expect_appends();
         segments.insert(number, Segment { file: file.clone(), sealer: scan.identity.sealer.clone() });
         active = Some(Active { number, file, len: read.end, next_batch: read.next_batch });
     }

@@ -150,12 +150,20 @@ impl Active {
     pub(super) async fn create(disk: &dyn Disk, number: u64, start: &Record) -> Result<Self, LogError> {
         let name = name(number);
         let file = disk.create(&name).await.map_err(LogError::io("create", &name))?;
+        file.expect_appends();
         let mut bytes = BytesMut::new();
         record::put(&mut bytes, Place { segment: number, offset: 0 }, 0, start, true);
         let len = bytes.len() as u64;
         file.append_and_sync(bytes.freeze()).await.map_err(LogError::io("write", &name))?;
         disk.sync_names().await.map_err(LogError::io("sync the folder for", &name))?;
         Ok(Self { number, file: file.into(), len, next_batch: 1 })
+    }
+
+    /// Takes away what was reserved behind the last record: in an older segment that would be damage.
+    pub(super) async fn trim(&self) -> Result<(), LogError> {
+        let name = name(self.number);
+        self.file.truncate(self.len).await.map_err(LogError::io("truncate", &name))?;
+        self.file.sync().await.map_err(LogError::io("sync", &name))
     }
 
     /// Writes a batch at the end, durably.

@@ -386,3 +386,28 @@ async fn an_append_that_leaves_a_gap_is_refused() {
     let error = log.log.append([entry(1, 2)], flushed).await.unwrap_err();
     assert_eq!(error.to_string(), "entry 2 is appended where 1 belongs");
 }
+
+#[tokio::test]
+async fn room_that_was_reserved_is_no_torn_tail_and_is_gone_from_older_segments() {
+    use crate::disk::RealDisk;
+    let folder = tempfile::tempdir().unwrap();
+    let len = |number| std::fs::metadata(folder.path().join(name(number))).unwrap().len();
+    let disk = RealDisk::open(folder.path()).unwrap();
+    let mut log = open_with(&disk, SMALL).await.unwrap();
+    for index in 0..20 {
+        log.append([entry(1, index)]).await;
+    }
+    let newest = log.log.shared.index.lock().location(19).unwrap();
+    let end = newest.offset + u64::from(newest.len);
+    assert!(len(newest.segment) > end, "there is room for more");
+    assert!((0..newest.segment).all(|older| len(older) < 1000));
+    // As a crash leaves it.
+    drop(log);
+    let mut log = open_with(&disk, SMALL).await.unwrap();
+    assert_eq!(log.entries().await, (0..20).map(|index| entry(1, index)).collect::<Vec<_>>());
+    log.append([entry(1, 20)]).await;
+    let newest = log.log.shared.index.lock().location(20).unwrap();
+    log.close().await;
+    assert_eq!(len(newest.segment), newest.offset + u64::from(newest.len), "nothing stays reserved");
+    assert_eq!(open_with(&disk, SMALL).await.unwrap().entries().await.len(), 21);
+}

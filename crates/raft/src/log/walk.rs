@@ -93,6 +93,8 @@ impl Walk {
             }
         }
         match torn_from {
+            // Room that was reserved and not used.
+            Some(from) if last && content[from..].iter().all(|&byte| byte == 0) => {}
             Some(from) if last => {
                 visit(Inspected::Tail(Tail { file, offset: from as u64, bytes: (content.len() - from) as u64 }))
             }

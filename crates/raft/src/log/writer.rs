@@ -125,7 +125,7 @@ impl Writer {
                     done(self.unless_failed(async |this| this.replace(file).await).await)
                 }
                 Some(After::Close(done)) => {
-                    let closed = self.shared.failure.lock().clone().map_or(Ok(()), Err);
+                    let closed = self.unless_failed(async |this| this.active.trim().await).await;
                     // Whoever closed the log may have gone away by now.
                     let _ = done.send(closed.clone());
                     return closed;
@@ -249,6 +249,7 @@ impl Writer {
 
     /// Begins another segment. Everything in the one before is durable.
     async fn rotate(&mut self) -> Result<(), LogError> {
+        self.active.trim().await?;
         let start = self.identity.start(&self.said);
         self.active = Active::create(&*self.disk, self.active.number + 1, &start).await?;
         let segment = Segment { file: self.active.file.clone(), sealer: self.identity.sealer.clone() };
