@@ -17,7 +17,7 @@ use swarmkit_manager::{Manager, ManagerHandle};
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -271,8 +271,7 @@ impl Node {
             roots::follow(env.clone(), credentials.clone(), keys.clone(), membership.clone(), stop)
         });
         crew.spawn("trust told", |stop| roots::tell(credentials.clone(), tls_info, stop));
-        let suspicion = Arc::new(Notify::new());
-        let renewal = Renewal { env, credentials, keys, remotes, channels, membership, suspicion };
+        let renewal = Renewal { env, credentials, keys, remotes, channels, membership };
         crew.spawn("certificate renewal", |stop| renewal.run(stop));
         let ended = crew.finish().await;
         // The manager is the cause of whatever followed from it.

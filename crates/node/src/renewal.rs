@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +14,7 @@ use swarmkit_api::{
 use swarmkit_ca::{Credentials, KeyStore, NodeCertificate, renewal_time};
 use swarmkit_rpc::{Channels, OBSERVATION_DEFAULT, Remotes};
 use swarmkit_runtime::{Backoff, Env};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{JoinError, NodeError, request, state_dir::blocking};
@@ -37,8 +36,6 @@ pub(crate) struct Renewal {
     pub(crate) remotes: Remotes,
     pub(crate) channels: Channels,
     pub(crate) membership: watch::Receiver<Membership>,
-    /// A part of this node has reason to believe that its certificate is out of date.
-    pub(crate) suspicion: Arc<Notify>,
 }
 
 impl Renewal {
@@ -79,20 +76,14 @@ impl Renewal {
     /// Waits for news in which the cluster wants this node to have another certificate.
     async fn wish(&self) {
         let mut membership = self.membership.clone();
-        let told = async {
-            while membership.changed().await.is_ok() {
-                if wants_renewal(&membership.borrow_and_update(), self.credentials.identity().role) {
-                    return;
-                }
+        while membership.changed().await.is_ok() {
+            if wants_renewal(&membership.borrow_and_update(), self.credentials.identity().role) {
+                self.env.sleep(WISH_PAUSE).await;
+                return;
             }
-            // The agent has ended, and this node is about to.
-            std::future::pending().await
-        };
-        tokio::select! { biased; // they lead to the same
-            () = self.suspicion.notified() => {}
-            () = told => {}
         }
-        self.env.sleep(WISH_PAUSE).await;
+        // The agent has ended, and this node is about to.
+        std::future::pending().await
     }
 
     async fn renew(&mut self) -> Result<(), NodeError> {

@@ -27,7 +27,6 @@ struct World {
     keys: KeyStore,
     remotes: Remotes,
     membership: watch::Sender<Membership>,
-    suspicion: Arc<Notify>,
 }
 
 impl World {
@@ -51,7 +50,6 @@ impl World {
             own,
             keys,
             membership: watch::Sender::default(),
-            suspicion: Arc::default(),
         }
     }
 
@@ -74,7 +72,6 @@ impl World {
             remotes: self.remotes.clone(),
             channels: Channels::new(transport, ChannelOptions::default(), self.authority.spawner()),
             membership: self.membership.subscribe(),
-            suspicion: self.suspicion.clone(),
         };
         self.authority.crew.spawn("renewal", |stop| renewal.run(stop));
     }
@@ -278,17 +275,6 @@ async fn news_of_a_role_end_the_pause_after_failures() {
     world.change_role(NodeRole::Manager).await;
     let waited = world.renewed().await;
     assert!(waited < Duration::from_secs(5), "{waited:?}");
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_suspicion_is_reason_enough_to_ask() {
-    let mut world = World::new().await;
-    world.serve().await;
-    world.sign();
-    world.renew();
-    world.suspicion.notify_one();
-    assert!(world.renewed().await < Duration::from_secs(5));
     world.end().await;
 }
 
