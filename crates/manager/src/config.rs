@@ -9,6 +9,7 @@ use swarmkit_rpc::{Remotes, Transport};
 use swarmkit_runtime::Env;
 
 /// What a manager is made of.
+#[derive(Clone)]
 pub struct ManagerConfig {
     /// Time, chance and ids.
     pub env: Env,
@@ -39,8 +40,8 @@ pub struct ManagerConfig {
 pub enum Begin {
     /// Founds a cluster: what its first leader writes into the empty store.
     Found(FirstLeader),
-    /// Joins the cluster of these managers, whichever of them answers. With a log it does not join again; it asks them
-    /// where the others are if it cannot find them, and tells them where it is reached now.
+    /// Joins the cluster of these managers, whichever of them answers. With a log it does not join again; it tells them
+    /// where it is reached now. A damaged log is set aside, and at the next start the manager joins as one that has none.
     Join(Remotes),
     /// Goes on from its log, and does not start without one.
     Restart,

@@ -71,6 +71,7 @@ pub struct ManagerHandle {
     own: NodeId,
     leader: watch::Receiver<Leader>,
     voters: watch::Receiver<Vec<wire::Peer>>,
+    seat: Seat,
     local: Channel,
 }
 
@@ -104,6 +105,16 @@ impl ManagerHandle {
     #[must_use]
     pub fn leads(&self) -> bool {
         *self.leader.borrow() == Leader::Here
+    }
+
+    /// Hands leadership over to another manager, and waits until it leads: before planned work on this machine.
+    ///
+    /// # Errors
+    ///
+    /// This manager does not lead, or no other one can take over.
+    pub async fn hand_over(&self) -> Result<(), Error> {
+        let raft = self.seat.leading().ok_or(RaftError::NotLeader { leader: None })?;
+        Ok(raft.transfer_leadership(None).await?)
     }
 
     /// Waits until a leader is known.
@@ -220,6 +231,7 @@ impl Manager {
             own: own.node.clone(),
             leader: leader_seen,
             voters,
+            seat: seat.clone(),
             local: here,
         };
         let term = LeaderTerm { env: env.clone(), store, own, first, options, networks, dispatcher, logs };

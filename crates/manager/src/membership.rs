@@ -84,9 +84,9 @@ impl ServiceError for MembershipError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Address(_) | Self::NoMember => ErrorCode::InvalidArgument,
-            Self::NotYetMember | Self::NotLeader | Self::NotWanted(_) => ErrorCode::FailedPrecondition,
+            Self::NotYetMember | Self::NotLeader => ErrorCode::FailedPrecondition,
             Self::Removed | Self::UnknownMember => ErrorCode::NotFound,
-            Self::NotYours(_) => ErrorCode::PermissionDenied,
+            Self::NotYours(_) | Self::NotWanted(_) => ErrorCode::PermissionDenied,
             // As upstream, which classifies it no further.
             Self::CallBack(_) => ErrorCode::Unknown,
             Self::Raft(RaftError::QuorumAtRisk) => ErrorCode::FailedPrecondition,

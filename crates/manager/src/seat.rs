@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use swarmkit_raft::{LateReceiver, Raft, Role};
 
 /// Where the services find raft. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seat {
     raft: Arc<OnceLock<Raft>>,
     receiver: LateReceiver,

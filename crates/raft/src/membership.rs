@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{
     error::RaftError,
     raft::Raft,
-    role::{Member, to_member},
+    role::{Member, to_member, votes},
     types::{Peer, Types},
 };
 
@@ -169,6 +169,9 @@ impl Raft {
     /// This member does not lead, nobody answers, or nobody else leads after two leases; the group has found a leader
     /// by then or will soon.
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<(), RaftError> {
+        // A change that is interrupted leaves two sets of voters, of which both must agree until the next leader goes on
+        // with it: harmful if this member is one of few.
+        let _none = tokio::time::timeout(self.lease, self.changing.lock()).await;
         let metrics = self.metrics();
         let Some(replication) = &metrics.replication else { return Err(not_leader(&metrics)) };
         let voters = metrics.membership_config.voter_ids().filter(|&id| id != self.raft_id);
@@ -216,7 +219,7 @@ impl Raft {
 pub(crate) fn statuses(metrics: &Metrics, me: u64, lease: Duration) -> Vec<MemberStatus> {
     let membership = &metrics.membership_config;
     let status = |(&id, peer): (&u64, &Peer)| MemberStatus {
-        member: to_member(id, peer, membership.voter_ids().any(|voter| voter == id)),
+        member: to_member(id, peer, votes(id, membership)),
         leader: metrics.current_leader == Some(id),
         reachable: is_reachable(metrics, me, id, lease),
     };

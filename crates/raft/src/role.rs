@@ -154,6 +154,8 @@ impl Announcer {
     /// Why openraft has ended.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), RaftError> {
         let mut server = self.raft.server_metrics();
+        // Change sets are refused for the right reason from the beginning: not because this member has ended.
+        self.proposer.follow(&self.roles.borrow(), &self.queue);
         let ended = loop {
             let metrics = server.borrow_and_update().clone();
             let alone = is_alone(self.me, &metrics.membership_config);
@@ -240,9 +242,15 @@ fn is_alone(me: u64, membership: &StoredMembership) -> bool {
     is_only_voter(me, membership) && membership.nodes().map(|(&id, _)| id).eq([me])
 }
 
+/// Whether a member has a vote that counts. While the membership changes there are two sets of voters, and whoever is
+/// only in the second has none yet: should the change be interrupted, the first still decides alone.
+pub(crate) fn votes(id: u64, membership: &StoredMembership) -> bool {
+    membership.membership().get_joint_config().first().is_some_and(|voters| voters.contains(&id))
+}
+
 pub(crate) fn member(id: u64, membership: &StoredMembership) -> Option<Member> {
     let peer = membership.get_node(&id)?;
-    Some(to_member(id, peer, membership.voter_ids().any(|voter| voter == id)))
+    Some(to_member(id, peer, votes(id, membership)))
 }
 
 pub(crate) fn to_member(raft_id: u64, peer: &Peer, voter: bool) -> Member {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use swarmkit_api::wire;
+use swarmkit_manager::{Begin, ManagerConfig};
 use swarmkit_raft::Crash;
 use wire::raft_member_status::Reachability;
 
-use crate::world::{Machine, Running, add_manager, in_time};
+use crate::world::{Machine, Running, add_manager, in_time, settle};
 
 /// A machine, and the manager that runs on it.
 pub(crate) struct Seat {
@@ -20,9 +21,25 @@ impl Seat {
     }
 
     /// As SIGKILL and a power cut at once.
-    pub(crate) fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.running.take().expect("it runs").kill();
+        settle().await;
         self.machine.disk.crash(Crash::LoseAll);
+    }
+
+    /// Starts it again on its disk.
+    pub(crate) async fn start_again(&mut self) {
+        self.start(self.machine.config(Begin::Restart)).await;
+    }
+
+    pub(crate) async fn start(&mut self, config: ManagerConfig) {
+        self.running = Some(Running::start(config).await.expect("a manager starts"));
+    }
+
+    /// Waits until it knows a leader and has a vote.
+    pub(crate) async fn takes_part(&self) {
+        in_time(self.manager().handle.has_leader()).await.unwrap();
+        in_time(self.manager().handle.has_vote()).await.unwrap();
     }
 
     pub(crate) async fn end(&mut self) {
@@ -40,10 +57,10 @@ pub(crate) async fn cluster(names: &[&str]) -> Vec<Seat> {
         add_manager(founder.manager().store(), name).await;
         let machine = founder.machine.beside(name);
         let begin = machine.through(&founder.machine.address());
-        let running = Running::start(machine.config(begin)).await.expect("a manager starts");
-        running.ready().await;
-        in_time(running.handle.has_vote()).await.unwrap();
-        seats.push(Seat { machine, running: Some(running) });
+        let mut seat = Seat { machine, running: None };
+        seat.start(seat.machine.config(begin)).await;
+        seat.takes_part().await;
+        seats.push(seat);
     }
     seats
 }
@@ -62,6 +79,12 @@ pub(crate) async fn leader(seats: &[Seat]) -> usize {
         }
     })
     .await
+}
+
+/// The member that a node is, as the leader shows it.
+pub(crate) async fn member(manager: &Running, node: &str) -> Option<wire::ManagerStatus> {
+    let asked = wire::GetNodeRequest { node_id: node.to_owned() };
+    manager.control().get_node(asked).await.unwrap().into_inner().node.unwrap().manager_status
 }
 
 /// The members, as the leader shows them to whoever asks on the control socket of a manager.

@@ -2,16 +2,45 @@
 
 use std::time::Duration;
 
-use swarmkit_api::Service;
-use swarmkit_manager::Begin;
+use swarmkit_api::{NodeRole, Service, wire};
+use swarmkit_manager::{Begin, Error};
+use swarmkit_raft::MemoryDisk;
 use swarmkit_rpc::{Remote, Remotes};
 use swarmkit_testing::env;
 use tokio::time::Instant;
+use tonic::{Code, Status};
+use wire::raft_membership_client::RaftMembershipClient;
 
 use crate::{
-    group::{cluster, is_reachable, leader, members},
-    world::{Running, in_time, until, web},
+    group::{Seat, cluster, is_reachable, leader, member, members},
+    world::{Machine, Running, add_manager, identity, in_time, until, web},
 };
+
+/// Asks the manager of a seat to end a membership, as a node.
+async fn leave(seat: &Seat, node: &str, raft_id: u64) -> Result<(), Status> {
+    let callers = seat.machine.callers();
+    let channel = callers.connect_to(&seat.machine.address(), Some(identity(node, NodeRole::Manager))).await;
+    let member = wire::RaftMember { raft_id, ..Default::default() };
+    let left = RaftMembershipClient::new(channel).leave(wire::LeaveRequest { node: Some(member) }).await;
+    left.map(drop)
+}
+
+async fn raft_id(seat: &Seat, node: &str) -> u64 {
+    member(seat.manager(), node).await.expect("it is a member").raft_id
+}
+
+/// Waits until a node is a member that is reached at an address.
+async fn reached_at(seat: &Seat, node: &str, address: &str) -> wire::ManagerStatus {
+    in_time(async {
+        loop {
+            match member(seat.manager(), node).await {
+                Some(member) if member.addr == address && is_reachable(&member) => return member,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    })
+    .await
+}
 
 #[tokio::test(start_paused = true)]
 async fn three_managers_form_a_group_and_everybody_has_what_the_leader_wrote() {
@@ -32,7 +61,7 @@ async fn three_managers_form_a_group_and_everybody_has_what_the_leader_wrote() {
 async fn the_others_go_on_when_the_leader_is_killed() {
     let mut seats = cluster(&["m2", "m3"]).await;
     seats[0].manager().control().create_service(web("before", 1)).await.unwrap();
-    seats[0].kill();
+    seats[0].kill().await;
     leader(&seats[1..]).await;
     seats[2].manager().control().create_service(web("after", 1)).await.unwrap();
     for seat in &seats[1..] {
@@ -58,7 +87,7 @@ async fn a_manager_whose_log_is_damaged_says_where_and_is_replaced_from_the_othe
     let mut seats = cluster(&["m2", "m3"]).await;
     seats[0].manager().control().create_service(web("web", 1)).await.unwrap();
     until(seats[2].manager().store(), |view| view.count::<Service>() == 1).await;
-    seats[2].kill();
+    seats[2].kill().await;
     let file = "0000000000000000.log";
     let disk = &seats[2].machine.disk;
     let mut content = disk.content(file).unwrap();
@@ -78,4 +107,154 @@ async fn a_manager_whose_log_is_damaged_says_where_and_is_replaced_from_the_othe
     until(running.store(), |view| view.count::<Service>() == 1).await;
     assert_eq!(members(seats[0].manager()).await.len(), 3);
     seats[2].running = Some(running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_joins_through_a_follower_and_has_all_that_was_written_before() {
+    let mut seats = cluster(&["m2"]).await;
+    seats[0].manager().control().create_service(web("web", 2)).await.unwrap();
+    add_manager(seats[0].manager().store(), "m3").await;
+    let machine = seats[0].machine.beside("m3");
+    let begin = machine.through("m2:1");
+    let mut third = Seat { machine, running: None };
+    third.start(third.machine.config(begin)).await;
+    third.takes_part().await;
+    until(third.manager().store(), |view| view.count::<Service>() == 1).await;
+    seats.push(third);
+    assert_eq!(members(seats[2].manager()).await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_moves_keeps_its_raft_id_and_is_found_at_its_new_address() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    let before = raft_id(&seats[0], "m2").await;
+    seats[1].end().await;
+    let mut config = seats[1].machine.config(Begin::Restart);
+    config.listen_remote = "m2:2".to_owned();
+    seats[1].start(config.clone()).await;
+    let moved = reached_at(&seats[0], "m2", "m2:2").await;
+    assert_eq!(moved.raft_id, before);
+    for seat in &seats {
+        // What agents are told.
+        assert_eq!(members(seat.manager()).await.len(), 3);
+    }
+    seats[1].kill().await;
+    seats[1].start(config).await;
+    assert_eq!(reached_at(&seats[2], "m2", "m2:2").await.raft_id, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_alone_may_move_too() {
+    let machine = Machine::new(swarmkit_testing::env());
+    machine.found().await.end().await.unwrap();
+    let mut config = machine.config(Begin::Restart);
+    config.listen_remote = "m:9".to_owned();
+    let running = Running::start(config).await.unwrap();
+    running.ready().await;
+    let seat = Seat { machine, running: Some(running) };
+    reached_at(&seat, "m", "m:9").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_has_lost_its_disk_is_replaced_under_another_raft_id() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    seats[0].manager().control().create_service(web("web", 1)).await.unwrap();
+    let before = raft_id(&seats[0], "m3").await;
+    seats[2].kill().await;
+    seats[2].machine.disk = MemoryDisk::new();
+    let begin = seats[2].machine.through("m2:1");
+    let config = seats[2].machine.config(begin);
+    seats[2].start(config).await;
+    seats[2].takes_part().await;
+    until(seats[2].manager().store(), |view| view.count::<Service>() == 1).await;
+    assert_ne!(raft_id(&seats[0], "m3").await, before);
+    assert_eq!(members(seats[0].manager()).await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_called_back_is_not_admitted_and_nothing_is_changed() {
+    let mut seats = cluster(&["m2"]).await;
+    add_manager(seats[0].manager().store(), "m3").await;
+    let machine = seats[0].machine.beside("m3");
+    let mut config = machine.config(machine.through("m:1"));
+    config.advertise = Some("elsewhere:1".to_owned());
+    let told = Running::start(config).await.unwrap().failure().await;
+    let expected = "could not connect to prospective new cluster member using its advertised address: ";
+    assert!(told.contains(expected), "{told}");
+    assert_eq!(members(seats[0].manager()).await.len(), 2);
+
+    // Somebody else is there.
+    let mut config = machine.config(machine.through("m:1"));
+    config.advertise = Some("m2:1".to_owned());
+    let told = Running::start(config).await.unwrap().failure().await;
+    assert!(told.contains("m2:1 is node m2"), "{told}");
+    assert_eq!(members(seats[1].manager()).await.len(), 2);
+    for seat in &mut seats {
+        seat.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_to_be_a_manager_is_not_admitted() {
+    let seats = cluster(&[]).await;
+    let machine = seats[0].machine.beside("nobody");
+    let running = Running::start(machine.config(machine.through("m:1"))).await.unwrap();
+    let told = running.failure().await;
+    assert!(told.ends_with("node nobody is not to be a manager of this cluster"), "{told}");
+    assert_eq!(members(seats[0].manager()).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_log_or_a_manager_to_join_a_manager_does_not_start() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let refused = Running::start(machine.config(Begin::Restart)).await.err().unwrap();
+    assert!(matches!(refused, Error::NoLog), "{refused}");
+    let running = Running::start(machine.config(machine.through("m:1"))).await.unwrap();
+    let told = running.failure().await;
+    assert_eq!(told, "can't initialize raft node: no manager to join is known", "it does not ask itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_leaves_then_the_leader_and_the_last_one_may_not() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    let ids = [raft_id(&seats[0], "m").await, raft_id(&seats[0], "m2").await, raft_id(&seats[0], "m3").await];
+    let refused = leave(&seats[1], "m2", ids[2]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "a manager may end its own membership only");
+    assert_eq!(leave(&seats[1], "m2", 12345).await.unwrap_err().code(), Code::NotFound);
+
+    leave(&seats[1], "m3", ids[2]).await.unwrap();
+    seats[2].kill().await;
+    assert_eq!(members(seats[0].manager()).await.len(), 2);
+    leave(&seats[1], "m", ids[0]).await.unwrap();
+    leader(&seats[1..]).await;
+    seats[0].kill().await;
+    seats[1].manager().control().create_service(web("web", 1)).await.unwrap();
+    assert_eq!(members(seats[1].manager()).await.len(), 1);
+    let refused = leave(&seats[1], "m2", ids[1]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.message(), "raft: member cannot be removed, because removing it may result in loss of quorum");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_three_with_one_down_only_that_one_may_go() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    let ids = [raft_id(&seats[0], "m2").await, raft_id(&seats[0], "m3").await];
+    seats[2].kill().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(leave(&seats[0], "m2", ids[0]).await.unwrap_err().code(), Code::FailedPrecondition);
+    leave(&seats[0], "m3", ids[1]).await.unwrap();
+    assert_eq!(members(seats[1].manager()).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_tells_where_the_members_are() {
+    let seats = cluster(&["m2"]).await;
+    let id = raft_id(&seats[0], "m").await;
+    let callers = seats[1].machine.callers();
+    let channel = callers.connect_to("m2:1", Some(identity("m", NodeRole::Manager))).await;
+    let mut raft = wire::raft_client::RaftClient::new(channel);
+    let answer = raft.resolve_address(wire::ResolveAddressRequest { raft_id: id }).await.unwrap().into_inner();
+    assert_eq!(answer.addr, "m:1");
+    let refused = raft.resolve_address(wire::ResolveAddressRequest { raft_id: 5 }).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::NotFound, "raft: member unknown"));
 }

@@ -5,6 +5,7 @@
 mod callers;
 mod group;
 mod joining;
+mod leading;
 mod lives;
 mod stopping;
 mod world;

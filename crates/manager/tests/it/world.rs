@@ -168,9 +168,13 @@ impl Running {
 
 impl Callers {
     pub(crate) async fn connect(&self, own: Option<Identity>) -> Channel {
+        self.connect_to(ADDRESS, own).await
+    }
+
+    pub(crate) async fn connect_to(&self, address: &str, own: Option<Identity>) -> Channel {
         let transport = self.network.transport(own);
         let options = ChannelOptions { keep_alive: None, ..Default::default() };
-        Channel::connect(&transport, ADDRESS, ServerRole::Manager, &options, &self.crew.spawner()).await.unwrap()
+        Channel::connect(&transport, address, ServerRole::Manager, &options, &self.crew.spawner()).await.unwrap()
     }
 
     pub(crate) async fn stranger(&self) -> Channel {
