@@ -13,7 +13,8 @@ use tonic_prost::ProstCodec;
 use crate::world::{Machine, add_worker, identity, settle, web};
 
 /// What a manager serves to other nodes.
-const REMOTE: [&str; 12] = [
+const REMOTE: [&str; 13] = [
+    "Backup",
     "CA",
     "Control",
     "Dispatcher",
