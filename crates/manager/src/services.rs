@@ -56,7 +56,7 @@ pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
     health.set(RAFT, true);
     let raft = RaftApi(parts.seat.clone());
     joint(parts, health)?
-        .with(ControlServer::new(control(parts)))?
+        .with_passed_on(ControlServer::new(control(parts)), &fresh(parts))?
         .with(LogsServer::new(parts.logs.clone()))?
         .with(RaftServer::new(raft.clone()))?
         .with(RaftMemberServer::new(raft))?
@@ -68,8 +68,22 @@ pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
 pub(crate) fn local(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
     health.set(CONTROL, false);
     joint(parts, health)?
-        .with_forwarded(ControlServer::new(control(parts)), parts.forward)?
+        .with_forwarded(ControlServer::new(control(parts)), &fresh(parts))?
         .with_forwarded(LogsServer::new(parts.logs.clone()), parts.forward)
+}
+
+/// The way to the leader for what must not be older than the cluster: a leader proves that it still leads.
+fn fresh(parts: &Parts<'_>) -> Forward {
+    let seat = parts.seat.clone();
+    parts.forward.clone().fresh(move || {
+        let seat = seat.clone();
+        async move {
+            match seat.raft() {
+                Some(raft) => raft.read_barrier().await.is_ok(),
+                None => false,
+            }
+        }
+    })
 }
 
 fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {

@@ -1,9 +1,12 @@
 //! Passing calls on to the leader, as they are and once.
 
 mod call;
+mod fresh;
+mod passed_on;
 
 use std::{
     convert::Infallible,
+    future::Future,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,7 +20,8 @@ use tokio::{
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _};
 
-use self::call::Call;
+pub(crate) use self::passed_on::PassedOn;
+use self::{call::Call, fresh::Fresh};
 use crate::{channel::Channel, channels::Channels, connect_error::ConnectError, metadata, services::AnyService};
 
 /// How long there may be no leader until calls are refused at once, and how long a call is tried. As upstream, whose ten
@@ -55,6 +59,7 @@ pub struct Forward {
     leader: watch::Receiver<Leader>,
     channels: Channels,
     wait: Duration,
+    fresh: Fresh,
 }
 
 enum Way {
@@ -102,7 +107,7 @@ impl Forward {
     /// Follows who leads, and passes calls on through `channels`.
     #[must_use]
     pub fn new(leader: watch::Receiver<Leader>, channels: Channels) -> Self {
-        Self { leader, channels, wait: LEADER_WAIT }
+        Self { leader, channels, wait: LEADER_WAIT, fresh: Fresh::default() }
     }
 
     /// Sets how long there may be no leader until calls are refused at once, and how long a call is tried, instead of ten
@@ -110,6 +115,19 @@ impl Forward {
     #[must_use]
     pub fn wait(self, wait: Duration) -> Self {
         Self { wait, ..self }
+    }
+
+    /// Whatever this node answers as the leader is as new as the cluster: `proof` waits until what this node has is so
+    /// new, and gives false if it cannot be told.
+    ///
+    /// A node leads until it hears of another leader. One that was paused or cut off would answer, for a moment, with what
+    /// it had before.
+    #[must_use]
+    pub fn fresh<F>(self, proof: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        Self { fresh: Fresh::by(proof), ..self }
     }
 
     /// A channel to the leader for calls of this node's own; none when this node leads.
@@ -205,10 +223,7 @@ impl Forwarded {
     async fn attempt(&self, call: &mut Call) -> Attempt {
         let channel = match self.forward.way().await {
             Ok(Way::There(channel)) => channel,
-            Ok(Way::Here) => {
-                let Ok(answer) = self.here.clone().oneshot(call.request()).await;
-                return attempted(Ok(answer));
-            }
+            Ok(Way::Here) => return self.attempt_here(call).await,
             Err(NoWay::Connect(error)) if error.is_transient() => return Attempt::Repeatable(Err(error.into())),
             Err(error) => return Attempt::Final(Err(error.into())),
         };
@@ -234,6 +249,19 @@ impl Forwarded {
             Err(lost) if !lost.sent || call.may_be_repeated() => Attempt::Repeatable(Err(lost.status)),
             Err(lost) => Attempt::Final(Err(lost.status)),
         }
+    }
+
+    async fn attempt_here(&self, call: &mut Call) -> Attempt {
+        let fresh = &self.forward.fresh;
+        if call.reads() && !fresh.is_proven().await {
+            return Attempt::Repeatable(Err(metadata::undone(fresh::not_proven())));
+        }
+        let Ok(answer) = self.here.clone().oneshot(call.request()).await;
+        // A write that is refused says what is there, as a read does; it is told only if that was so.
+        if call.is_unary() && !call.reads() && fresh::is_refusal(&answer) && !fresh.is_proven().await {
+            return Attempt::Final(Err(fresh::not_proven()));
+        }
+        attempted(Ok(answer))
     }
 
     /// Waits until the leader at the other end of a channel is one no more, and has had time to say what it still knows.

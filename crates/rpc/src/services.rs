@@ -11,7 +11,7 @@ use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 use crate::{
     authorize::Authority,
     deadline,
-    forward::{Forward, Forwarded},
+    forward::{Forward, Forwarded, PassedOn},
     measure, metadata,
     peer::Origin,
 };
@@ -84,6 +84,22 @@ impl Services {
         S::Future: Send + 'static,
     {
         let service = Forwarded::new(BoxCloneSyncService::new(service), forward.clone());
+        self.mount(S::NAME, BoxCloneSyncService::new(service))
+    }
+
+    /// Adds a generated service that this node answers, except for what other nodes pass on to it as to the leader: that
+    /// is refused if it does not lead.
+    ///
+    /// # Errors
+    ///
+    /// As [`Services::with`].
+    pub fn with_passed_on<S>(self, service: S, forward: &Forward) -> Result<Self, MountError>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let service = PassedOn::new(BoxCloneSyncService::new(service), forward.clone());
         self.mount(S::NAME, BoxCloneSyncService::new(service))
     }
 

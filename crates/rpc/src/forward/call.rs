@@ -71,8 +71,14 @@ impl Call {
 
     /// Whether doing it twice is as good as doing it once.
     pub(super) fn may_be_repeated(&self) -> bool {
+        let is_harmless = self.method.is_some_and(|method| REPEATABLE.contains(&method.method));
+        self.is_unary() && (self.reads() || is_harmless)
+    }
+
+    /// Whether it asks for something and changes nothing.
+    pub(super) fn reads(&self) -> bool {
         let reads = |name: &str| name.starts_with("Get") || name.starts_with("List");
-        self.is_unary() && self.method.is_some_and(|method| reads(method.method) || REPEATABLE.contains(&method.method))
+        self.is_unary() && self.method.is_some_and(|method| reads(method.method))
     }
 
     /// Who passed it on already, if somebody did.

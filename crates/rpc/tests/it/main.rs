@@ -7,6 +7,7 @@ mod conformance;
 mod connecting;
 mod deadlines;
 mod forwarding;
+mod fresh;
 mod leader_changes;
 mod reconnecting;
 mod socket;
