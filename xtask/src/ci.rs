@@ -41,6 +41,8 @@ enum Step {
     Test,
     /// The examples run to their end.
     Examples,
+    /// Three real managers stand some rounds of faults under load.
+    Torture,
 }
 
 /// Runs the steps, and stops at the first that fails.
@@ -73,6 +75,7 @@ impl Step {
             Self::Sim => crate::sim::smoke(),
             Self::Test => run_command(&mut cargo(tidy::TEST_COMMAND.split_whitespace().skip(1))),
             Self::Examples => examples(),
+            Self::Torture => crate::torture::short(),
         }
     }
 }

@@ -27,6 +27,14 @@ pub(crate) struct Flags {
     keep: bool,
 }
 
+/// How many rounds continuous integration plays: about a minute.
+const SHORT_ROUNDS: u32 = 15;
+
+/// The form of continuous integration. The seed is another one each time, and is printed.
+pub(crate) fn short() -> Result<()> {
+    run(&Flags { rounds: SHORT_ROUNDS, managers: 3, seed: None, release: false, loopback: false, keep: false })
+}
+
 /// Builds and runs.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let mut build = cargo(["build", "--quiet", "--package", "swarmkit-torture", "--bin", "swarm-torture"]);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a cluster may take to stand.
-const FOUND_LIMIT: Duration = Duration::from_secs(60);
+const FOUND_LIMIT: Duration = Duration::from_secs(180);
 
 /// How long one question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
@@ -116,7 +116,7 @@ impl Cluster {
     }
 
     /// Whether each of the first members, asked itself, shows all of them as reachable managers.
-    async fn stands(&self, managers: usize) -> bool {
+    pub async fn stands(&self, managers: usize) -> bool {
         for index in 0..managers {
             let nodes = self.nodes(index).await.unwrap_or_default();
             let is_reachable = |node: &&wire::Node| {

@@ -38,8 +38,8 @@ pub struct Network(Kind);
 #[derive(Debug)]
 enum Kind {
     Namespaces(Namespaces),
-    /// One address for each member.
-    Loopback(Vec<SocketAddrV4>),
+    /// One address for each member, and why there are no namespaces.
+    Loopback(Vec<SocketAddrV4>, String),
 }
 
 #[derive(Debug)]
@@ -50,19 +50,17 @@ struct Namespaces {
 }
 
 impl Network {
-    /// Makes a network of namespaces if this process may, else shares the loopback interface; and says which.
+    /// Makes a network of namespaces if this machine and the rights of this process allow it, else shares the loopback
+    /// interface; [`Self::describe`] says which, and why.
     ///
     /// # Errors
     ///
-    /// What the kernel, or `ip`, says.
+    /// As [`Self::loopback`].
     pub fn new(members: usize) -> Result<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return Self::loopback(members);
+        match Namespaces::new(members) {
+            Ok(namespaces) => Ok(Self(Kind::Namespaces(namespaces))),
+            Err(error) => Self::on_loopback(members, format!("{error:#}")),
         }
-        remove_abandoned()?;
-        let namespaces = Namespaces { run: format!("{PREFIX}{}", std::process::id()), members };
-        namespaces.make().context("making network namespaces")?;
-        Ok(Self(Kind::Namespaces(namespaces)))
     }
 
     /// All members on the loopback interface, each with a port that nobody listens on.
@@ -71,11 +69,15 @@ impl Network {
     ///
     /// When there are no more ports.
     pub fn loopback(members: usize) -> Result<Self> {
+        Self::on_loopback(members, "as was asked for".to_owned())
+    }
+
+    fn on_loopback(members: usize, why: String) -> Result<Self> {
         let free = |_| -> Result<SocketAddrV4> {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
         };
-        Ok(Self(Kind::Loopback((0..members).map(free).collect::<Result<_>>()?)))
+        Ok(Self(Kind::Loopback((0..members).map(free).collect::<Result<_>>()?, why)))
     }
 
     /// Whether members can be cut off.
@@ -86,10 +88,10 @@ impl Network {
 
     /// What kind of network this is, in words.
     #[must_use]
-    pub fn describe(&self) -> &'static str {
-        match self.0 {
-            Kind::Namespaces(_) => "each manager in a network namespace of its own, one bridge",
-            Kind::Loopback(_) => "loopback addresses; managers cannot be cut off without the rights of root",
+    pub fn describe(&self) -> String {
+        match &self.0 {
+            Kind::Namespaces(_) => "each manager in a network namespace of its own, one bridge".to_owned(),
+            Kind::Loopback(_, why) => format!("loopback addresses, so nobody is cut off ({why})"),
         }
     }
 
@@ -98,7 +100,7 @@ impl Network {
     pub fn address(&self, member: usize) -> SocketAddrV4 {
         match &self.0 {
             Kind::Namespaces(_) => SocketAddrV4::new(ip(member), PORT),
-            Kind::Loopback(addresses) => addresses[member],
+            Kind::Loopback(addresses, _) => addresses[member],
         }
     }
 
@@ -107,7 +109,7 @@ impl Network {
     pub fn namespace(&self, member: usize) -> Option<PathBuf> {
         match &self.0 {
             Kind::Namespaces(namespaces) => Some(Path::new("/run/netns").join(namespaces.member(member))),
-            Kind::Loopback(_) => None,
+            Kind::Loopback(..) => None,
         }
     }
 
@@ -145,7 +147,7 @@ impl Network {
     fn namespaces(&self) -> Result<&Namespaces> {
         match &self.0 {
             Kind::Namespaces(namespaces) => Ok(namespaces),
-            Kind::Loopback(_) => bail!("on the loopback interface nobody can be cut off"),
+            Kind::Loopback(..) => bail!("on the loopback interface nobody can be cut off"),
         }
     }
 }
@@ -153,6 +155,17 @@ impl Network {
 // === impl Namespaces ===
 
 impl Namespaces {
+    fn new(members: usize) -> Result<Self> {
+        ensure!(rustix::process::geteuid().is_root(), "namespaces need the rights of root");
+        for tool in ["nsenter", "iptables"] {
+            self::tool(tool, ["--version"])?;
+        }
+        remove_abandoned()?;
+        let namespaces = Self { run: format!("{PREFIX}{}", std::process::id()), members };
+        namespaces.make().context("making network namespaces")?;
+        Ok(namespaces)
+    }
+
     fn member(&self, member: usize) -> String {
         format!("{}-{member}", self.run)
     }

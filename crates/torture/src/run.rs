@@ -32,10 +32,10 @@ use crate::{
 const CLIENTS: u32 = 8;
 
 /// How long the cluster may take until it takes writes through every member, after everything was taken back.
-const ALIVE_LIMIT: Duration = Duration::from_secs(20);
+const ALIVE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long watches may take to tell what was acknowledged, and clients to end what they had begun.
-const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a polite stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -346,8 +346,7 @@ impl Run<'_> {
     async fn end(&mut self) -> Result<()> {
         let last = self.plan.rounds;
         self.judge(last).await?;
-        let before = self.copies()?;
-        self.faults.extend(members::differences(&before));
+        let before = self.agreed().await?;
         self.counts.objects = before.first().map_or(0, members::Copy::len);
         self.cluster.stop(STOP_LIMIT).await.context("stopping all members")?;
         for member in 0..self.plan.managers {
@@ -357,14 +356,25 @@ impl Run<'_> {
             self.alive(last + 2, member).await.context("after a cold start")?;
         }
         self.judge(last + 2).await?;
-        let after = self.copies()?;
-        self.faults.extend(members::differences(&after));
+        let after = self.agreed().await?;
         self.faults.extend(members::lost(&before, &after));
         self.cluster.stop(STOP_LIMIT).await.context("stopping all members for good")
     }
 
-    fn copies(&self) -> Result<Vec<members::Copy>> {
-        (0..self.plan.managers).map(|member| members::copy(&self.cluster, member)).collect()
+    /// What all members have. Nodes report now and then, so two copies may be of different moments: what does not become
+    /// the same is wrong.
+    async fn agreed(&mut self) -> Result<Vec<members::Copy>> {
+        let until = Instant::now() + SETTLE_LIMIT;
+        loop {
+            let list = |member| members::copy(&self.cluster, member);
+            let copies: Vec<_> = (0..self.plan.managers).map(list).collect::<Result<_>>()?;
+            let differences = members::differences(&copies);
+            if differences.is_empty() || Instant::now() > until {
+                self.faults.extend(differences);
+                return Ok(copies);
+            }
+            sleep(LOOK_AGAIN).await;
+        }
     }
 }
 
