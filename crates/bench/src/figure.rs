@@ -56,6 +56,8 @@ impl fmt::Display for Unit {
 pub(crate) struct Summary {
     pub(crate) count: usize,
     pub(crate) median: f64,
+    /// What 99 of 100 samples do not exceed; of less than a hundred, the largest.
+    pub(crate) p99: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
 }
@@ -68,7 +70,8 @@ impl Summary {
         let half = samples.len() / 2;
         let median =
             if samples.len() % 2 == 1 { samples[half] } else { f64::midpoint(samples[half - 1], samples[half]) };
-        Some(Self { count: samples.len(), median, min, max })
+        let p99 = samples[(samples.len() * 99).div_ceil(100) - 1];
+        Some(Self { count: samples.len(), median, p99, min, max })
     }
 }
 
@@ -79,9 +82,15 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_or_between_the_two_in_the_middle() {
         let odd = Summary::of(vec![3.0, 1.0, 2.0]).expect("samples");
-        assert_eq!(odd, Summary { count: 3, median: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(odd, Summary { count: 3, median: 2.0, p99: 3.0, min: 1.0, max: 3.0 });
         let even = Summary::of(vec![4.0, 1.0, 2.0, 3.0]).expect("samples");
-        assert_eq!(even, Summary { count: 4, median: 2.5, min: 1.0, max: 4.0 });
+        assert_eq!(even, Summary { count: 4, median: 2.5, p99: 4.0, min: 1.0, max: 4.0 });
         assert_eq!(Summary::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn one_sample_in_a_hundred_may_exceed_the_99th_percentile() {
+        let summary = Summary::of((1..=200).map(f64::from).collect()).expect("samples");
+        assert_eq!((summary.p99, summary.max), (198.0, 200.0));
     }
 }

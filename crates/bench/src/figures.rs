@@ -2,6 +2,7 @@
 mod build;
 mod e2e;
 mod embed;
+mod failover;
 pub(crate) mod idle;
 mod start;
 mod store;
@@ -60,6 +61,27 @@ pub(crate) static FIGURES: &[Figure] = &[
         repeats: 3,
         for_information: false,
         run: e2e::processes_500,
+    },
+    Figure {
+        id: "failover.kill",
+        meaning: "the leader of three managers killed, to the answer to the next write through another one; 99 % within \
+                  1,500 ms",
+        unit: Unit::Milliseconds,
+        limit: Some(600.0),
+        upstream: Some("13 s"),
+        repeats: 200,
+        for_information: false,
+        run: failover::kill,
+    },
+    Figure {
+        id: "failover.graceful",
+        meaning: "the leader of three managers told to stop, to the answer to the next write through another one",
+        unit: Unit::Milliseconds,
+        limit: Some(150.0),
+        upstream: None,
+        repeats: 50,
+        for_information: false,
+        run: failover::graceful,
     },
     Figure {
         id: "idle.rss",

@@ -7,7 +7,9 @@ use crate::figure::{Figure, Summary};
 
 /// The line above the rows.
 pub(crate) fn header() -> String {
-    format!("{:<22} {:>4} {:>5} {:>10} {:>10} {:>10} {:>8}", "figure", "unit", "n", "median", "min", "max", "at most")
+    let columns = ["figure", "unit", "n", "median", "p99", "min", "max", "at most"];
+    let [figure, unit, n, median, p99, min, max, at_most] = columns;
+    format!("{figure:<22} {unit:>4} {n:>5} {median:>10} {p99:>10} {min:>10} {max:>10} {at_most:>8}")
 }
 
 /// One figure as a row.
@@ -17,11 +19,12 @@ pub(crate) fn row(figure: &Figure, summary: &Summary) -> String {
         _ => "",
     };
     format!(
-        "{:<22} {:>4} {:>5} {:>10} {:>10} {:>10} {:>8}{verdict}",
+        "{:<22} {:>4} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8}{verdict}",
         figure.id,
         figure.unit.to_string(),
         summary.count,
         number(summary.median),
+        number(summary.p99),
         number(summary.min),
         number(summary.max),
         figure.limit.map(|limit| limit.to_string()).unwrap_or_default(),
@@ -34,6 +37,7 @@ pub(crate) fn json(figure: &Figure, summary: &Summary) -> String {
         "figure": figure.id,
         "value": summary.median,
         "unit": figure.unit.to_string(),
+        "p99": summary.p99,
         "min": summary.min,
         "max": summary.max,
         "n": summary.count,
@@ -76,17 +80,18 @@ mod tests {
 
     #[test]
     fn an_object_has_the_keys_that_programs_look_for() {
-        let summary = Summary { count: 5, median: 93.5, min: 90.0, max: 120.25 };
+        let summary = Summary { count: 5, median: 93.5, p99: 120.25, min: 90.0, max: 120.25 };
         let object = json(figure("start.first_call"), &summary);
         let object: serde_json::Value = serde_json::from_str(&object).expect("it is JSON");
-        let expected =
-            json!({"figure": "start.first_call", "value": 93.5, "unit": "ms", "min": 90.0, "max": 120.25, "n": 5});
+        let expected = json!({
+            "figure": "start.first_call", "value": 93.5, "unit": "ms", "p99": 120.25, "min": 90.0, "max": 120.25, "n": 5
+        });
         assert_eq!(object, expected);
     }
 
     #[test]
     fn a_row_tells_when_the_median_is_over_the_limit() {
-        let over = Summary { count: 5, median: 1500.4, min: 90.0, max: 1600.0 };
+        let over = Summary { count: 5, median: 1500.4, p99: 1600.0, min: 90.0, max: 1600.0 };
         let row = row(figure("start.first_call"), &over);
         assert!(row.contains("1500") && row.ends_with("over"), "{row}");
     }
