@@ -394,3 +394,6 @@ impl Disk for Mounted {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,11 @@ impl Content {
         self.synced_before
     }
 
+    #[cfg(test)]
+    pub(super) fn synced(&self) -> usize {
+        self.synced
+    }
+
     pub(super) fn flip(&mut self, at: usize, bit: u32) {
         self.visible[at] ^= 1 << bit;
     }
