@@ -5,8 +5,9 @@
 
 mod content;
 mod file;
+mod platter;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 use rand::{RngExt as _, rngs::SmallRng};
@@ -14,8 +15,14 @@ use swarmkit_api::NodeId;
 use swarmkit_raft::{Disk, DiskFile, DiskFuture};
 use tokio_util::sync::CancellationToken;
 
-use self::{content::Content, file::OpenFile};
+use self::{
+    content::Content,
+    file::OpenFile,
+    platter::{Aim, NameOp, QUICK_MS, State},
+};
 use crate::{Trace, bug::Bug};
+
+pub use self::platter::Moment;
 
 /// The disk of one machine. Clones share it.
 #[derive(Clone)]
@@ -26,60 +33,6 @@ struct Shared {
     trace: Trace,
     bug: Option<Bug>,
     state: Mutex<State>,
-}
-
-struct State {
-    rng: SmallRng,
-    names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    /// Changes of names since the last sync of the folder, in order.
-    pending: Vec<NameOp>,
-    files: Vec<Content>,
-    /// How many bytes may still be written before the disk is full.
-    room: Option<usize>,
-    failing_syncs: bool,
-    /// Between which times a sync takes, in milliseconds.
-    sync_ms: (u64, u64),
-    aim: Option<Aim>,
-    /// It was told to fail since it was last repaired.
-    faulty: bool,
-    /// Bits have changed since it was last wiped.
-    decayed: bool,
-}
-
-#[derive(Clone, Debug)]
-enum NameOp {
-    Create(String, usize),
-    Rename(String, String),
-    Remove(String),
-}
-
-/// The moment at which the power is cut, as the disk sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Bytes were written, and their sync has not begun.
-    Appended,
-    /// A sync is done, and nobody was told.
-    Synced,
-    /// A file has a new name, and the folder is not synced.
-    Renamed,
-    /// A file was made, and the folder is not synced.
-    Created,
-    /// A file was removed, and the folder is not synced.
-    Removed,
-}
-
-impl Moment {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Appended, Self::Synced, Self::Renamed, Self::Created, Self::Removed];
-}
-
-/// A crash that waits for its moment.
-#[derive(Clone, Copy, Debug)]
-struct Aim {
-    moment: Moment,
-    /// How many such moments pass before it strikes.
-    passes: u32,
 }
 
 /// The disk, mounted by one life of a member.
@@ -95,19 +48,7 @@ impl SimDisk {
     /// An empty disk, whose faults come from `rng`.
     #[must_use]
     pub fn new(node: NodeId, rng: SmallRng, trace: Trace, bug: Option<Bug>) -> Self {
-        let state = State {
-            rng,
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            pending: Vec::new(),
-            files: Vec::new(),
-            room: None,
-            failing_syncs: false,
-            sync_ms: (1, 4),
-            aim: None,
-            faulty: false,
-            decayed: false,
-        };
+        let state = State::new(rng);
         Self(Arc::new(Shared { node, trace, bug, state: Mutex::new(state) }))
     }
 
@@ -129,7 +70,7 @@ impl SimDisk {
     pub fn repair(&self) {
         let mut state = self.0.state.lock();
         (state.room, state.failing_syncs, state.faulty) = (None, false, false);
-        (state.sync_ms, state.aim) = ((1, 4), None);
+        (state.sync_ms, state.aim) = (QUICK_MS, None);
     }
 
     /// Lets so many bytes more be written, then no more.
@@ -217,82 +158,6 @@ impl SimDisk {
 impl std::fmt::Debug for SimDisk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SimDisk({})", self.0.node)
-    }
-}
-
-impl State {
-    /// Leaves what a crash leaves, and tells how many bytes were lost.
-    fn lose_power(&mut self, bug: Option<Bug>) -> usize {
-        self.aim = None;
-        let mut lost = 0;
-        for file in &mut self.files {
-            lost += file.lose_power(&mut self.rng);
-        }
-        if bug == Some(Bug::Amnesia) {
-            self.durable_names.clear();
-            self.pending.clear();
-        }
-        // None, all, the first ones, or any of them: the file system promises nothing.
-        let kept = self.rng.random_range(0..4);
-        let pending = std::mem::take(&mut self.pending);
-        let first = self.rng.random_range(0..=pending.len());
-        for (at, op) in pending.into_iter().enumerate() {
-            let keep = match kept {
-                0 => false,
-                1 => true,
-                2 => at < first,
-                _ => self.rng.random_bool(0.5),
-            };
-            if keep {
-                op.apply(&mut self.durable_names);
-            }
-        }
-        self.names = self.durable_names.clone();
-        lost
-    }
-
-    fn sync_names(&mut self, bug: Option<Bug>) {
-        let lies = bug == Some(Bug::SnapshotNameNotSynced)
-            && matches!(self.pending.last(), Some(NameOp::Rename(_, to)) if to.ends_with(".snap"));
-        if !lies {
-            self.pending.clear();
-            self.durable_names = self.names.clone();
-        }
-    }
-
-    /// Whether the power goes off at this moment.
-    fn strikes(&mut self, moment: Moment) -> bool {
-        match &mut self.aim {
-            Some(aim) if aim.moment == moment && aim.passes == 0 => true,
-            Some(aim) if aim.moment == moment => {
-                aim.passes -= 1;
-                false
-            }
-            _ => false,
-        }
-    }
-
-    fn sync_time(&mut self) -> Duration {
-        let (from, to) = self.sync_ms;
-        Duration::from_millis(self.rng.random_range(from..=to))
-    }
-}
-
-impl NameOp {
-    fn apply(self, names: &mut BTreeMap<String, usize>) {
-        match self {
-            Self::Create(name, file) => {
-                names.insert(name, file);
-            }
-            Self::Rename(from, to) => {
-                if let Some(file) = names.remove(&from) {
-                    names.insert(to, file);
-                }
-            }
-            Self::Remove(name) => {
-                names.remove(&name);
-            }
-        }
     }
 }
 

@@ -52,11 +52,13 @@ pub enum Fault {
     Replace,
     /// A clock jumps.
     ClockJump,
+    /// A member seals everything with another key.
+    NewKey,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Weather,
         Self::Split,
         Self::LeaderAlone,
@@ -76,6 +78,7 @@ impl Fault {
         Self::TransferInTheDark,
         Self::Replace,
         Self::ClockJump,
+        Self::NewKey,
     ];
 }
 
@@ -177,6 +180,7 @@ impl Cluster {
             }
             Fault::Replace if self.is_whole() => self.replace(&victim).await,
             Fault::Replace => {}
+            Fault::NewKey => victim.member().into_iter().for_each(|member| member.keys.request()),
             Fault::ClockJump => victim.clock.jump_to(rng.random_range(-3_600_000..3_600_000)),
         }
     }

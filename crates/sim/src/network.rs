@@ -176,3 +176,46 @@ impl std::fmt::Debug for Network {
         f.write_str("Network")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use swarmkit_runtime::Crew;
+
+    use super::*;
+
+    fn network(crew: &Crew) -> Network {
+        let trace = Trace::new();
+        Network::new(SmallRng::seed_from_u64(1), trace.clone(), Oracle::new(trace), crew.spawner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_goes_one_way_and_is_mended() {
+        let crew = Crew::under(&CancellationToken::new());
+        let network = network(&crew);
+        let [one, two] = ["n1", "n2"].map(NodeId::from);
+        network.cut(std::slice::from_ref(&one), &[one.clone(), two.clone()]);
+        assert!(network.copies(&one, &two).is_empty());
+        assert_eq!(network.copies(&two, &one).len(), 1);
+        assert_eq!(network.copies(&one, &one).len(), 1, "nobody is cut off from itself");
+        network.mend();
+        assert_eq!(network.copies(&one, &two).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_loses_repeats_and_reorders_and_fair_weather_does_none_of_it() {
+        let crew = Crew::under(&CancellationToken::new());
+        let network = network(&crew);
+        let [one, two] = ["n1", "n2"].map(NodeId::from);
+        let copies = |network: &Network| -> Vec<_> { (0..1000).map(|_| network.copies(&one, &two)).collect() };
+        assert!(copies(&network).iter().all(|copies| copies.len() == 1 && copies[0] <= Duration::from_millis(2)));
+        assert!((0..1000).all(|_| network.next_delay().is_some()));
+        network.weather(Weather::STORM);
+        let storm = copies(&network);
+        let count = |number| storm.iter().filter(|copies| copies.len() == number).count();
+        assert!(count(0) > 20 && count(2) > 20, "{} lost, {} repeated", count(0), count(2));
+        assert!(storm.windows(2).filter(|pair| pair[0].first() > pair[1].first()).count() > 100, "they overtake");
+        assert!(storm.iter().flatten().any(|delay| *delay > Duration::from_secs(1)));
+        assert!((0..1000).any(|_| network.next_delay().is_none()), "connections break");
+    }
+}

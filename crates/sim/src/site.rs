@@ -1,18 +1,26 @@
 //! One machine that runs a manager: its disk, its clock, and the lives of the member on it.
 
+mod keys;
+mod witness;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::{Rng as _, RngExt as _, rngs::SmallRng};
 use swarmkit_api::NodeId;
 use swarmkit_raft::{
-    Begin, LogError, LogKey, Raft, RaftConfig, RaftError, RaftOptions, RaftProposer, Role, new_raft_id,
+    Begin, KeyRotation, KeyRotator, LogError, LogKey, LogKeys, Raft, RaftConfig, RaftError, RaftOptions, RaftProposer,
+    Role, new_raft_id,
 };
 use swarmkit_runtime::{Crew, End, Env, Gate, Spawner};
-use swarmkit_store::{Interest, Store, StoreError, Update};
+use swarmkit_store::{Store, StoreError};
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    keys::Keeper,
+    witness::{watch_role, watch_states},
+};
 use crate::{
     Trace,
     bug::Bug,
@@ -42,6 +50,7 @@ pub(crate) struct Member {
     pub(crate) store: Store,
     pub(crate) spawner: Spawner,
     pub(crate) life: CancellationToken,
+    pub(crate) keys: KeyRotator,
     stop: CancellationToken,
     gate: Gate,
 }
@@ -59,6 +68,8 @@ pub(crate) struct Site {
 struct State {
     rng: SmallRng,
     begin: Begin,
+    /// What opens the disk. Kept elsewhere, safely.
+    keys: LogKeys,
     lives: u64,
     condition: Condition,
 }
@@ -81,7 +92,8 @@ impl Site {
         let mut rng = world.seed.rng(&format!("site {node}"));
         let disk = SimDisk::new(node.clone(), world.seed.rng(&format!("disk {node}")), world.trace.clone(), world.bug);
         let begin = if founder { Begin::Bootstrap } else { Begin::Join { raft_id: (rng.next_u64() >> 1) + 1 } };
-        let state = State { rng, begin, lives: 0, condition: Condition::Down { until: Instant::now() } };
+        let keys = LogKey::new([7; 32]).into();
+        let state = State { rng, begin, keys, lives: 0, condition: Condition::Down { until: Instant::now() } };
         let name = Arc::from(node.as_str());
         Arc::new(Self { node, name, disk, clock: SimClock::new(), world, state: Mutex::new(state) })
     }
@@ -105,11 +117,11 @@ impl Site {
 
     /// Starts the member, on what the disk holds.
     pub(crate) async fn start(self: &Arc<Self>) {
-        let (number, begin) = {
+        let (number, begin, keys) = {
             let mut state = self.state.lock();
             state.lives += 1;
             state.condition = Condition::Between;
-            (state.lives, state.begin)
+            (state.lives, state.begin, state.keys.clone())
         };
         let seed = self.world.seed.rng(&format!("life {} {number}", self.node)).next_u64();
         let env = Env::seeded(seed, self.clock.clone());
@@ -118,8 +130,8 @@ impl Site {
         let store = Store::new(env.clone(), proposer.clone());
         let config = RaftConfig {
             disk: self.disk.mount(life.clone()),
-            keys: LogKey::new([7; 32]).into(),
-            env,
+            keys: keys.clone(),
+            env: env.clone(),
             options: self.world.options.clone(),
             node_id: self.node.clone(),
             addr: format!("{}:2377", self.node),
@@ -130,15 +142,21 @@ impl Site {
         let mut crew = Crew::behind(gate.clone(), &stop);
         let spawner = crew.spawner();
         let (started, raft) = oneshot::channel();
+        let rotator = KeyRotator::new();
+        let keeper = Keeper { site: self.clone(), life: life.clone() };
+        let requests = rotator.clone();
         crew.spawn("member", move |stop| async move {
             let (raft, parts) = Raft::start(config, &proposer, &stop).await?;
             // Whoever started it may have lost interest.
-            let _ = started.send(raft);
-            parts.run().await
+            let _ = started.send(raft.clone());
+            let mut crew = Crew::under(&stop);
+            crew.spawn("raft", |_| parts.run());
+            crew.spawn("keys", |stop| KeyRotation { raft, keys, keeper, requests, env }.run(stop));
+            crew.finish().await
         });
         drop(self.world.outside.spawn("keeper", self.clone().keep(crew, life.clone(), gate.clone())));
         let Ok(raft) = raft.await else { return };
-        let member = Member { raft, store, spawner, life, stop, gate };
+        let member = Member { raft, store, spawner, life, keys: rotator, stop, gate };
         self.state.lock().begin = Begin::Join { raft_id: member.raft.raft_id() };
         self.attend(&member, number);
         let mut state = self.state.lock();
@@ -275,46 +293,6 @@ impl Member {
         // The member may be held up, so the client has a clock of its own.
         let answer = tokio::time::timeout(within, work).await.ok()?.ok()??;
         if self.life.is_cancelled() { None } else { answer }
-    }
-}
-
-async fn watch_role(world: World, name: Arc<str>, member: Member) {
-    let mut leadership = member.raft.leadership();
-    let mut role = leadership.latest();
-    loop {
-        world.trace.line(&name, format_args!("{}", shown(&role)));
-        world.oracle.role(member.raft.raft_id(), &role, member.store.version().0);
-        let changed = tokio::select! { biased; // the dead say nothing
-            () = member.life.cancelled() => return,
-            changed = leadership.changed() => changed,
-        };
-        let Ok(next) = changed else { return };
-        role = next;
-    }
-}
-
-fn shown(role: &Role) -> String {
-    match role {
-        Role::Leader { term } => format!("leads term {term}"),
-        Role::Follower { leader: Some(leader) } => format!("follows {}", leader.node_id),
-        Role::Follower { leader: None } => "follows nobody".to_owned(),
-    }
-}
-
-async fn watch_states(world: World, name: Arc<str>, life: u64, member: Member) {
-    let mut watch = member.store.watch(Interest::all());
-    loop {
-        let update = tokio::select! { biased; // the dead change nothing
-            () = member.life.cancelled() => return,
-            update = watch.next() => update,
-        };
-        let Ok(update) = update else { return };
-        let view = match &update {
-            Update::Snapshot(view) => view,
-            Update::Delta(delta) => &delta.view,
-        };
-        world.trace.line(&name, format_args!("applied {}", view.version().0));
-        world.oracle.reached(&name, life, view);
     }
 }
 

@@ -50,6 +50,9 @@ struct Flags {
     /// How many runs at once. Default: as many as there are cores.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Run each seed twice, and compare the traces.
+    #[arg(long)]
+    twice: bool,
     /// Make a mistake on purpose.
     #[arg(long, value_name = "NAME")]
     bug: Option<Bug>,

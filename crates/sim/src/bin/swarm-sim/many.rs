@@ -35,6 +35,17 @@ enum End {
     Failed,
 }
 
+impl Run {
+    /// The same run, if the second one was no different.
+    fn and_again(self, second: Self) -> Self {
+        if self.text == second.text {
+            return self;
+        }
+        let text = format!("seed {} DIFFERS from itself:\n{}{}", self.seed, self.text, second.text);
+        Self { end: End::Failed, text, ..self }
+    }
+}
+
 /// Runs the seeds that the flags ask for, and tells how it went.
 pub(crate) fn run(flags: &Flags) -> Result<ExitCode> {
     let base = since_1970().as_nanos() as u64;
@@ -97,7 +108,10 @@ fn spread(flags: &Flags, bug: Option<Bug>, seeds: VecDeque<u64>, first_only: boo
     let work = || -> Result<()> {
         while !over.load(Ordering::Relaxed) && deadline.is_none_or(|deadline| now() < deadline) {
             let Some(seed) = seeds.lock().pop_front() else { break };
-            let run = one(seed, bug)?;
+            let mut run = one(seed, bug)?;
+            if flags.twice {
+                run = run.and_again(one(seed, bug)?);
+            }
             if first_only && run.end == End::Broken {
                 over.store(true, Ordering::Relaxed);
             }
