@@ -152,10 +152,16 @@ impl Raft {
             let (log, under_way) = (log.clone(), under_way.clone());
             move |stop| {
                 chance::seeded(seed, async move {
-                    let core = openraft::Raft::new(raft_id, core_config, network, log.clone(), machine).await;
-                    let core = core.map_err(|fatal| {
-                        log.failure().map_or_else(|| RaftError::Fatal(fatal.to_string()), RaftError::from)
-                    })?;
+                    let core = match openraft::Raft::new(raft_id, core_config, network, log.clone(), machine).await {
+                        Ok(core) => core,
+                        Err(fatal) => {
+                            let failure =
+                                log.failure().map_or_else(|| RaftError::Fatal(fatal.to_string()), RaftError::from);
+                            // The writer ends with the log, and whoever starts the member waits for it.
+                            let _ = log.close().await;
+                            return Err(failure);
+                        }
+                    };
                     let _ = started.send(core.clone());
                     stop.cancelled().await;
                     under_way.close();

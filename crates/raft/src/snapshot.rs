@@ -39,6 +39,8 @@ pub(crate) struct Shelf {
     unfinished: Arc<Mutex<Vec<Unfinished>>>,
     /// How many older ones are kept beside the newest.
     older: Arc<AtomicU64>,
+    /// Held while a snapshot becomes the newest, so that the key does not change in between.
+    adopting: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A file that does not count yet, and whether anybody still works on it.
@@ -55,10 +57,13 @@ impl Shelf {
             newest: Arc::default(),
             unfinished: Arc::default(),
             older: Arc::default(),
+            adopting: Arc::default(),
         };
         let names = shelf.names(|_| true).await?;
         if let Some(name) = names.iter().filter(|name| name.ends_with(SUFFIX)).max() {
             let found = SnapshotFile::open(shelf.disk.clone(), name.clone(), &sealers).await?;
+            // A process that was killed may have left the name without making it durable.
+            shelf.disk.sync_names().await.map_err(LogError::io("sync the folder for", name))?;
             *shelf.newest.lock() = Some(found);
         }
         for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
@@ -89,7 +94,11 @@ impl Shelf {
 
     /// Seals with another key from now on, the newest snapshot too. When this returns, no other key is needed.
     pub(crate) async fn reseal(&self, sealer: &Sealer) -> Result<(), LogError> {
-        *self.sealer.lock() = sealer.clone();
+        {
+            // One that is being adopted is the newest, or will ask for the key, before this goes on.
+            let _one = self.adopting.lock().await;
+            *self.sealer.lock() = sealer.clone();
+        }
         if let Some(newest) = self.newest() {
             let kept = self.adopt(newest).await?;
             // The older ones are not worth a copy.
@@ -101,7 +110,7 @@ impl Shelf {
     /// Keeps a finished snapshot, durably, and removes all older ones. Does nothing for one that is kept already, and
     /// copies one of another folder or under another key.
     pub(crate) async fn adopt(&self, mut snapshot: SnapshotFile) -> Result<SnapshotFile, LogError> {
-        // The key may change while a copy is made.
+        let _one = self.adopting.lock().await;
         while !Arc::ptr_eq(&snapshot.disk, &self.disk) || !snapshot.sealer.same_key(&self.sealer.lock()) {
             snapshot = self.copy(&snapshot).await?;
         }

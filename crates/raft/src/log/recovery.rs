@@ -68,7 +68,13 @@ pub(super) async fn open(disk: &dyn Disk, keys: Vec<Sealer>, env: &Env, owner: &
     }
     let (index, mut identity) = scan.finish(numbers.first().copied(), &segments)?;
     let active = match active {
-        Some(active) => active,
+        Some(active) => {
+            // A process that was killed leaves what it wrote, synced or not, and a file whose name is not. From here on
+            // all that was found counts as durable: entries are acknowledged and votes kept without being written again.
+            active.file.sync().await.map_err(LogError::io("sync", &segment::name(active.number)))?;
+            disk.sync_names().await.map_err(LogError::io("sync the folder for", &segment::name(active.number)))?;
+            active
+        }
         None => {
             env.fill_random(&mut identity.log);
             let active = Active::create(disk, 0, &identity.start(&Said::default())).await?;

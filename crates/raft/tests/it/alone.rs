@@ -179,6 +179,28 @@ async fn a_failed_sync_ends_the_member_and_nothing_is_acknowledged() {
     assert_eq!(reason, "cannot write 0000000000000000.log: the disk has failed");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_read_its_snapshot_says_so_at_its_start_instead_of_hanging() {
+    let disk = MemoryDisk::new();
+    let mut site = Site::new("n1", disk.clone());
+    site.options = RaftOptions { snapshot_interval: 5, ..site.options };
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    for n in 0..20 {
+        member.write(&format!("n{n}")).await.unwrap();
+    }
+    member.stop().await;
+    for name in disk.list().await.unwrap().iter().filter(|name| name.ends_with(".snap")) {
+        let mut content = disk.content(name).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        disk.overwrite(name, content);
+    }
+    let started = tokio::time::timeout(std::time::Duration::from_secs(60), site.start()).await;
+    let error = started.expect("it does not hang").err().expect("it cannot start").to_string();
+    assert!(error.contains("is damaged at byte"), "{error}");
+}
+
 #[tokio::test]
 async fn a_wrong_key_is_told_from_damage() {
     let mut site = Site::new("n1", MemoryDisk::new());

@@ -111,3 +111,25 @@ async fn a_crash_leaves_a_state_that_was_once_and_nothing_acknowledged_is_lost()
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_process_left_unsynced_is_durable_once_the_next_one_has_found_it() {
+    let disk = MemoryDisk::new();
+    let mut first = open_with(&disk, SMALL).await.unwrap();
+    first.append([entry(1, 0)]).await;
+    disk.delay_syncs(Duration::from_secs(1));
+    let (flushed, _wait) = flushed();
+    first.log.append([entry(1, 1)], flushed).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(first.crew);
+
+    disk.delay_syncs(Duration::ZERO);
+    let second = open_with(&disk, SMALL).await.unwrap();
+    assert_eq!(second.entries().await.len(), 2, "it was written, though not synced");
+    drop(second.crew);
+    disk.crash(Crash::LoseAll);
+
+    let third = open_with(&disk, SMALL).await.unwrap();
+    assert_eq!(third.entries().await, [entry(1, 0), entry(1, 1)]);
+    third.close().await;
+}
