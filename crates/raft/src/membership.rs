@@ -74,6 +74,15 @@ impl Raft {
         statuses(&self.metrics(), self.raft_id, self.lease)
     }
 
+    /// Whether no change of the membership is under way, as far as this member knows: between two memberships a group needs
+    /// a quorum of both.
+    #[must_use]
+    pub fn is_membership_settled(&self) -> bool {
+        let metrics = self.metrics();
+        let stored = &metrics.membership_config;
+        stored.membership().get_joint_config().len() == 1 && metrics.last_applied >= *stored.log_id()
+    }
+
     /// The members, and every change of them.
     #[must_use]
     pub fn watch_members(&self) -> MemberWatch {

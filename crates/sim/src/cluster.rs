@@ -111,7 +111,8 @@ impl Cluster {
     pub(crate) fn is_whole(&self) -> bool {
         let Some((_, leader)) = self.leader() else { return false };
         let members = leader.raft.members();
-        members.len() == self.sites.len()
+        leader.raft.is_membership_settled()
+            && members.len() == self.sites.len()
             && members.iter().all(|status| status.member.voter)
             && self.sites.iter().all(|site| {
                 site.member().is_some()
