@@ -20,22 +20,19 @@ pub enum Bug {
     WatchDrops,
     /// A reader asks whoever it last knew to lead, and believes what it sees.
     DeposedRead,
-    /// A reader asks nobody but the member whether it leads.
-    RoleRead,
     /// A write of which nobody knows the fate is reported as failed.
     UnknownIsFailed,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::VoteNotSynced,
         Self::AckBeforeSync,
         Self::SnapshotNameNotSynced,
         Self::Amnesia,
         Self::WatchDrops,
         Self::DeposedRead,
-        Self::RoleRead,
         Self::UnknownIsFailed,
     ];
 
@@ -49,7 +46,6 @@ impl Bug {
             Self::Amnesia => "amnesia",
             Self::WatchDrops => "watch-drops",
             Self::DeposedRead => "deposed-read",
-            Self::RoleRead => "role-read",
             Self::UnknownIsFailed => "unknown-is-failed",
         }
     }

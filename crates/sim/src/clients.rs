@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rand::{RngExt as _, rngs::SmallRng, seq::IndexedRandom as _};
 use swarmkit_api::{Config, ConfigId, Kind, Version, wire};
-use swarmkit_raft::{RaftError, Role};
+use swarmkit_raft::RaftError;
 use swarmkit_store::{Change, Committed, Interest, Store, StoreError, Transaction, Update, Watch};
 
 use crate::{
@@ -123,13 +123,11 @@ impl Client {
     async fn read(&mut self, member: &Member, key: &Arc<str>) {
         let oracle = self.cluster.world.oracle.clone();
         let called = oracle.history(|history| history.call(key));
-        let bug = self.cluster.world.bug;
+        let blind = self.cluster.world.bug == Some(Bug::DeposedRead);
         let (raft, store, name) = (member.raft.clone(), member.store.clone(), key.clone());
         let read = async move {
-            match bug {
-                Some(Bug::DeposedRead) => {}
-                Some(Bug::RoleRead) if matches!(raft.leadership().current(), Role::Leader { .. }) => {}
-                _ => raft.read_barrier().await?,
+            if !blind {
+                raft.read_barrier().await?;
             }
             Ok::<_, RaftError>(value_at(&store, &name))
         };
