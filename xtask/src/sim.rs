@@ -41,4 +41,4 @@ const SMOKE_SEEDS: &str = "40";
 /// How many that were never run before.
 const SMOKE_FRESH: &str = "8";
 /// After how many seconds no more runs begin.
-const SMOKE_SECONDS: &str = "75";
+const SMOKE_SECONDS: &str = "60";

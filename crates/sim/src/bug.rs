@@ -53,7 +53,7 @@ impl Bug {
     /// Within how many seeds, from 0 on, an invariant breaks. `docs/decisions/012-simulation.md` says what was measured.
     #[must_use]
     pub fn caught_within(self) -> u64 {
-        10
+        40
     }
 }
 
