@@ -62,7 +62,7 @@ impl Cluster {
     async fn admit(&self) {
         let Some((_, leader)) = self.leader() else { return };
         let members = leader.raft.members();
-        let result = match self.next_step(&members) {
+        let result = match self.next_step(&members, leader.raft.is_membership_settled()) {
             None => return,
             Some(Step::Remove(raft_id)) => {
                 self.note(format_args!("removes {raft_id:x}"));
@@ -92,7 +92,7 @@ impl Cluster {
         }
     }
 
-    fn next_step(&self, members: &[MemberStatus]) -> Option<Step<'_>> {
+    fn next_step(&self, members: &[MemberStatus], settled: bool) -> Option<Step<'_>> {
         let ours: Vec<(u64, &Arc<Site>)> = self.sites.iter().filter_map(|site| Some((site.raft_id()?, site))).collect();
         let known = |raft_id: u64| members.iter().find(|status| status.member.raft_id == raft_id);
         let gone = members.iter().map(|status| status.member.raft_id).find(|id| ours.iter().all(|(own, _)| own != id));
@@ -105,6 +105,11 @@ impl Cluster {
             .map(|(id, _)| Step::Promote(*id))
             .or(gone.map(Step::Remove))
             .or(stranger.map(|(id, site)| Step::Add(*id, site)))
+            .or_else(|| {
+                // A leader that died within a change left the group between two memberships. Any change ends that.
+                let voter = members.iter().find(|status| status.member.voter && !status.leader);
+                voter.filter(|_| !settled).map(|status| Step::Promote(status.member.raft_id))
+            })
     }
 
     /// Whether everybody runs and votes, as the leader says.
