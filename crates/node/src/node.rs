@@ -121,7 +121,11 @@ impl NodeHandle {
         let leads = async {
             let manager = manager.wait_for(Option::is_some).await.map_err(|_| NodeError::Stopped)?.clone();
             match manager {
-                Some(manager) => Ok(manager.has_leader().await?),
+                Some(manager) => {
+                    manager.has_leader().await?;
+                    // Before that the others cannot count on it.
+                    Ok(manager.has_vote().await?)
+                }
                 None => Err(NodeError::Stopped),
             }
         };
