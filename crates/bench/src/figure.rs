@@ -13,7 +13,7 @@ pub(crate) struct Figure {
     pub(crate) meaning: &'static str,
     /// Unit of the samples.
     pub(crate) unit: Unit,
-    /// What the median should stay below.
+    /// What the median should stay below, or reach if more is better.
     pub(crate) limit: Option<f64>,
     /// The same of upstream, with its conditions; see `docs/benchmarks.md`.
     pub(crate) upstream: Option<&'static str>,
@@ -35,6 +35,14 @@ pub(crate) enum Unit {
     Bytes,
     Megabytes,
     Percent,
+    PerSecond,
+}
+
+impl Unit {
+    /// Whether a limit is the least that it should be, not the most.
+    pub(crate) fn more_is_better(self) -> bool {
+        self == Self::PerSecond
+    }
 }
 
 impl fmt::Display for Unit {
@@ -47,6 +55,7 @@ impl fmt::Display for Unit {
             Self::Bytes => "B",
             Self::Megabytes => "MB",
             Self::Percent => "%",
+            Self::PerSecond => "/s",
         })
     }
 }

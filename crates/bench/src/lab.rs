@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Runtime;
 
-use crate::figures::idle::Idle;
+use crate::figures::{idle::Idle, raft::Loads};
 
 /// Where figures are measured.
 pub(crate) struct Lab {
@@ -14,6 +14,8 @@ pub(crate) struct Lab {
     runtime: Runtime,
     /// Both idle figures come from one measurement, which takes minutes.
     pub(crate) idle: Vec<Idle>,
+    /// The figures of a load come from the same runs.
+    pub(crate) loads: Loads,
 }
 
 impl Lab {
@@ -26,7 +28,7 @@ impl Lab {
         };
         // One thread leaves the other core to what is measured.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { swarmd, runtime, idle: Vec::new() })
+        Ok(Self { swarmd, runtime, idle: Vec::new(), loads: Loads::new() })
     }
 
     /// The daemon; an error if it is not there.

@@ -7,15 +7,16 @@ use crate::figure::{Figure, Summary};
 
 /// The line above the rows.
 pub(crate) fn header() -> String {
-    let columns = ["figure", "unit", "n", "median", "p99", "min", "max", "at most"];
-    let [figure, unit, n, median, p99, min, max, at_most] = columns;
-    format!("{figure:<22} {unit:>4} {n:>5} {median:>10} {p99:>10} {min:>10} {max:>10} {at_most:>8}")
+    let columns = ["figure", "unit", "n", "median", "p99", "min", "max", "limit"];
+    let [figure, unit, n, median, p99, min, max, limit] = columns;
+    format!("{figure:<22} {unit:>4} {n:>5} {median:>10} {p99:>10} {min:>10} {max:>10} {limit:>8}")
 }
 
 /// One figure as a row.
 pub(crate) fn row(figure: &Figure, summary: &Summary) -> String {
     let verdict = match figure.limit {
-        Some(limit) if summary.median > limit => "  over",
+        Some(limit) if figure.unit.more_is_better() && summary.median < limit => "  under",
+        Some(limit) if !figure.unit.more_is_better() && summary.median > limit => "  over",
         _ => "",
     };
     format!(
@@ -49,7 +50,8 @@ pub(crate) fn json(figure: &Figure, summary: &Summary) -> String {
 pub(crate) fn list(figures: &[&Figure]) -> String {
     let mut text = String::new();
     for figure in figures {
-        let limit = figure.limit.map(|limit| format!("at most {limit} {}", figure.unit));
+        let bound = if figure.unit.more_is_better() { "at least" } else { "at most" };
+        let limit = figure.limit.map(|limit| format!("{bound} {limit} {}", figure.unit));
         let limit = limit.unwrap_or_else(|| "for information".to_owned());
         let _ = writeln!(text, "{:<22} {limit}\n    {}", figure.id, figure.meaning);
         if let Some(upstream) = figure.upstream {
