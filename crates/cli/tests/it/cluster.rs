@@ -1,6 +1,6 @@
 //! More than one node.
 
-use crate::harness::{Daemon, directory, free_port, mark, sleepers, wait_for, wait_until};
+use crate::harness::{Daemon, ctl, directory, free_port, mark, sleepers, wait_for, wait_until};
 
 /// A manager that others can join, with its address and its worker's token.
 fn manager(dir: &std::path::Path) -> (Daemon, String, String) {
@@ -42,6 +42,35 @@ fn a_worker_joins_takes_tasks_loses_them_when_killed_and_is_ready_again() {
     let _worker = Daemon::start(b.path(), &join);
     wait_until("the worker to be ready again", || node_state(&manager, worker_name).as_deref() == Some("READY"));
     wait_until("what it ran before to be gone", || sleepers(&mark).len() == 4);
+}
+
+#[test]
+fn a_worker_is_promoted_takes_over_and_the_old_leader_is_demoted() {
+    let (a, b) = (directory(), directory());
+    let (first, addr, token) = manager(a.path());
+    let _second = Daemon::start(b.path(), &["--join-addr", &addr, "--join-token", &token]);
+    let name = |dir: &tempfile::TempDir| dir.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let (old, new) = (name(&a), name(&b));
+    assert_eq!(first.refused(&["node", "demote", &new]), format!("Error: Node {new} is already a worker"));
+    let last = "Error: attempting to demote the last manager of the swarm";
+    assert_eq!(first.refused(&["node", "demote", &old]), last);
+
+    assert_eq!(first.ok(&["node", "promote", &new]), "");
+    assert_eq!(first.refused(&["node", "promote", &new]), format!("Error: Node {new} is already a manager"));
+    let second = b.path().join("swarmd.sock");
+    let shown = |dir: &std::path::Path| {
+        let output = ctl(dir, &["node", "ls"]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    wait_until("two managers", || shown(&second).matches(" REACHABLE").count() == 2);
+    // It is refused until the new manager has its vote.
+    wait_until("the demotion", || ctl(&second, &["node", "demote", &old]).status.success());
+    let leads = |line: &str| line.contains(&new) && line.trim_end().ends_with("REACHABLE *");
+    wait_until("one manager, which leads", || {
+        let nodes = shown(&second);
+        nodes.matches(" REACHABLE").count() == 1 && nodes.lines().any(leads)
+    });
+    wait_until("the old leader's log to be gone", || !a.path().join("state/raft").exists());
 }
 
 #[test]
