@@ -27,7 +27,7 @@ use crate::{
     lead,
     membership::MembershipApi,
     reach,
-    seat::Seat,
+    seat::{Seat, WeakSeat},
     services::{self, CONTROL, Parts},
     term::LeaderTerm,
 };
@@ -71,7 +71,7 @@ pub struct ManagerHandle {
     own: NodeId,
     leader: watch::Receiver<Leader>,
     voters: watch::Receiver<Vec<wire::Peer>>,
-    seat: Seat,
+    seat: WeakSeat,
     local: Channel,
 }
 
@@ -113,7 +113,7 @@ impl ManagerHandle {
     ///
     /// This manager does not lead, or no other one can take over.
     pub async fn hand_over(&self) -> Result<(), Error> {
-        let raft = self.seat.leading().ok_or(RaftError::NotLeader { leader: None })?;
+        let raft = self.seat.raft().ok_or(RaftError::Stopped)?;
         Ok(raft.transfer_leadership(None).await?)
     }
 
@@ -231,7 +231,7 @@ impl Manager {
             own: own.node.clone(),
             leader: leader_seen,
             voters,
-            seat: seat.clone(),
+            seat: seat.weak(),
             local: here,
         };
         let term = LeaderTerm { env: env.clone(), store, own, first, options, networks, dispatcher, logs };
