@@ -90,7 +90,7 @@ impl OwnAddress {
 }
 
 /// Whether the log has taken over an address. One that means every address of this machine is replaced by the leader.
-fn is_same(own: &str, known: &str) -> bool {
+pub(crate) fn is_same(own: &str, known: &str) -> bool {
     let unspecified = own.parse::<std::net::SocketAddr>().is_ok_and(|addr| addr.ip().is_unspecified());
     let port = |addr: &str| addr.rsplit_once(':').map(|(_, port)| port.to_owned());
     own == known || (unspecified && port(own) == port(known))

@@ -13,8 +13,12 @@ use swarmkit_store::{Store, WatchEnded};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::is_same;
+
 /// What follows from who leads.
 pub(crate) struct Followed {
+    /// Where this manager is reached now. The log may still hold the address that it had before.
+    pub(crate) own_addr: String,
     pub(crate) leader: watch::Sender<Leader>,
     pub(crate) managers: watch::Sender<Vec<wire::Peer>>,
     pub(crate) members: Members,
@@ -34,7 +38,12 @@ pub(crate) async fn raft(raft: Raft, followed: Followed, stop: CancellationToken
 }
 
 impl Followed {
-    fn tell(&self, own: u64, role: &Role, members: Vec<MemberStatus>) {
+    fn tell(&self, own: u64, role: &Role, mut members: Vec<MemberStatus>) {
+        for status in members.iter_mut().filter(|status| status.member.raft_id == own) {
+            if !is_same(&self.own_addr, &status.member.addr) {
+                status.member.addr.clone_from(&self.own_addr);
+            }
+        }
         let (leader, leader_id) = match role {
             Role::Leader { .. } => (Leader::Here, Some(own)),
             Role::Follower { leader: Some(member) } => (Leader::At(member.addr.clone()), Some(member.raft_id)),

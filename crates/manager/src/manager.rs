@@ -223,7 +223,7 @@ impl Manager {
         let remote = (listener, services::remote(&parts)?);
         let local: (Box<dyn Listener>, _) = (Box::new(socket), services::local(&parts, health.clone())?);
         let here = Channel::here(&local.1);
-        let followed = Followed { leader, managers, members };
+        let followed = Followed { own_addr: addr.clone(), leader, managers, members };
         let handle = ManagerHandle {
             addr,
             control_socket,

@@ -74,7 +74,8 @@ pub(crate) fn local(parts: &Parts<'_>, health: HealthApi) -> Result<Services, Mo
 
 /// The way to the leader for what must not be older than the cluster: a leader proves that it still leads.
 fn fresh(parts: &Parts<'_>) -> Forward {
-    let seat = parts.seat.clone();
+    // Whoever keeps a handle must not keep the log open.
+    let seat = parts.seat.weak();
     parts.forward.clone().fresh(move || {
         let seat = seat.clone();
         async move {
