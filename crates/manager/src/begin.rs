@@ -56,7 +56,8 @@ impl Ingredients {
             // A member that has a log knows its own raft id. Founding must be impossible, also with an empty log.
             Begin::Join(_) => RaftBegin::Join { raft_id: 0 },
             Begin::Restart if has_log => RaftBegin::Join { raft_id: 0 },
-            Begin::Restart => return Err(Error::NoLog),
+            Begin::ForceNew if has_log => RaftBegin::ForceNew,
+            Begin::Restart | Begin::ForceNew => return Err(Error::NoLog),
         };
         let disk = self.disk.clone();
         let started = self.start(begin).await;

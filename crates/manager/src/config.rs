@@ -45,6 +45,9 @@ pub enum Begin {
     Join(Remotes),
     /// Goes on from its log, and does not start without one.
     Restart,
+    /// Goes on alone from its log, after the quorum of its group was lost for good. The other members must be stopped, and
+    /// join anew. As [`swarmkit_raft::Begin::ForceNew`].
+    ForceNew,
 }
 
 /// What a new cluster starts from.

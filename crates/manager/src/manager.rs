@@ -194,7 +194,7 @@ impl Manager {
         let (first, hints) = match begin {
             Begin::Found(first) => (Some(first), Vec::new()),
             Begin::Join(managers) => (None, managers.list().into_iter().map(|remote| remote.address).collect()),
-            Begin::Restart => (None, Vec::new()),
+            Begin::Restart | Begin::ForceNew => (None, Vec::new()),
         };
 
         let (leader, leader_seen) = watch::channel(Leader::unknown());

@@ -24,6 +24,7 @@ pub struct NodeBuilder {
     pub(crate) env: Env,
     pub(crate) hostname: Option<String>,
     pub(crate) join: Option<Target>,
+    pub(crate) alone: bool,
     pub(crate) managing: ManagerSettings,
 }
 
@@ -36,7 +37,7 @@ impl NodeBuilder {
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
         };
-        Self { state_dir, executor, env: Env::real(), hostname: None, join: None, managing }
+        Self { state_dir, executor, env: Env::real(), hostname: None, join: None, alone: false, managing }
     }
 
     /// Takes time, chance and ids from elsewhere.
@@ -73,6 +74,14 @@ impl NodeBuilder {
     /// then only learns of the manager. Without a manager to join, a node with no identity founds a cluster.
     pub fn join(mut self, address: impl Into<String>, token: Option<String>) -> Self {
         self.join = Some(Target { address: address.into(), token: token.map(Zeroizing::new) });
+        self
+    }
+
+    /// Lets a manager go on alone from its log, after the quorum of its cluster was lost for good: it becomes the only one
+    /// of a new group with all that it had. The other managers must be stopped, and join with empty state directories.
+    /// Not to be repeated: it cuts off whoever has joined since.
+    pub fn force_new_cluster(mut self) -> Self {
+        self.alone = true;
         self
     }
 

@@ -81,6 +81,12 @@ pub enum NodeError {
         /// The state directory.
         path: PathBuf,
     },
+    /// Only a manager with its log can go on alone.
+    #[error("{} is not the state of a manager: only one of the lost cluster's managers can go on alone", path.display())]
+    NotAlone {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// A cluster can be restored into an empty directory only.
     #[error("{} is not empty: restore into an empty directory", path.display())]
     NotEmpty {

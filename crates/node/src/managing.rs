@@ -28,6 +28,16 @@ pub(crate) struct ManagerSettings {
     pub(crate) networks: Arc<dyn NetworkProvider>,
 }
 
+/// How a manager of this node begins.
+pub(crate) enum How {
+    /// It founds a cluster, with this root.
+    Founds(RootCa),
+    /// It goes on alone, after the others were lost for good.
+    Alone,
+    /// It is one of several, or was.
+    Member,
+}
+
 /// What the managers of this node are made from.
 pub(crate) struct Making {
     pub(crate) dir: StateDir,
@@ -40,19 +50,19 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// Gets a manager ready, on the log in the state directory; `founds` is the root of a new cluster. One without a log
-    /// joins the others that are known: it never gets back the vote that a lost log has cast.
-    pub(crate) async fn start(&self, founds: Option<RootCa>) -> Result<Manager, NodeError> {
+    /// Gets a manager ready, on the log in the state directory. One without a log joins the others that are known: it never gets back the vote that a lost log has cast.
+    pub(crate) async fn start(&self, how: How) -> Result<Manager, NodeError> {
         let path = self.dir.path().join(RAFT);
         let open = move || RealDisk::open(&path).map_err(|source| NodeError::StateDir { action: "open", path, source });
         let disk = blocking(open).await?;
         let has_log = Raft::has_state(&disk).await?;
         let others = self.others();
-        let begin = match founds {
-            Some(root) => Begin::Found(FirstLeader { root }),
-            None if !others.is_empty() => Begin::Join(Remotes::new(others, &self.env)),
-            None if has_log => Begin::Restart,
-            None => return Err(NodeError::NoLog { path: self.dir.path().to_owned() }),
+        let begin = match how {
+            How::Founds(root) => Begin::Found(FirstLeader { root }),
+            How::Alone if has_log => Begin::ForceNew,
+            How::Member if !others.is_empty() => Begin::Join(Remotes::new(others, &self.env)),
+            How::Member if has_log => Begin::Restart,
+            How::Alone | How::Member => return Err(NodeError::NoLog { path: self.dir.path().to_owned() }),
         };
         let (place, clock) = (self.dir.clone(), self.env.clone());
         let log_key = blocking(move || log_key::load(place.path(), place.keys(), has_log, &clock)).await?;

@@ -11,7 +11,7 @@ use swarmkit_api::{
     NodeId, NodeRole,
     wire::{NodeTlsInfo, control_client::ControlClient},
 };
-use swarmkit_ca::{Credentials, RootCa};
+use swarmkit_ca::Credentials;
 use swarmkit_executor::DynExecutor;
 use swarmkit_manager::{Manager, ManagerHandle};
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport};
@@ -25,7 +25,7 @@ use crate::{
     founding::Founding,
     identity::{self, Established},
     log_dir,
-    managing::{Making, Managing},
+    managing::{How, Making, Managing},
     peers, removal,
     renewal::Renewal,
     roots,
@@ -160,7 +160,7 @@ impl Node {
     }
 
     async fn get_ready(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
-        let NodeBuilder { state_dir, executor, env, hostname, join, managing } = set_up;
+        let NodeBuilder { state_dir, executor, env, hostname, join, alone, managing } = set_up;
         let dir = StateDir::open(state_dir).await?;
         let crew = Crew::under(stop);
         let Established { credentials, founds } =
@@ -171,6 +171,8 @@ impl Node {
         let control_socket = managing.control_socket.clone();
         let known = match join {
             Some(target) => vec![Remote { node: None, address: target.address }],
+            // Those that it knew belong to what was lost.
+            None if alone => Vec::new(),
             None => {
                 let dir = dir.clone();
                 blocking(move || peers::load(dir.path())).await?
@@ -187,7 +189,13 @@ impl Node {
             settings: managing,
             known: remotes.clone(),
         };
-        let (supervisor, manager) = Self::prepare(making, root).await?;
+        let how = match (alone, root) {
+            (false, Some(root)) => How::Founds(root),
+            (false, None) => How::Member,
+            (true, None) if own.role == NodeRole::Manager => How::Alone,
+            (true, _) => return Err(NodeError::NotAlone { path: dir.path().to_owned() }),
+        };
+        let (supervisor, manager) = Self::prepare(making, how).await?;
 
         let channels = Channels::new(transport, ChannelOptions::default(), crew.spawner());
         let tls_info = roots::first(&credentials);
@@ -224,7 +232,7 @@ impl Node {
     }
 
     /// Gets the manager ready, if the node is one; otherwise nothing is left of one that it was.
-    async fn prepare(making: Making, root: Option<RootCa>) -> Result<(Supervisor, Option<Manager>), NodeError> {
+    async fn prepare(making: Making, how: How) -> Result<(Supervisor, Option<Manager>), NodeError> {
         let own = making.credentials.identity();
         let posted = Posted::default();
         if own.role == NodeRole::Worker {
@@ -233,7 +241,7 @@ impl Node {
         }
         let place = making.dir.clone();
         blocking(move || log_dir::clear(place.path())).await?;
-        let manager = making.start(root).await?;
+        let manager = making.start(how).await?;
         let handle = manager.handle();
         making.known.observe(Remote { node: Some(own.node), address: handle.addr().to_owned() }, OBSERVATION_DEFAULT);
         posted.post(&handle);

@@ -14,7 +14,10 @@ use swarmkit_runtime::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{NodeError, managing::Making};
+use crate::{
+    NodeError,
+    managing::{How, Making},
+};
 
 /// The shortest and the longest pause after a manager that could not join.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
@@ -81,7 +84,7 @@ impl Supervisor {
                         () = stop.cancelled() => return Ok(()),
                         () = becomes(&mut trust, NodeRole::Manager) => {}
                     }
-                    self.making.start(None).await
+                    self.making.start(How::Member).await
                 }
             };
             let ended = match manager {

@@ -77,6 +77,10 @@ struct NodeFlags {
     #[arg(long, value_name = "TOKEN", requires = "join_addr")]
     join_token: Option<String>,
 
+    /// Go on alone from this manager's state, after too many of the others were lost for good; read docs/recovery.md first
+    #[arg(long, conflicts_with = "join_addr")]
+    force_new_cluster: bool,
+
     /// Host name to report instead of the machine's
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -129,6 +133,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         listen_remote: flags.listen_remote_api,
         advertise_remote: flags.advertise_remote_api,
         join: flags.join_addr.map(|address| (address, flags.join_token)),
+        force_new_cluster: flags.force_new_cluster,
         hostname: flags.hostname,
         executor: flags.executor,
         temporary: false,

@@ -26,6 +26,8 @@ pub(crate) struct NodeOptions {
     pub(crate) advertise_remote: Option<String>,
     /// A manager, and the token for it.
     pub(crate) join: Option<(String, Option<String>)>,
+    /// Whether a manager goes on alone.
+    pub(crate) force_new_cluster: bool,
     pub(crate) hostname: Option<String>,
     pub(crate) executor: ExecutorFlags,
     /// The state directory goes with the node, so nobody would ever look after a task that it leaves behind.
@@ -129,6 +131,9 @@ async fn start(
     }
     if let Some((address, token)) = options.join {
         builder = builder.join(address, token);
+    }
+    if options.force_new_cluster {
+        builder = builder.force_new_cluster();
     }
     if let Some(hostname) = options.hostname {
         builder = builder.hostname(hostname);

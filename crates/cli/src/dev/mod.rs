@@ -105,6 +105,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         listen_remote: LISTEN_REMOTE.to_owned(),
         advertise_remote: None,
         join: None,
+        force_new_cluster: false,
         hostname: None,
         executor: flags.executor,
         temporary: flags.state_dir.is_none(),

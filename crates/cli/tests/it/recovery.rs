@@ -65,3 +65,33 @@ fn a_backup_without_its_key_is_refused_and_nothing_is_begun() {
         assert!(!dir.exists());
     }
 }
+
+#[test]
+fn a_survivor_of_a_lost_quorum_goes_on_alone_and_others_join_it() {
+    let (first, second, third) = (directory(), directory(), directory());
+    let addr = format!("127.0.0.1:{}", free_port().unwrap());
+    let mut survivor = Daemon::start(first.path(), &["--listen-remote-api", &addr]);
+    let token =
+        |node: &Daemon| node.json(&["cluster", "inspect"])[0]["manager_join_token"].as_str().unwrap().to_owned();
+    let join = ["--join-addr", &addr, "--join-token", &token(&survivor)];
+    let mut lost = Daemon::start(second.path(), &join);
+    let managers = |node: &Daemon| {
+        node.json(&["node", "ls"]).into_iter().filter(|node| node["manager"]["reachability"] == "REACHABLE").count()
+    };
+    wait_until("both to be managers", || managers(&survivor) == 2);
+    survivor.ok(&["service", "create", "--name", "web", "--replicas", "0", "--", "sleep", "1"]);
+    lost.kill();
+    survivor.kill();
+
+    let refused = run(&["--state-dir", text(third.path()), "--force-new-cluster"]).unwrap_err();
+    assert!(refused.contains("is not the state of a manager"), "{refused}");
+    survivor.clear_log();
+    let alone = Daemon::start(first.path(), &["--listen-remote-api", &addr, "--force-new-cluster"]);
+    assert_eq!(alone.json(&["service", "ls"]).len(), 1);
+    alone.ok(&["service", "create", "--name", "more", "--replicas", "0", "--", "sleep", "1"]);
+    assert_eq!(managers(&alone), 1);
+
+    let joined = Daemon::start(third.path(), &["--join-addr", &addr, "--join-token", &token(&alone)]);
+    wait_until("the new one to be a manager", || managers(&alone) == 2);
+    assert_eq!(joined.json(&["service", "ls"]).len(), 2);
+}
