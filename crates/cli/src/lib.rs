@@ -1,5 +1,5 @@
-//! The programs of the toolkit: `swarmd` runs a node, `swarmctl` controls a cluster, `swarm-rafttool` looks into the log
-//! of a manager.
+//! The programs of the toolkit: `swarmd` runs a node, `swarmctl` controls a cluster, `swarm-bench` measures how
+//! fast one starts tasks, `swarm-rafttool` looks into the log of a manager.
 //!
 //! This crate turns flags and Compose files into the wire's specifications, calls a node's control socket, and prints
 //! what it answers. It is NOT where anything is decided: whatever these programs can do, a program that uses the
@@ -23,6 +23,7 @@
 //! - Clients speak to a node through its control socket only, also when the node runs in the same process.
 //! - A program that fails says why in one place on standard error, and its exit code is not 0.
 
+pub mod bench;
 pub mod client;
 pub mod compose;
 pub mod ctl;
