@@ -136,7 +136,8 @@ mod tests {
         ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();
         assert_eq!(store.view().count::<Node>(), 0, "without a cluster there are no nodes");
 
-        let mut cluster = Cluster::new(own.cluster.clone());
+        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap() };
+        let mut cluster = cluster(&env, &own, &first, &RaftOptions::default());
         cluster.blacklisted_certificates.insert("n1".to_owned(), wire::BlacklistedCertificate::default());
         store.update(|tx| tx.create(cluster.clone())).await.unwrap();
         ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();

@@ -7,7 +7,7 @@ use swarmkit_api::{
     wire::{ManagerStatus, raft_member_status::Reachability},
 };
 use swarmkit_control::{MemberSet, Members};
-use swarmkit_raft::{MemberStatus, Raft, RaftError, Role};
+use swarmkit_raft::{MemberStatus, Raft, RaftError, Role, SnapshotPolicy};
 use swarmkit_rpc::{Authority, Leader};
 use swarmkit_store::{Store, WatchEnded};
 use tokio::sync::watch;
@@ -96,10 +96,12 @@ impl Drop for Followed {
     }
 }
 
-/// Keeps removed nodes out: their certificates still verify.
-pub(crate) async fn removed_nodes(
+/// Does what the cluster object asks of every manager: keeps removed nodes out, whose certificates still verify, and takes
+/// snapshots as often as it says.
+pub(crate) async fn cluster(
     store: Store,
     authority: Authority,
+    raft: Raft,
     stop: CancellationToken,
 ) -> Result<(), WatchEnded> {
     let mut updates = store.watch(Kind::Cluster);
@@ -108,8 +110,19 @@ pub(crate) async fn removed_nodes(
             () = stop.cancelled() => return Ok(()),
             update = updates.next() => update?,
         };
-        let removed = update.view().cluster().map(|cluster| blacklisted(cluster)).unwrap_or_default();
-        authority.set_removed(removed);
+        let cluster = update.view().cluster();
+        authority.set_removed(cluster.map(|cluster| blacklisted(cluster)).unwrap_or_default());
+        if let Some(config) = cluster.and_then(|cluster| cluster.spec.raft.as_ref()) {
+            raft.set_snapshot_policy(snapshot_policy(config));
+        }
+    }
+}
+
+fn snapshot_policy(config: &wire::RaftConfig) -> SnapshotPolicy {
+    SnapshotPolicy {
+        interval: config.snapshot_interval,
+        kept_entries: config.log_entries_for_slow_followers,
+        kept_snapshots: config.keep_old_snapshots,
     }
 }
 

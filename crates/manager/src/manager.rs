@@ -316,10 +316,13 @@ impl Manager {
                 let raft = raft.clone();
                 move |stop| follow::raft(raft, followed, stop)
             });
+            serving.spawn("cluster", {
+                let (store, raft) = (store.clone(), raft.clone());
+                move |stop| follow::cluster(store, authority, raft, stop)
+            });
             serving.spawn("leadership", move |stop| {
                 lead::run(raft.leadership(), env, move |stop| term.clone().run(raft.clone(), stop), stop)
             });
-            serving.spawn("removed nodes", |stop| follow::removed_nodes(store.clone(), authority, stop));
             parts
         });
         let served = serving.finish().await;

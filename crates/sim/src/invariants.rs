@@ -1,7 +1,7 @@
 //! What must hold, whatever happens: one file for each, all of them pure.
 //!
 //! An invariant is told what was seen, and answers with what is wrong with it. It knows no network, no disk and no time.
-//! To add one: a file here with a type that keeps what it has seen, and a line where [`crate::oracle`] is told of it.
+//! To add one: a file here with a type that keeps what it has seen, and a line where the module `oracle` is told of it.
 
 pub mod acknowledged;
 pub mod convergence;

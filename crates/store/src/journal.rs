@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The folder holds segments, `journal-<number>`, that are appended to, and snapshots, `snapshot-<number>`: the state
-//! before the first record of the segment with that number. See [`record`] for how a torn tail is told from damage.
+//! before the first record of the segment with that number. The module `record` says how a torn tail is told from damage.
 
 mod folder;
 mod record;

@@ -1,7 +1,7 @@
 //! Where members find each other, and how one is cut off from the others.
 //!
 //! As root each member has a network namespace of its own, with one cable to a bridge that has a namespace too: a cut is a
-//! cable that is pulled, or packets that are dropped in one direction. All names begin with [`PREFIX`] and the number of
+//! cable that is pulled, or packets that are dropped in one direction. All names begin with `PREFIX` and the number of
 //! this process, so that what a run that was killed has left behind is recognised and removed by the next one.
 //! Otherwise members share the loopback interface and cannot be cut off.
 
