@@ -18,10 +18,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// When raft has ended.
 pub(crate) async fn run(raft: Raft, env: Env, stop: CancellationToken) -> Result<(), RaftError> {
+    tokio::select! { biased; // stopping need not wait for what can perhaps not be decided
+        () = stop.cancelled() => return Ok(()),
+        () = settle(&raft, &env) => {}
+    }
     let mut watch = raft.watch_members();
     let mut last = 0;
     loop {
-        let Some(learner) = next(&watch.latest(), last, raft.is_membership_settled()) else {
+        let Some(learner) = next_learner(&watch.latest(), last) else {
             tokio::select! { biased; // stopping comes first
                 () = stop.cancelled() => return Ok(()),
                 changed = watch.changed() => drop(changed?),
@@ -46,16 +50,29 @@ pub(crate) async fn run(raft: Raft, env: Env, stop: CancellationToken) -> Result
     }
 }
 
-/// Who gets a vote: of the learners that answer the one after `last`, so that a slow one does not hold up the others; or
-/// a voter that answers, if a change has to be ended.
-fn next(members: &[MemberStatus], last: u64, settled: bool) -> Option<u64> {
-    let answering = |voter| members.iter().filter(move |it| it.member.voter == voter && it.reachable == Some(true));
-    let learners: Vec<u64> = answering(false).map(|status| status.member.raft_id).collect();
-    let after = learners.iter().copied().filter(|&id| id > last).min();
-    after.or_else(|| learners.iter().copied().min()).or_else(|| {
-        let voter = answering(true).find(|status| !status.leader).filter(|_| !settled);
-        voter.map(|status| status.member.raft_id)
-    })
+/// Ends a change that an earlier leader has begun. What this one does itself is over before a pause is.
+async fn settle(raft: &Raft, env: &Env) {
+    while !raft.is_membership_settled() {
+        env.sleep(PAUSE).await;
+        let (false, Some(voter)) = (raft.is_membership_settled(), any_voter(&raft.members())) else { continue };
+        match raft.promote(voter).await {
+            Ok(()) => tracing::info!("a change of the membership that an earlier leader had begun was ended"),
+            Err(error) => tracing::debug!(%error, "a change of the membership is not ended yet"),
+        }
+    }
+}
+
+/// Whose turn it is: of the learners that answer the one after `last`, so that a slow one does not hold up the others.
+fn next_learner(members: &[MemberStatus], last: u64) -> Option<u64> {
+    let answering = members.iter().filter(|status| !status.member.voter && status.reachable == Some(true));
+    let ids: Vec<u64> = answering.map(|status| status.member.raft_id).collect();
+    ids.iter().copied().filter(|&id| id > last).min().or_else(|| ids.iter().copied().min())
+}
+
+/// A voter beside the leader that answers.
+fn any_voter(members: &[MemberStatus]) -> Option<u64> {
+    let voter = members.iter().find(|it| it.member.voter && !it.leader && it.reachable == Some(true));
+    voter.map(|status| status.member.raft_id)
 }
 
 #[cfg(test)]
@@ -78,18 +95,17 @@ mod tests {
             status(4, false, Some(true)),
             status(5, false, None),
         ];
-        assert_eq!(next(&members, 0, true), Some(2));
-        assert_eq!(next(&members, 2, true), Some(4));
-        assert_eq!(next(&members, 4, false), Some(2));
-        assert_eq!(next(&members[..1], 0, true), None);
+        assert_eq!(next_learner(&members, 0), Some(2));
+        assert_eq!(next_learner(&members, 2), Some(4));
+        assert_eq!(next_learner(&members, 4), Some(2));
+        assert_eq!(next_learner(&members[..1], 0), None);
     }
 
     #[test]
     fn a_change_that_a_dead_leader_left_half_done_is_ended_with_a_voter_that_answers() {
         let leader = MemberStatus { leader: true, ..status(1, true, Some(true)) };
         let members = [leader, status(2, true, Some(false)), status(3, true, Some(true))];
-        assert_eq!(next(&members, 0, false), Some(3));
-        assert_eq!(next(&members, 0, true), None);
-        assert_eq!(next(&members[..2], 0, false), None, "nobody else answers, so nothing can be decided");
+        assert_eq!(any_voter(&members), Some(3));
+        assert_eq!(any_voter(&members[..2]), None, "nobody else answers, so nothing can be decided");
     }
 }
