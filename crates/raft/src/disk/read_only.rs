@@ -9,9 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use swarmkit_runtime::Spawner;
 
-use super::{Disk, DiskFile, DiskFuture};
+use super::{
+    Disk, DiskFile, DiskFuture,
+    real::{blocking, names},
+};
 
 /// A folder of the machine's file system that is read and never changed: nothing is created, locked or repaired, and
 /// everything that writes fails with [`io::ErrorKind::ReadOnlyFilesystem`]. A manager may use the folder meanwhile; then
@@ -31,24 +33,9 @@ fn refused<T: Send + 'static>() -> DiskFuture<T> {
     Box::pin(std::future::ready(Err(io::ErrorKind::ReadOnlyFilesystem.into())))
 }
 
-fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> DiskFuture<T> {
-    Box::pin(async move { Spawner::blocking(work).await.map_err(io::Error::other)? })
-}
-
 impl Disk for ReadOnlyDisk {
     fn list(&self) -> DiskFuture<Vec<String>> {
-        let path = self.0.clone();
-        blocking(move || {
-            let mut names = Vec::new();
-            for entry in std::fs::read_dir(path)? {
-                let entry = entry?;
-                if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
-                    names.push(name);
-                }
-            }
-            names.sort();
-            Ok(names)
-        })
+        names(self.0.clone())
     }
 
     fn create(&self, _: &str) -> DiskFuture<Box<dyn DiskFile>> {

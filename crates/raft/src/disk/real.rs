@@ -63,24 +63,28 @@ impl RealDisk {
 }
 
 /// Runs one operation on a thread that may block.
-fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> DiskFuture<T> {
+pub(super) fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> DiskFuture<T> {
     Box::pin(async move { Spawner::blocking(work).await.map_err(io::Error::other)? })
+}
+
+/// The names of the files in a folder, sorted.
+pub(super) fn names(path: PathBuf) -> DiskFuture<Vec<String>> {
+    blocking(move || {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    })
 }
 
 impl Disk for RealDisk {
     fn list(&self) -> DiskFuture<Vec<String>> {
-        let path = self.0.path.clone();
-        blocking(move || {
-            let mut names = Vec::new();
-            for entry in std::fs::read_dir(path)? {
-                let entry = entry?;
-                if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
-                    names.push(name);
-                }
-            }
-            names.sort();
-            Ok(names)
-        })
+        names(self.0.path.clone())
     }
 
     fn create(&self, name: &str) -> DiskFuture<Box<dyn DiskFile>> {
