@@ -5,6 +5,7 @@ mod floors;
 mod manifests;
 mod protos;
 mod readme;
+mod scenarios;
 mod sources;
 
 use std::fmt;
@@ -52,6 +53,7 @@ pub(crate) fn run() -> Result<()> {
     }
     findings.extend(protos::check(&root.join("proto"))?);
     findings.extend(readme::run(&metadata)?);
+    findings.extend(scenarios::run(&root)?);
     findings.sort();
     for finding in &findings {
         println!("{finding}");
