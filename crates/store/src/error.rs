@@ -108,16 +108,19 @@ pub enum ApplyError {
     Truncated,
 }
 
-/// A watch cannot resume from the asked version.
+/// Why changes of the past cannot be told, by a watch that resumes or as a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ResumeError {
+pub enum HistoryError {
     /// Too long ago: the changes since then are no longer kept. List again, and watch from there.
     #[error("the requested version was compacted away")]
     Compacted,
     /// The version lies in the future of this store.
     #[error("last version is out of bounds")]
     OutOfBounds,
+    /// The first version of a range is newer than the last one.
+    #[error("versions are out of order")]
+    OutOfOrder,
 }
 
 /// The store was shut down, and so no more updates will come.

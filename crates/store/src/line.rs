@@ -8,8 +8,8 @@ use swarmkit_api::Version;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    Applied, ApplyError, Change, Delta, Digest, Divergence, Interest, ProposalId, ProposeError, ResumeError, State,
-    View, Watch,
+    Applied, ApplyError, Change, Delta, Digest, Divergence, HistoryError, Interest, PastChanges, ProposalId,
+    ProposeError, State, View, Watch,
     codec::{self, Written},
     intern::Specs,
     transaction::ChangeSet,
@@ -270,19 +270,25 @@ impl Line {
         self.enter(&mut inner, interest, mailbox)
     }
 
-    pub(crate) fn resume(self: &Arc<Self>, from: Version, interest: Interest) -> Result<Watch, ResumeError> {
+    pub(crate) fn resume(self: &Arc<Self>, from: Version, interest: Interest) -> Result<Watch, HistoryError> {
         let mut inner = self.inner.lock();
         let view = self.view();
         if from > view.version() {
-            return Err(ResumeError::OutOfBounds);
+            return Err(HistoryError::OutOfBounds);
         }
-        let replay = inner.history.since(from)?.filter_map(|set| {
-            let changes: Arc<[Change]> =
-                set.changes.iter().filter(|change| interest.selects(change)).cloned().collect();
-            (!changes.is_empty()).then(|| Delta { version: set.version, changes, view: view.clone() })
+        let replay = inner.history.between(from, view.version())?.filter_map(|set| {
+            let PastChanges { version, changes } = &set.past;
+            let changes: Arc<[Change]> = changes.iter().filter(|change| interest.selects(change)).cloned().collect();
+            (!changes.is_empty()).then(|| Delta { version: *version, changes, view: view.clone() })
         });
         let mailbox = Arc::new(Mailbox::resumed(replay.collect(), view.version()));
         Ok(self.enter(&mut inner, interest, mailbox))
+    }
+
+    /// What was committed after `from`, up to `to`.
+    pub(crate) fn changes_between(&self, from: Version, to: Version) -> Result<Vec<PastChanges>, HistoryError> {
+        let inner = self.inner.lock();
+        Ok(inner.history.between(from, to)?.map(|set| set.past.clone()).collect())
     }
 
     fn enter(self: &Arc<Self>, inner: &mut Inner, interest: Interest, mailbox: Arc<Mailbox>) -> Watch {

@@ -14,8 +14,8 @@ use swarmkit_runtime::Env;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
-    Applier, Digest, Divergence, Interest, Journal, JournalError, JournalWriter, LocalProposer, MAX_PROPOSAL_BYTES,
-    Proposal, ProposeError, Proposer, ResumeError, StoreError, Transaction, View, Watch,
+    Applier, Digest, Divergence, HistoryError, Interest, Journal, JournalError, JournalWriter, LocalProposer,
+    MAX_PROPOSAL_BYTES, PastChanges, Proposal, ProposeError, Proposer, StoreError, Transaction, View, Watch,
     line::{Line, Outcome},
 };
 
@@ -239,8 +239,19 @@ impl Store {
     /// # Errors
     ///
     /// The version is too old for that, or was never reached.
-    pub fn watch_from(&self, version: Version, interest: impl Into<Interest>) -> Result<Watch, ResumeError> {
+    pub fn watch_from(&self, version: Version, interest: impl Into<Interest>) -> Result<Watch, HistoryError> {
         self.line.resume(version, interest.into())
+    }
+
+    /// The change sets that were committed after version `from`, up to and with version `to`, in order: for whoever wants
+    /// to know what has happened, and not to be told of what happens next. Between a version and itself there are none.
+    ///
+    /// # Errors
+    ///
+    /// The versions are in the wrong order, the last one was never reached, or the first one is too old: no more than
+    /// the last [`crate::HISTORY_CHANGES`] changes are kept.
+    pub fn changes_between(&self, from: Version, to: Version) -> Result<Vec<PastChanges>, HistoryError> {
+        self.line.changes_between(from, to)
     }
 
     /// The other end, which proposers are given: for tools that save and restore a whole store.

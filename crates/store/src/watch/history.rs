@@ -4,18 +4,26 @@ use std::{collections::VecDeque, sync::Arc};
 
 use swarmkit_api::Version;
 
-use crate::{Change, Digest, ResumeError};
+use crate::{Change, Digest, HistoryError};
 
 /// The most changes that are kept: about as many log entries as upstream keeps between two snapshots. One keeps two
 /// objects alive that are mostly alive anyway.
 pub const HISTORY_CHANGES: usize = 10_000;
 
+/// A change set that was committed, as the history of a store keeps it.
+#[derive(Clone, Debug)]
+pub struct PastChanges {
+    /// The version that it made.
+    pub version: Version,
+    /// Its writes, in order, with what the objects were before.
+    pub changes: Arc<[Change]>,
+}
+
 /// One change set.
 pub(crate) struct Set {
-    pub(crate) version: Version,
+    pub(crate) past: PastChanges,
     /// What the state after it comes to.
     digest: Digest,
-    pub(crate) changes: Arc<[Change]>,
 }
 
 /// The newest change sets, in order and without a gap.
@@ -34,27 +42,33 @@ impl History {
     /// Adds the newest change set, and forgets the oldest ones for it.
     pub(crate) fn push(&mut self, version: Version, digest: Digest, changes: Arc<[Change]>) {
         self.changes += changes.len();
-        self.sets.push_back(Set { version, digest, changes });
+        self.sets.push_back(Set { past: PastChanges { version, changes }, digest });
         while self.changes > HISTORY_CHANGES
             && let Some(oldest) = self.sets.pop_front()
         {
-            self.changes -= oldest.changes.len();
-            self.floor = oldest.version;
+            self.changes -= oldest.past.changes.len();
+            self.floor = oldest.past.version;
         }
     }
 
-    /// Everything after a version.
-    pub(crate) fn since(&self, version: Version) -> Result<impl Iterator<Item = &Set>, ResumeError> {
-        if version < self.floor {
-            return Err(ResumeError::Compacted);
+    /// Everything after `from`, up to `to`.
+    pub(crate) fn between(&self, from: Version, to: Version) -> Result<impl Iterator<Item = &Set>, HistoryError> {
+        if from > to {
+            return Err(HistoryError::OutOfOrder);
         }
-        let first = self.sets.partition_point(|set| set.version <= version);
-        Ok(self.sets.range(first..))
+        if to > self.sets.back().map_or(self.floor, |newest| newest.past.version) {
+            return Err(HistoryError::OutOfBounds);
+        }
+        if from < self.floor {
+            return Err(HistoryError::Compacted);
+        }
+        let after = |version| self.sets.partition_point(|set| set.past.version <= version);
+        Ok(self.sets.range(after(from)..after(to)))
     }
 
     /// What the state of a version came to, if it is remembered.
     pub(crate) fn digest_at(&self, version: Version) -> Option<Digest> {
-        let at = self.sets.binary_search_by_key(&version, |set| set.version).ok()?;
+        let at = self.sets.binary_search_by_key(&version, |set| set.past.version).ok()?;
         self.sets.get(at).map(|set| set.digest)
     }
 }

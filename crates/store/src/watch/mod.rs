@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use swarmkit_api::Version;
 
-pub use self::history::HISTORY_CHANGES;
+pub use self::history::{HISTORY_CHANGES, PastChanges};
 pub use self::interest::Interest;
 pub(crate) use self::{
     history::History,

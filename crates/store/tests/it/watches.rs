@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt as _;
 use swarmkit_api::{Kind, Network, Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version};
 use swarmkit_store::{
-    Action, Change, Delta, HISTORY_CHANGES, Interest, ResumeError, Store, Update, WATCH_QUEUE, Watch, WatchEnded,
+    Action, Change, Delta, HISTORY_CHANGES, HistoryError, Interest, Store, Update, WATCH_QUEUE, Watch, WatchEnded,
 };
 use swarmkit_testing::{amend, env, store, task};
 
@@ -242,14 +242,56 @@ fn resuming_from_an_objects_own_version_tells_its_last_write_again() {
 fn a_version_of_the_future_and_one_of_long_ago_cannot_be_resumed_from() {
     let store = local();
     let future = store.watch_from(store.version().next(), Kind::Node).map(drop);
-    assert_eq!(future, Err(ResumeError::OutOfBounds));
+    assert_eq!(future, Err(HistoryError::OutOfBounds));
     let start = store.version();
     write(&store, |tx| (0..HISTORY_CHANGES).try_for_each(|n| tx.create(Node::sample(&n.to_string(), "a")).map(drop)))
         .unwrap();
     store.watch_from(start, Kind::Node).expect("exactly as many changes are kept");
     amend(&store, "service web");
-    assert_eq!(store.watch_from(start, Kind::Node).map(drop), Err(ResumeError::Compacted));
+    assert_eq!(store.watch_from(start, Kind::Node).map(drop), Err(HistoryError::Compacted));
     store.watch_from(start.next(), Kind::Node).expect("what came since is still kept");
+}
+
+#[test]
+fn the_changes_between_two_versions_are_exactly_those_of_the_range() {
+    let store = local();
+    let start = store.version();
+    for id in ["a", "b", "c", "d"] {
+        amend(&store, &format!("node {id}"));
+    }
+    let at = |number| Version(start.0 + number);
+    let between = |from: u64, to: u64| {
+        let past = store.changes_between(at(from), at(to)).unwrap();
+        let told =
+            past.iter().map(|past| (past.version.0 - start.0, past.changes.iter().map(tell).collect::<String>()));
+        told.collect::<Vec<_>>()
+    };
+    let sets = [(1, "+node:a"), (2, "+node:b"), (3, "+node:c"), (4, "+node:d")].map(|(at, set)| (at, set.to_owned()));
+    assert_eq!(between(0, 4), sets, "all");
+    assert_eq!(between(0, 1), sets[..1], "the first");
+    assert_eq!(between(3, 4), sets[3..], "the last");
+    assert_eq!(between(1, 3), sets[1..3], "some in the middle");
+    assert_eq!(between(2, 2), [], "none");
+    let updated = write(&store, |tx| tx.edit(&NodeId::from("a"), |node: &mut Node| node.vxlan_udp_port = 1)).unwrap();
+    let past = store.changes_between(at(4), at(5)).unwrap();
+    let (before, after) = past[0].changes[0].as_::<Node>().unwrap().updated().unwrap();
+    assert_eq!((before.vxlan_udp_port, after), (0, &updated), "what it was is kept too");
+}
+
+#[test]
+fn a_range_past_the_end_a_reversed_one_and_one_of_long_ago_are_refused() {
+    let store = local();
+    amend(&store, "node a");
+    let (start, end) = (Version::EMPTY, store.version());
+    let refused = |from, to| store.changes_between(from, to).unwrap_err().to_string();
+    assert_eq!(refused(start, end.next()), "last version is out of bounds");
+    assert_eq!(refused(end.next(), end.next()), "last version is out of bounds");
+    assert_eq!(refused(end, start), "versions are out of order");
+    assert_eq!(refused(end.next(), end), "versions are out of order");
+    write(&store, |tx| (0..HISTORY_CHANGES).try_for_each(|n| tx.create(Node::sample(&n.to_string(), "a")).map(drop)))
+        .unwrap();
+    assert_eq!(refused(start, store.version()), "the requested version was compacted away");
+    assert_eq!(store.changes_between(end, store.version()).unwrap()[0].changes.len(), HISTORY_CHANGES);
 }
 
 #[test]
