@@ -2335,6 +2335,9 @@ pub struct Cluster {
     /// UDP port for VXLAN; 0 is 4789.
     #[prost(uint32, tag = "13")]
     pub vxlanudp_port: u32,
+    /// When the keys of networks were last replaced. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57003")]
+    pub network_keys_rotated_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// What a user wants of the cluster.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use prost_types::Timestamp;
+
 use super::{
     DecodeError, Kind, Meta,
     codec::{self, FromWire, ToWire},
@@ -88,8 +90,10 @@ pub struct Cluster {
     pub root_ca: Arc<wire::RootCa>,
     /// The keys of the overlay data path. Written by the key manager only.
     pub network_bootstrap_keys: Vec<wire::EncryptionKey>,
-    /// Counts the rotations of those keys.
+    /// The time stamp of the newest of those keys.
     pub encryption_key_lamport_clock: u64,
+    /// When those keys were last replaced.
+    pub network_keys_rotated_at: Option<Timestamp>,
     /// Nodes that were removed while their certificate was still valid, by id.
     pub blacklisted_certificates: BTreeMap<String, wire::BlacklistedCertificate>,
     /// The keys that open the managers' key files.
@@ -115,6 +119,7 @@ impl Cluster {
             root_ca: Arc::default(),
             network_bootstrap_keys: Vec::new(),
             encryption_key_lamport_clock: 0,
+            network_keys_rotated_at: None,
             blacklisted_certificates: BTreeMap::new(),
             unlock_keys: Vec::new(),
             fips: false,
@@ -136,6 +141,7 @@ impl ToWire for Cluster {
             root_ca: Some(self.root_ca.as_ref().clone()),
             network_bootstrap_keys: self.network_bootstrap_keys.clone(),
             encryption_key_lamport_clock: self.encryption_key_lamport_clock,
+            network_keys_rotated_at: self.network_keys_rotated_at,
             blacklisted_certificates: self.blacklisted_certificates.clone(),
             unlock_keys: self.unlock_keys.clone(),
             fips: self.fips,
@@ -157,6 +163,7 @@ impl FromWire for Cluster {
             root_ca: Arc::new(wire.root_ca.unwrap_or_default()),
             network_bootstrap_keys: wire.network_bootstrap_keys,
             encryption_key_lamport_clock: wire.encryption_key_lamport_clock,
+            network_keys_rotated_at: wire.network_keys_rotated_at,
             blacklisted_certificates: wire.blacklisted_certificates,
             unlock_keys: wire.unlock_keys,
             fips: wire.fips,
