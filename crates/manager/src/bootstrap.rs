@@ -15,7 +15,7 @@ use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
 use swarmkit_store::{DEFAULT_CLUSTER, Store, StoreError};
 
-use crate::FirstLeader;
+use crate::{FirstLeader, network_keys};
 
 /// How many finished tasks of each slot are kept, as upstream.
 const TASK_HISTORY: i64 = 5;
@@ -66,6 +66,8 @@ fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -
         join_tokens: Some(wire::JoinTokens { worker: token(), manager: token() }),
         ..Default::default()
     });
+    // Nodes are told of them in the first message of their first session.
+    network_keys::keep(&mut cluster, &network_keys::Use::ALL, env);
     cluster
 }
 
@@ -121,6 +123,7 @@ mod tests {
         assert_eq!((raft.heartbeat_tick, raft.election_tick), (1, 6));
         let tokens = cluster.root_ca.join_tokens.as_ref().unwrap();
         assert_ne!(tokens.worker, tokens.manager);
+        assert_eq!(cluster.network_bootstrap_keys.len(), 6);
         assert_eq!(JoinToken::parse(&tokens.worker).unwrap().digest(), first.root.digest());
         assert_eq!(view.get::<Node>(&own.node).unwrap().role, NodeRole::Manager);
 

@@ -1,8 +1,8 @@
 //! A manager: the replicated store, the services that every manager serves, and the loops that its leader runs.
 //!
 //! [`Manager::start`] opens the log, binds the addresses and mounts the services; [`Manager::run`] serves until it is told
-//! to stop. Whenever this manager leads, a *leader term* is built: the certificate authority, the allocator, the
-//! scheduler, the orchestrators, the dispatcher and the log broker, as one crew. When it leads no more the term is stopped
+//! to stop. Whenever this manager leads, a *leader term* is built: the certificate authority, the keys of networks, the
+//! allocator, the scheduler, the orchestrators, the dispatcher and the log broker, as one crew. When it leads no more the term is stopped
 //! and everything of it is awaited; nothing is left to be switched off.
 //!
 //! This crate decides nothing about services or tasks, and holds no identity: certificates come from the node around it.
@@ -36,6 +36,7 @@ mod join;
 mod lead;
 mod manager;
 mod membership;
+mod network_keys;
 mod raft_service;
 mod reach;
 mod roles;

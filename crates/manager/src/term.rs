@@ -10,7 +10,7 @@ use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{FirstLeader, bootstrap, roles, voters};
+use crate::{FirstLeader, bootstrap, network_keys, roles, voters};
 
 /// What a leader term is made of. Clones make the same term again.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ impl LeaderTerm {
         let mut crew = Crew::under(&stop);
         crew.spawn("voters", |stop| voters::run(raft.clone(), env.clone(), stop));
         crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
+        crew.spawn("network keys", |stop| network_keys::run(env.clone(), store.clone(), stop));
         crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));
         crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
         crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
