@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 use swarmkit_sim::Bug;
 
@@ -46,19 +47,64 @@ impl Run {
     }
 }
 
+/// What is seen while seeds run: how far it is, and each run that went wrong as soon as it did.
+///
+/// On a terminal it is a bar; elsewhere a line now and then, so that a run of hours shows in a log that it goes on.
+struct Progress {
+    bar: ProgressBar,
+    /// After how many seeds there is a line where there is no terminal. 0: never.
+    line_every: u64,
+    /// Whether runs that went wrong are shown.
+    shows: bool,
+}
+
+/// How many lines about its progress a run of many seeds writes where there is no terminal.
+const LINES: u64 = 50;
+
+/// How many seeds there are at least between two such lines.
+const SEEDS_PER_LINE: u64 = 20;
+
+impl Progress {
+    fn new(seeds: usize) -> Self {
+        let seeds = seeds as u64;
+        let bar = ProgressBar::with_draw_target(Some(seeds), ProgressDrawTarget::stderr_with_hz(5));
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} to go {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let line_every = if bar.is_hidden() { (seeds / LINES).max(SEEDS_PER_LINE) } else { 0 };
+        Self { bar, line_every, shows: true }
+    }
+
+    fn silent() -> Self {
+        Self { bar: ProgressBar::hidden(), line_every: 0, shows: false }
+    }
+
+    fn ran(&self, run: &Run, bug: Option<Bug>) {
+        if self.shows && run.end != End::Held {
+            self.bar.suspend(|| println!("{}\nreplay: {}\n", run.text.trim_end(), replay(run.seed, bug)));
+        }
+        self.bar.inc(1);
+        let done = self.bar.position();
+        if self.line_every > 0 && done.is_multiple_of(self.line_every) {
+            eprintln!("{done} of {} seeds", self.bar.length().unwrap_or_default());
+        }
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Runs the seeds that the flags ask for, and tells how it went.
 pub(crate) fn run(flags: &Flags) -> Result<ExitCode> {
     let base = since_1970().as_nanos() as u64;
     let fresh = (0..flags.fresh).map(|number| base.wrapping_add(number) % 1_000_000_000_000);
     let seeds: VecDeque<u64> = (flags.first..flags.first + flags.seeds).chain(fresh).collect();
     let start = now();
-    let runs = spread(flags, flags.bug, seeds, false)?;
+    let progress = Progress::new(seeds.len());
+    let runs = spread(flags, flags.bug, seeds, &progress, false)?;
+    progress.end();
     let wall = start.elapsed();
-    let bad: Vec<&Run> = runs.iter().filter(|run| run.end != End::Held).collect();
-    for run in &bad {
-        println!("{}", run.text.trim_end());
-        println!("replay: {}\n", replay(run.seed, flags.bug));
-    }
+    let broken = runs.iter().filter(|run| run.end != End::Held).count();
     let simulated: f64 = runs.iter().filter_map(|run| number(&run.text, "simulated_ms")).sum::<f64>() / 1000.0;
     let sum = |name: &str| runs.iter().filter_map(|run| number(&run.text, name)).sum::<f64>();
     let seconds = wall.as_secs_f64();
@@ -71,9 +117,9 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode> {
         sum("writes"),
         sum("operations"),
         sum("undecided"),
-        bad.len(),
+        broken,
     );
-    Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Makes each mistake, and tells after how many seeds an invariant breaks.
@@ -81,7 +127,8 @@ pub(crate) fn prove(flags: &Flags) -> Result<ExitCode> {
     let mut missed = 0;
     for bug in Bug::ALL.into_iter().filter(|bug| flags.bug.is_none_or(|wanted| wanted == *bug)) {
         let limit = bug.caught_within();
-        let runs = spread(flags, Some(bug), (flags.first..flags.first + limit).collect(), true)?;
+        let seeds = (flags.first..flags.first + limit).collect();
+        let runs = spread(flags, Some(bug), seeds, &Progress::silent(), true)?;
         let caught = runs.iter().filter(|run| run.end == End::Broken).min_by_key(|run| run.seed);
         match caught {
             Some(run) => {
@@ -100,7 +147,13 @@ pub(crate) fn prove(flags: &Flags) -> Result<ExitCode> {
 }
 
 /// Runs seeds in as many processes at once as there may be. `first_only`: stops when an invariant has broken.
-fn spread(flags: &Flags, bug: Option<Bug>, seeds: VecDeque<u64>, first_only: bool) -> Result<Vec<Run>> {
+fn spread(
+    flags: &Flags,
+    bug: Option<Bug>,
+    seeds: VecDeque<u64>,
+    progress: &Progress,
+    first_only: bool,
+) -> Result<Vec<Run>> {
     let jobs = flags.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let deadline = flags.limit.map(|seconds| now() + Duration::from_secs(seconds));
     let (seeds, runs) = (Mutex::new(seeds), Mutex::new(Vec::new()));
@@ -115,6 +168,7 @@ fn spread(flags: &Flags, bug: Option<Bug>, seeds: VecDeque<u64>, first_only: boo
             if first_only && run.end == End::Broken {
                 over.store(true, Ordering::Relaxed);
             }
+            progress.ran(&run, bug);
             runs.lock().push(run);
         }
         Ok(())
