@@ -9,7 +9,7 @@ use swarmkit_store::ClusterBy;
 use crate::{
     ControlApi, ControlError, filter,
     request::{missing, name_of, required},
-    validate,
+    unlock_keys, validate,
 };
 
 /// The name of the only cluster there is.
@@ -66,9 +66,7 @@ impl ControlApi {
         let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
         check(&spec)?;
         let rotation = request.rotation.unwrap_or_default();
-        if rotation.manager_unlock_key || spec.encryption_config.is_some_and(|config| config.auto_lock_managers) {
-            return Err(ControlError::Unsupported("managers of this cluster cannot be locked".to_owned()));
-        }
+        let locked = spec.encryption_config.is_some_and(|config| config.auto_lock_managers);
         let now = self.timestamp();
         let updated = self
             .store
@@ -79,6 +77,7 @@ impl ControlApi {
                 cluster.meta.version = version;
                 cluster.spec = Arc::new(spec);
                 prune_blacklist(&mut cluster, now);
+                unlock_keys::follow(&mut cluster.unlock_keys, locked, rotation.manager_unlock_key, &self.env);
                 if rotation.worker_join_token || rotation.manager_join_token {
                     let mut root_ca = cluster.root_ca.as_ref().clone();
                     let tokens = root_ca.join_tokens.get_or_insert_default();

@@ -46,6 +46,7 @@ mod secrets;
 mod server;
 mod services;
 mod tasks;
+mod unlock_keys;
 mod validate;
 mod volumes;
 mod watch;

@@ -168,10 +168,6 @@ async fn tokens_cannot_be_made_without_a_root() {
 #[tokio::test]
 async fn what_this_cluster_cannot_do_yet_is_refused_and_not_forgotten() {
     let world = World::with_cluster().await;
-    let locked = refused(&world, |request| {
-        spec(request).encryption_config = Some(wire::EncryptionConfig { auto_lock_managers: true });
-    });
-    assert_eq!(locked.await.0, Code::Unimplemented);
     let forced = wire::CaConfig { force_rotate: 1, ..Default::default() };
     let signing = wire::CaConfig { signing_ca_cert: b"x".as_slice().into(), ..Default::default() };
     for config in [forced, signing] {

@@ -6,6 +6,7 @@ mod backups;
 mod clusters;
 mod extensions;
 mod lists;
+mod locking;
 mod malformed;
 mod networks;
 mod nodes;
