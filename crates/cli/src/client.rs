@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use swarmkit_api::wire::{
-    control_client::ControlClient, swarmkit::backup::v1::backup_client::BackupClient, watch_client::WatchClient,
+    ca_client::CaClient, control_client::ControlClient, swarmkit::backup::v1::backup_client::BackupClient,
+    watch_client::WatchClient,
 };
 use swarmkit_rpc::{Channel, ConnectError, connect_unix};
 use swarmkit_runtime::{Env, Spawner};
@@ -44,6 +45,12 @@ impl Client {
     #[must_use]
     pub fn control(&self) -> Control {
         ControlClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The calls that tell roots and the unlock key.
+    #[must_use]
+    pub fn ca(&self) -> CaClient<Channel> {
+        CaClient::new(self.channel.clone())
     }
 
     /// The call that streams everything.

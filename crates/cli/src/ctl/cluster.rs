@@ -2,9 +2,13 @@
 
 use clap::Subcommand;
 use swarmkit_api::wire;
+use swarmkit_ca::UnlockKey;
 
-use super::{Context, CtlError, Format, ListFlags, backup, lookup};
-use crate::output::{inspect_cluster, json, list_clusters};
+use super::{Context, CtlError, Format, ListFlags, backup, cluster_flags::ClusterFlags, lookup};
+use crate::{
+    client::{UPDATE_ATTEMPTS_MAX, is_out_of_sequence},
+    output::{inspect_cluster, json, list_clusters, unlock_key},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -26,6 +30,25 @@ pub(super) enum Command {
         #[command(flatten)]
         list: ListFlags,
     },
+    /// Show the key that managers need after a restart while they are locked
+    UnlockKey {
+        /// Name or id; the cluster is called "default"
+        #[arg(value_name = "CLUSTER", default_value = "default")]
+        cluster: String,
+
+        /// How to show it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Change the settings of the cluster, and replace its tokens and its unlock key
+    Update {
+        /// Name or id; the cluster is called "default"
+        #[arg(value_name = "CLUSTER", default_value = "default")]
+        cluster: String,
+
+        #[command(flatten)]
+        flags: ClusterFlags,
+    },
 }
 
 pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(), CtlError> {
@@ -41,5 +64,49 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             let ids = clusters.iter().map(|cluster| cluster.id.clone());
             context.list(list, ids, clusters.iter().map(json::Cluster::new), || list_clusters(&clusters).to_string())
         }
+        Command::UnlockKey { cluster, format } => {
+            // There is one key. The name is asked for so that nobody takes it for that of another cluster.
+            lookup::cluster(&mut context.control, &cluster).await?;
+            show_unlock_key(context, format).await
+        }
+        Command::Update { cluster, flags } => update(context, &cluster, &flags).await,
     }
+}
+
+async fn show_unlock_key(context: &mut Context<'_>, format: Format) -> Result<(), CtlError> {
+    let told = context.client.ca().get_unlock_key(wire::GetUnlockKeyRequest {}).await?.into_inner().unlock_key;
+    let key = if told.is_empty() { None } else { Some(UnlockKey::from_bytes(&told)?) };
+    context.show(format, &json::UnlockKey::new(key.as_ref()), || unlock_key(key.as_ref()))
+}
+
+/// Changes the cluster, and tells what somebody has to write down.
+async fn update(context: &mut Context<'_>, wanted: &str, flags: &ClusterFlags) -> Result<(), CtlError> {
+    let mut attempts = UPDATE_ATTEMPTS_MAX;
+    let (cluster, was_locked) = loop {
+        let cluster = lookup::cluster(&mut context.control, wanted).await?;
+        let mut spec = cluster.spec.unwrap_or_default();
+        let was_locked = spec.encryption_config.is_some_and(|config| config.auto_lock_managers);
+        flags.apply(&mut spec)?;
+        let request = wire::UpdateClusterRequest {
+            cluster_id: cluster.id,
+            cluster_version: cluster.meta.unwrap_or_default().version,
+            spec: Some(spec),
+            rotation: Some(flags.rotation()),
+        };
+        attempts -= 1;
+        match context.control.update_cluster(request).await {
+            Err(status) if attempts > 0 && is_out_of_sequence(&status) => {}
+            result => break (result?.into_inner().cluster.unwrap_or_default(), was_locked),
+        }
+    };
+    writeln!(context.out, "{}", cluster.id)?;
+    let locked = cluster.spec.and_then(|spec| spec.encryption_config).is_some_and(|config| config.auto_lock_managers);
+    if flags.rotation().manager_unlock_key {
+        return show_unlock_key(context, Format::Table).await;
+    }
+    if locked && !was_locked {
+        // Whoever restarts all managers without it has lost the cluster. Standard output is for programs: it has the id.
+        eprintln!("Managers need the unlock key after a restart from now on. Keep it: swarmctl cluster unlock-key");
+    }
+    Ok(())
 }

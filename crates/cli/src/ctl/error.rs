@@ -36,6 +36,9 @@ pub enum CtlError {
     /// The file of a backup.
     #[error(transparent)]
     Backup(#[from] LogError),
+    /// The manager told an unlock key that is none.
+    #[error("the manager told no unlock key: {0}")]
+    UnlockKey(#[from] swarmkit_ca::Error),
     /// Standard output.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

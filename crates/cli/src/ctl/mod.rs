@@ -2,6 +2,7 @@
 
 mod backup;
 mod cluster;
+mod cluster_flags;
 mod config;
 mod error;
 mod lookup;
@@ -54,7 +55,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the cluster and its join tokens
+    /// Show and change the cluster, its join tokens and its unlock key
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Manage configs: files that tasks are given

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use swarmkit_api::wire;
+use swarmkit_ca::UnlockKey;
 
 use super::Columns;
 use crate::units::format_duration;
@@ -56,6 +57,15 @@ pub fn inspect_cluster(cluster: &wire::Cluster) -> Columns {
         }
     }
     columns
+}
+
+/// The line of `cluster unlock-key`; without a key managers are not locked. As upstream, but for the end of the second.
+#[must_use]
+pub fn unlock_key(key: Option<&UnlockKey>) -> String {
+    match key {
+        Some(key) => format!("Managers auto-locked.  Unlock key: {}\n", *key.to_text()),
+        None => "Managers not auto-locked\n".to_owned(),
+    }
 }
 
 fn duration(duration: &prost_types::Duration) -> String {

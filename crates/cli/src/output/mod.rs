@@ -15,7 +15,7 @@ mod task;
 mod time;
 
 pub use blob::{inspect_config, inspect_secret, list_configs, list_secrets};
-pub use cluster::{inspect_cluster, list_clusters};
+pub use cluster::{inspect_cluster, list_clusters, unlock_key};
 pub use columns::Columns;
 pub use names::Names;
 pub use node::{inspect_node, list_nodes, manager_status};

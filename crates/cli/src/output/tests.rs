@@ -432,6 +432,16 @@ fn the_cluster_is_inspected_with_its_tokens() {
 }
 
 #[test]
+fn the_unlock_key_is_shown_or_that_there_is_none() {
+    let key = swarmkit_ca::UnlockKey::from_bytes(&[7; 32]).unwrap();
+    let text = "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    assert_eq!(unlock_key(Some(&key)), format!("Managers auto-locked.  Unlock key: {text}\n"));
+    assert_eq!(unlock_key(None), "Managers not auto-locked\n");
+    assert_eq!(json::line(&json::UnlockKey::new(Some(&key))), format!(r#"{{"auto_lock":true,"unlock_key":"{text}"}}"#));
+    assert_eq!(json::line(&json::UnlockKey::new(None)), r#"{"auto_lock":false,"unlock_key":null}"#);
+}
+
+#[test]
 fn secrets_and_configs_are_shown_the_newest_first_and_secrets_without_content() {
     let secret = |id: &str, seconds| wire::Secret {
         id: id.to_owned(),

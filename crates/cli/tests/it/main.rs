@@ -9,6 +9,7 @@ mod cluster;
 mod ctl;
 mod dev;
 mod harness;
+mod locking;
 mod metrics;
 mod rafttool;
 mod recovery;

@@ -16,8 +16,7 @@ const ROTATE: wire::KeyRotation =
 /// A cluster with a key of another subsystem.
 async fn world() -> World {
     let world = World::with_cluster().await;
-    let key =
-        wire::EncryptionKey { subsystem: OTHER.into(), key: b"gossip".as_slice().into(), ..Default::default() };
+    let key = wire::EncryptionKey { subsystem: OTHER.into(), key: b"gossip".as_slice().into(), ..Default::default() };
     world.put(|tx| tx.edit::<Cluster>(&default_cluster(), |cluster| cluster.unlock_keys = vec![key]).map(drop)).await;
     world
 }

@@ -43,3 +43,18 @@ impl Cluster {
         }
     }
 }
+
+/// What opens the keys of locked managers.
+#[derive(Serialize)]
+pub struct UnlockKey {
+    auto_lock: bool,
+    unlock_key: Option<String>,
+}
+
+impl UnlockKey {
+    /// The JSON form of the key; without one managers are not locked.
+    #[must_use]
+    pub fn new(key: Option<&swarmkit_ca::UnlockKey>) -> Self {
+        Self { auto_lock: key.is_some(), unlock_key: key.map(|key| key.to_text().as_str().to_owned()) }
+    }
+}

@@ -18,9 +18,10 @@
 //!   `memory_bytes`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
 //! - **cluster**: `id`, `name`, `task_history_limit`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
 //!   `worker_join_token`, `manager_join_token`.
+//! - **unlock key**: `auto_lock`, `unlock_key` (`null` where managers are not locked).
 //! - **secret** and **config**: `id`, `name`, `labels`, `data` (the content of a config if it is text, else `null`).
 //!
-//! All have `created_at` and `updated_at`; all but tasks have `version`.
+//! All objects have `created_at` and `updated_at`; all but tasks have `version`.
 
 mod blob;
 mod cluster;
@@ -29,7 +30,7 @@ mod service;
 mod task;
 
 pub use blob::Blob;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, UnlockKey};
 pub use node::Node;
 use serde::Serialize;
 pub use service::Service;
