@@ -1,5 +1,6 @@
 //! The sending side as openraft sees it: its requests as messages, and the answers back.
 
+mod offers;
 mod patience;
 mod snapshot;
 
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use wire::{append_response::Outcome as Appended, transfer_leader_response::Refusal};
 
 use self::{
+    offers::{Offers, outdated},
     patience::{Sent, impatient, late, unless_stuck},
     snapshot::snapshot_parts,
 };
@@ -116,17 +118,23 @@ impl RaftNetworkV2<Types> for Sender {
             // openraft waits out its back-off where it is asked for the first request. Without asking, a member that
             // cannot be reached would be tried again at once, for ever.
             let Some(first) = input.next().await else { return Ok(futures_util::stream::empty().boxed()) };
-            let input = futures_util::stream::iter([first]).chain(input);
+            let offers = Offers::default();
+            if !offers.admit(&first) {
+                return Err(outdated());
+            }
             let sent = Arc::new(Sent::default());
             let requests = {
-                let sent = sent.clone();
+                let (sent, offers) = (sent.clone(), offers.clone());
+                let input = futures_util::stream::iter([first]).chain(input);
+                let input = input.take_while(move |request| std::future::ready(offers.admit(request)));
                 input.inspect(move |_| sent.one_more()).map(move |request| append_to_wire(route, &request)).boxed()
             };
             let opening = self.messenger.append_stream(&self.to, requests);
             let opened = tokio::time::timeout(self.patience, opening).await.unwrap_or_else(|_| Err(late()));
             let answers = opened.map_err(failed)?;
             let answers = impatient(answers, sent, self.patience);
-            Ok(answers.map(|answer| stream_answer(answer.map_err(failed)?, None)).boxed())
+            let answers = answers.map(|answer| stream_answer(answer.map_err(failed)?, None));
+            Ok(answers.chain(offers.end()).boxed())
         }
         .boxed()
     }

@@ -24,7 +24,7 @@ use crate::{
     machine::Machine,
     options::RaftId,
     snapshot::{Shelf, SnapshotFile},
-    types::{LogId, Types},
+    types::{LogId, Types, follow_on},
 };
 
 /// How many answers of a stream may wait for a slow network.
@@ -254,11 +254,17 @@ impl Inner {
 
     fn append_request(&self, sender: &NodeId, request: wire::AppendRequest) -> Received<AppendEntriesRequest<Types>> {
         self.check(sender, request.route.as_ref())?;
+        let prev_log_id = maybe_id(request.previous.as_ref());
         let entries: Result<Vec<_>, Malformed> = request.entries.into_iter().map(entry_from_wire).collect();
+        let entries = entries?;
+        // openraft takes it for granted. An empty log would begin with whatever entry comes first.
+        if !follow_on(prev_log_id.as_ref(), &entries) {
+            return Err(Malformed("entries: they must follow on each other").into());
+        }
         Ok(AppendEntriesRequest {
             vote: vote_from_wire(request.vote.as_ref().ok_or(Malformed("vote"))?),
-            prev_log_id: maybe_id(request.previous.as_ref()),
-            entries: entries?,
+            prev_log_id,
+            entries,
             leader_commit: maybe_id(request.committed.as_ref()),
         })
     }

@@ -81,3 +81,9 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
 pub(crate) fn term_of(id: &LogId) -> u64 {
     **id.committed_leader_id()
 }
+
+/// Whether entries follow directly on `previous`, and on each other.
+pub(crate) fn follow_on(previous: Option<&LogId>, entries: &[Entry]) -> bool {
+    let next = previous.map_or(0, |id| id.index + 1);
+    entries.iter().zip(next..).all(|(entry, index)| entry.log_id.index == index)
+}

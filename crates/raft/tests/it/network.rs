@@ -185,3 +185,35 @@ async fn messages_of_impostors_and_to_the_wrong_node_are_refused() {
     founder.running.write("a").await.unwrap();
     assert!(matches!(founder.running.raft.leadership().current(), swarmkit_raft::Role::Leader { term: 1 }));
 }
+
+#[tokio::test]
+async fn entries_that_leave_some_out_are_refused_and_change_nothing() {
+    let world = World::new();
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let second = world.member("n2", Some(&founder)).await;
+    has(&second.running, &[]).await;
+    let (from, to) = (founder.running.raft.raft_id(), second.running.raft.raft_id());
+    let blank = |index| wire::Entry {
+        id: Some(wire::LogId { term: 1, index }),
+        payload: Some(wire::Payload { content: Some(wire::payload::Content::Blank(wire::Blank {})) }),
+    };
+    let request = |previous, indexes: &[u64]| wire::AppendRequest {
+        route: Some(wire::Route { from, to }),
+        vote: Some(wire::Vote { term: 1, candidate: from, granted: true }),
+        previous,
+        entries: indexes.iter().copied().map(blank).collect(),
+        committed: None,
+    };
+    let node_id = second.node.clone();
+    let to = Destination { raft_id: to, node_id, addr: second.addr.clone(), lane: Lane::Heartbeat };
+    let messenger = world.messenger(&founder.node);
+    for request in [request(None, &[100]), request(Some(wire::LogId { term: 1, index: 0 }), &[1, 3])] {
+        let answer = messenger.append(&to, request, Duration::from_secs(10)).await;
+        let text = answer.unwrap_err().to_string();
+        assert!(text.contains("they must follow on each other"), "{text}");
+    }
+
+    founder.running.write("a").await.unwrap();
+    has(&second.running, &["a"]).await;
+}
