@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, time::SystemTime};
 
 use humantime::format_rfc3339_seconds as rfc3339;
+use swarmkit_api::Version;
 
 /// Why something about identity was refused. Texts that existing clients match on are kept.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,26 @@ pub enum Error {
     /// The node's key is encrypted, and cannot be read with the unlock key at hand.
     #[error("node is locked, and needs a valid unlock key")]
     Locked,
+    /// Two unlock keys claim to be that of one version of the cluster: one of them is of another cluster's past.
+    #[error("the cluster's version {version} has another unlock key than the one that this node has of that version")]
+    LockConflict {
+        /// Which version.
+        version: Version,
+    },
+    /// A record in a key file cannot be opened, with whatever key.
+    #[error("cannot decrypt: {reason}")]
+    Record {
+        /// What stands against it.
+        reason: &'static str,
+    },
+    /// The keys of the log that a key file holds make no sense.
+    #[error("the header {header} of the key file {reason}")]
+    DataKeys {
+        /// Where.
+        header: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A key file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -14,7 +14,7 @@ use ring::{
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, pem_text};
+use crate::{error::Error, locked_key, pem_text};
 
 /// The tag of a private key in PKCS#8 form, which is how keys are written.
 pub(crate) const PKCS8: &str = "PRIVATE KEY";
@@ -193,7 +193,7 @@ fn rsa_by_size(bits: usize) -> (&'static dyn RsaEncoding, &'static SignatureAlgo
 }
 
 fn is_encrypted(block: &Pem) -> bool {
-    block.tag() == "ENCRYPTED PRIVATE KEY" || block.headers().get("DEK-Info").is_some()
+    block.tag() == locked_key::ENCRYPTED || block.headers().get("DEK-Info").is_some()
 }
 
 // The algorithm identifiers that PKCS#8 puts before a key, in DER form.

@@ -16,9 +16,12 @@ use crate::{
     certificate::NodeCertificate,
     error::Error,
     key::KeyPair,
-    key_file::{self, KeyFile, KeyHeaders},
+    key_file::{KeyFile, KeyHeaders},
     root::RootCa,
+    unlock::UnlockKey,
 };
+
+mod locking;
 
 const DIRECTORY: &str = "certificates";
 const ROOT_CERTIFICATE: &str = "swarm-root-ca.crt";
@@ -38,20 +41,31 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// one, then the key replaces the old key, then the certificate is renamed. A node that was cut off in between finds
 /// the matching one of the two certificates when it reads.
 ///
-/// Clones change the key file one after the other. All methods block on the disk for some milliseconds. Call them from a
-/// thread that may.
+/// The key file of a locked manager is encrypted. The store holds the unlock key that opens it: the one that it was
+/// [given](KeyStore::with_unlock_key), or the one that it was last told to [lock](KeyStore::set_lock) the file with.
+///
+/// Clones share that key, and change the key file one after the other. All methods block on the disk for some
+/// milliseconds. Call them from a thread that may.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     directory: PathBuf,
-    /// Held from reading the key file to replacing it, since what is kept of it would be lost otherwise.
-    changing: Arc<Mutex<()>>,
+    env: Env,
+    /// What opens the key file, if that takes a key. Held locked from reading the file to replacing it, since what is kept
+    /// of it would be lost otherwise.
+    unlock: Arc<Mutex<Option<UnlockKey>>>,
 }
 
 impl KeyStore {
     /// The key files below a state directory. Nothing is read or made yet.
     #[must_use]
-    pub fn new(state_dir: &Path) -> Self {
-        Self { directory: state_dir.join(DIRECTORY), changing: Arc::default() }
+    pub fn new(state_dir: &Path, env: &Env) -> Self {
+        Self { directory: state_dir.join(DIRECTORY), env: env.clone(), unlock: Arc::default() }
+    }
+
+    /// Opens a key file that is locked with this key. One that is not locked needs none, and does not get locked by it.
+    #[must_use]
+    pub fn with_unlock_key(self, key: Option<UnlockKey>) -> Self {
+        Self { unlock: Arc::new(Mutex::new(key)), ..self }
     }
 
     /// Reads the trust roots, and their key where an old version left it on disk.
@@ -59,11 +73,11 @@ impl KeyStore {
     /// # Errors
     ///
     /// [`Error::NoLocalRoot`] when there are none, otherwise what is wrong with them.
-    pub fn load_root(&self, env: &Env) -> Result<RootCa, Error> {
+    pub fn load_root(&self) -> Result<RootCa, Error> {
         let bundle = self.read(ROOT_CERTIFICATE)?.ok_or(Error::NoLocalRoot)?;
-        let root = RootCa::from_pem(&bundle, env.now())?;
+        let root = RootCa::from_pem(&bundle, self.env.now())?;
         match self.read(ROOT_KEY)? {
-            Some(key) => root.with_key(KeyPair::from_pem(&key)?, env),
+            Some(key) => root.with_key(KeyPair::from_pem(&key)?, &self.env),
             None => Ok(root),
         }
     }
@@ -83,10 +97,10 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`Error::NoLocalCertificate`] when either file is missing, [`Error::Locked`] when the key is encrypted,
-    /// [`Error::KeyMismatch`] when the two do not belong together.
+    /// [`Error::NoLocalCertificate`] when either file is missing, [`Error::Locked`] when the key is encrypted and the unlock
+    /// key is missing or wrong, [`Error::KeyMismatch`] when the two do not belong together.
     pub fn load_node(&self) -> Result<NodeCertificate, Error> {
-        let key = Arc::new(self.key_file()?.key);
+        let key = self.key_file(self.unlock.lock().as_ref())?.key;
         let found = self.node_with(NODE_CERTIFICATE, &key);
         let Err(problem) = found else { return found };
         let Ok(node) = self.node_with(NODE_CERTIFICATE_NEXT, &key) else {
@@ -95,25 +109,6 @@ impl KeyStore {
         };
         self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)?;
         Ok(node)
-    }
-
-    /// Writes the node's certificate and key. Headers of the key file stay as they are.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`], or [`Error::Locked`] when the present key file is encrypted: its headers could not be kept.
-    pub fn save_node(&self, node: &NodeCertificate) -> Result<(), Error> {
-        let _one = self.changing.lock();
-        let headers = match self.key_file() {
-            Ok(file) => file.headers,
-            // An unreadable key is about to be replaced; a locked one holds what only the unlock key can open.
-            Err(Error::NoLocalCertificate { .. } | Error::MalformedKey) => KeyHeaders::new(),
-            Err(other) => return Err(other),
-        };
-        let key = key_file::encode(node.key(), &headers)?;
-        self.write(NODE_CERTIFICATE_NEXT, node.chain_pem().as_bytes(), PUBLIC)?;
-        self.write(NODE_KEY, key.as_bytes(), PRIVATE)?;
-        self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)
     }
 
     /// Forgets the node's certificate and key, headers included.
@@ -131,26 +126,13 @@ impl KeyStore {
     ///
     /// As [`KeyStore::load_node`].
     pub fn headers(&self) -> Result<KeyHeaders, Error> {
-        Ok(self.key_file()?.headers)
+        Ok(self.key_file(self.unlock.lock().as_ref())?.headers)
     }
 
-    /// Changes the headers of the node's key file. The key stays; a failed write changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`KeyStore::load_node`].
-    pub fn update_headers(&self, change: impl FnOnce(&mut KeyHeaders)) -> Result<(), Error> {
-        let _one = self.changing.lock();
-        let mut file = self.key_file()?;
-        change(&mut file.headers);
-        let text = key_file::encode(&file.key, &file.headers)?;
-        self.write(NODE_KEY, text.as_bytes(), PRIVATE)
-    }
-
-    fn key_file(&self) -> Result<KeyFile, Error> {
+    fn key_file(&self, unlock: Option<&UnlockKey>) -> Result<KeyFile, Error> {
         let text = Zeroizing::new(self.read(NODE_KEY)?.ok_or_else(|| self.missing(NODE_KEY))?);
         self.close_to_others(NODE_KEY);
-        KeyFile::parse(&text)
+        KeyFile::parse(&text, unlock)
     }
 
     fn node_with(&self, name: &str, key: &Arc<KeyPair>) -> Result<NodeCertificate, Error> {

@@ -26,6 +26,7 @@
 //!
 //! - Of a signing request only the public key is believed; who the certificate is for is said by the issuer.
 //! - Private keys and tokens are wiped from the memory that this crate owns, and no `Debug` form shows them.
+//! - What an unlock key encrypts is written by this crate in clear only where a lock is taken off, or for a worker.
 //! - A root CA object that exists has been checked: every root signs itself, is valid now, and the signer chains to it.
 //! - The process-wide default of rustls is never used: one provider is named, in one place.
 
@@ -33,6 +34,7 @@ mod base36;
 mod certificate;
 mod chain;
 mod credentials;
+mod data_keys;
 mod error;
 mod fault;
 mod identity;
@@ -40,7 +42,10 @@ mod issue;
 mod key;
 mod key_file;
 mod key_store;
+mod lock;
+mod locked_key;
 mod pem_text;
+mod record;
 mod renewal;
 mod root;
 mod tls;
@@ -53,6 +58,7 @@ mod testing;
 pub use certificate::{IssuerInfo, NodeCertificate, Validity};
 pub use chain::{Expiry, verify_chain};
 pub use credentials::{Credentials, Trust};
+pub use data_keys::{DataKey, DataKeys};
 pub use error::Error;
 pub use fault::TlsFault;
 pub use identity::{Identity, MANAGER, SWARM_CA, WORKER, role_name};
@@ -60,6 +66,7 @@ pub use issue::{LEAF_BACKDATE, LEAF_VALIDITY_DEFAULT, LEAF_VALIDITY_MIN, REQUEST
 pub use key::{KeyPair, KeySource, SystemKeys};
 pub use key_file::KeyHeaders;
 pub use key_store::KeyStore;
+pub use lock::{LockChange, ManagerLock};
 pub use pem_text::normalize as normalize_pem;
 pub use renewal::{renewal_delay, renewal_time};
 pub use root::{ROOT_VALIDITY, RootCa, RootDigest};

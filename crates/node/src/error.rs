@@ -53,7 +53,7 @@ pub enum NodeError {
     Fips,
     /// A new identity could not be made or kept.
     #[error(transparent)]
-    Certificates(#[from] swarmkit_ca::Error),
+    Certificates(swarmkit_ca::Error),
     /// The cluster could not be joined.
     #[error("cannot join the cluster: {0}")]
     Join(#[from] JoinError),
@@ -123,6 +123,15 @@ pub enum NodeError {
     /// A part ended before its time.
     #[error(transparent)]
     Part(#[from] PartError),
+}
+
+impl From<swarmkit_ca::Error> for NodeError {
+    fn from(error: swarmkit_ca::Error) -> Self {
+        match error {
+            swarmkit_ca::Error::Locked => Self::Locked,
+            error => Self::Certificates(error),
+        }
+    }
 }
 
 /// Why a cluster could not be joined, or a certificate not renewed.

@@ -23,13 +23,13 @@ pub(crate) struct Founding {
 
 impl Founding {
     /// Clears away what an interrupted founding has left. Does nothing where there was none.
-    pub(crate) fn clear(state_dir: &Path) -> Result<(), NodeError> {
+    pub(crate) fn clear(state_dir: &Path, keys: &KeyStore) -> Result<(), NodeError> {
         let mark = state_dir.join(MARK);
         if !mark.exists() {
             return Ok(());
         }
         tracing::warn!("the founding of a cluster was interrupted: starting over");
-        KeyStore::new(state_dir).remove_node()?;
+        keys.remove_node()?;
         absent_is_fine(fs::remove_dir_all(state_dir.join(RAFT)), "remove", &state_dir.join(RAFT))?;
         absent_is_fine(fs::remove_file(&mark), "remove", &mark)
     }
@@ -60,11 +60,14 @@ pub(crate) fn absent_is_fine(result: io::Result<()>, action: &'static str, path:
 
 #[cfg(test)]
 mod tests {
+    use swarmkit_runtime::Env;
+
     use super::*;
 
     #[test]
     fn an_interrupted_founding_leaves_nothing_and_a_finished_one_everything() {
         let dir = tempfile::tempdir().unwrap();
+        let keys = KeyStore::new(dir.path(), &Env::real());
         let log = dir.path().join(RAFT).join("segment");
         let write_log = || {
             fs::create_dir_all(dir.path().join(RAFT)).unwrap();
@@ -72,13 +75,13 @@ mod tests {
         };
         Founding::begin(dir.path()).unwrap();
         write_log();
-        Founding::clear(dir.path()).unwrap();
+        Founding::clear(dir.path(), &keys).unwrap();
         assert!(!log.exists() && !dir.path().join(MARK).exists());
 
         let founding = Founding::begin(dir.path()).unwrap();
         write_log();
         founding.complete().unwrap();
-        Founding::clear(dir.path()).unwrap();
+        Founding::clear(dir.path(), &keys).unwrap();
         assert!(log.exists());
     }
 }

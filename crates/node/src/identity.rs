@@ -1,11 +1,11 @@
 //! Who this node is: as its state directory says, as the founder of a cluster, or as a cluster has told it.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use swarmkit_api::{ClusterId, NodeId, NodeRole};
 use swarmkit_ca::{
-    Credentials, Error as CaError, Expiry, Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NodeCertificate,
-    RootCa, SystemKeys,
+    Credentials, Error as CaError, Expiry, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa,
+    SystemKeys,
 };
 use swarmkit_runtime::{Env, Spawner};
 
@@ -44,31 +44,31 @@ pub(crate) async fn establish(
     spawner: &Spawner,
 ) -> Result<Established, NodeError> {
     let (place, clock) = (dir.clone(), env.clone());
-    let root = match blocking(move || find(place.path(), &clock)).await? {
+    let root = match blocking(move || find(&place, &clock)).await? {
         Found::Member(credentials) => return Ok(Established { credentials, founds: None }),
         Found::Root(root) => Some(root),
         Found::Nothing => None,
     };
     let (place, clock) = (dir.clone(), env.clone());
     let Some(target) = target else {
-        return blocking(move || found(place.path(), &clock)).await;
+        return blocking(move || found(&place, &clock)).await;
     };
     let (root, node) = join::join(target, root, env, spawner).await?;
-    blocking(move || keep(place.path(), root, node, &clock)).await
+    blocking(move || keep(&place, root, node, &clock)).await
 }
 
 /// Reads the state directory.
-fn find(state_dir: &Path, env: &Env) -> Result<Found, NodeError> {
+fn find(dir: &StateDir, env: &Env) -> Result<Found, NodeError> {
+    let (state_dir, keys) = (dir.path(), dir.keys());
     if restore::is_unfinished(state_dir) {
         return Err(NodeError::Unrestored { path: state_dir.to_owned() });
     }
-    Founding::clear(state_dir)?;
-    let keys = KeyStore::new(state_dir);
+    Founding::clear(state_dir, keys)?;
     let wrong = |error| match error {
         CaError::Locked => NodeError::Locked,
         source => NodeError::Identity { path: state_dir.to_owned(), source },
     };
-    let root = match keys.load_root(env) {
+    let root = match keys.load_root() {
         Ok(root) => root,
         Err(CaError::NoLocalRoot) => return Ok(Found::Nothing),
         Err(error) => return Err(wrong(error)),
@@ -84,13 +84,13 @@ fn find(state_dir: &Path, env: &Env) -> Result<Found, NodeError> {
 }
 
 /// A new cluster, with this node as its first manager.
-fn found(state_dir: &Path, env: &Env) -> Result<Established, NodeError> {
+fn found(dir: &StateDir, env: &Env) -> Result<Established, NodeError> {
+    let (state_dir, keys) = (dir.path(), dir.keys());
     let log = state_dir.join(RAFT);
     if fs::read_dir(log).is_ok_and(|mut files| files.next().is_some()) {
         return Err(NodeError::NoIdentity { path: state_dir.to_owned() });
     }
     let founding = Founding::begin(state_dir)?;
-    let keys = KeyStore::new(state_dir);
     let root = RootCa::create(&SystemKeys, env)?;
     let own = Identity::new(NodeId::from(env.new_id()), NodeRole::Manager, ClusterId::from(env.new_id()));
     let key = SystemKeys.generate()?;
@@ -103,9 +103,9 @@ fn found(state_dir: &Path, env: &Env) -> Result<Established, NodeError> {
 }
 
 /// Keeps what a cluster gave to this node.
-fn keep(state_dir: &Path, root: RootCa, node: NodeCertificate, env: &Env) -> Result<Established, NodeError> {
+fn keep(dir: &StateDir, root: RootCa, node: NodeCertificate, env: &Env) -> Result<Established, NodeError> {
     may_belong_to(&node.identity().cluster)?;
-    let keys = KeyStore::new(state_dir);
+    let keys = dir.keys();
     keys.save_root(&root)?;
     keys.save_node(&node)?;
     tracing::info!(node = %node.identity().node, cluster = %node.identity().cluster, "joined the cluster");

@@ -9,9 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use swarmkit_ca::KeyStore;
-
-use crate::{NodeError, log_key};
+use crate::{NodeError, state_dir::StateDir};
 
 /// The folder of the log.
 pub(crate) const RAFT: &str = "raft";
@@ -19,7 +17,8 @@ pub(crate) const RAFT: &str = "raft";
 const ASIDE: &str = "raft.removed";
 
 /// Forgets the log and its key, if there is one. Blocks on the disk.
-pub(crate) fn forget(state_dir: &Path, keys: &KeyStore) -> Result<(), NodeError> {
+pub(crate) fn forget(dir: &StateDir) -> Result<(), NodeError> {
+    let state_dir = dir.path();
     clear(state_dir)?;
     let (log, aside) = (state_dir.join(RAFT), state_dir.join(ASIDE));
     let put_aside = fs::rename(&log, &aside).and_then(|()| File::open(state_dir)?.sync_all());
@@ -31,7 +30,7 @@ pub(crate) fn forget(state_dir: &Path, keys: &KeyStore) -> Result<(), NodeError>
             tracing::info!("the log of the manager that this node was is removed");
         }
     }
-    log_key::forget(keys)
+    Ok(dir.keys().forget_data_keys()?)
 }
 
 /// Removes what was put aside and is still there. Blocks on the disk.
@@ -49,35 +48,36 @@ fn failed(path: PathBuf) -> impl FnOnce(io::Error) -> NodeError {
 
 #[cfg(test)]
 mod tests {
-    use swarmkit_api::NodeRole;
+    use swarmkit_api::{NodeRole, Version};
+    use swarmkit_ca::{ManagerLock, UnlockKey};
     use swarmkit_runtime::Env;
 
     use super::*;
-    use crate::testing::{Authority, identity};
+    use crate::{
+        log_key,
+        testing::{Authority, identity},
+    };
 
     #[tokio::test]
     async fn a_log_is_forgotten_with_its_key_and_a_half_removed_one_is_never_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = KeyStore::new(dir.path());
+        let (place, env) = (tempfile::tempdir().unwrap(), Env::real());
+        let dir = StateDir::open(place.path().to_owned(), None, &env).await.unwrap();
         let certificate = Authority::new().await.certificate(&identity("n", NodeRole::Manager));
-        keys.save_node(&certificate).unwrap();
-        let first = log_key::load(dir.path(), &keys, false, &Env::real()).unwrap();
-        keys.update_headers(|headers| {
-            headers.insert("raft-dek-pending".to_owned(), "x".to_owned());
-            headers.insert("kek-version".to_owned(), "7".to_owned());
-        })
-        .unwrap();
+        let lock = ManagerLock { version: Version(7), key: Some(UnlockKey::generate(&env)) };
+        dir.keys().save_manager(&certificate, &lock).unwrap();
+        let first = log_key::load(&dir, false, &env).unwrap();
+        dir.keys().update_data_keys(|keys| keys.pending = Some([8; 32].into())).unwrap();
         for folder in [RAFT, ASIDE] {
             fs::create_dir(dir.path().join(folder)).unwrap();
             fs::write(dir.path().join(folder).join("segment"), "entries").unwrap();
         }
-        forget(dir.path(), &keys).unwrap();
+        forget(&dir).unwrap();
         assert!(!dir.path().join(RAFT).exists() && !dir.path().join(ASIDE).exists());
-        let left: Vec<_> = keys.headers().unwrap().into_iter().collect();
+        let left: Vec<_> = dir.keys().headers().unwrap().into_iter().collect();
         assert_eq!(left, [("kek-version".to_owned(), "7".to_owned())]);
 
-        forget(dir.path(), &keys).unwrap();
-        let second = log_key::load(dir.path(), &keys, false, &Env::real()).unwrap();
-        assert_ne!(first.as_bytes(), second.as_bytes());
+        forget(&dir).unwrap();
+        let second = log_key::load(&dir, false, &env).unwrap();
+        assert_ne!(first.current.as_bytes(), second.current.as_bytes());
     }
 }

@@ -65,14 +65,14 @@ impl Making {
             How::Alone | How::Member => return Err(NodeError::NoLog { path: self.dir.path().to_owned() }),
         };
         let (place, clock) = (self.dir.clone(), self.env.clone());
-        let log_key = blocking(move || log_key::load(place.path(), place.keys(), has_log, &clock)).await?;
+        let log_keys = blocking(move || log_key::load(&place, has_log, &clock)).await?;
         let ManagerSettings { listen_remote, advertise, control_socket, raft, networks } = self.settings.clone();
         let config = ManagerConfig {
             env: self.env.clone(),
             credentials: self.credentials.clone(),
             transport: self.transport.clone(),
             disk: Arc::new(disk),
-            log_key,
+            log_key: log_keys.current,
             raft,
             networks,
             listen_remote,
@@ -92,7 +92,7 @@ impl Making {
     /// Forgets the log, when no manager runs on it any more.
     pub(crate) async fn forget_log(&self) -> Result<(), NodeError> {
         let place = self.dir.clone();
-        blocking(move || log_dir::forget(place.path(), place.keys())).await
+        blocking(move || log_dir::forget(&place)).await
     }
 }
 

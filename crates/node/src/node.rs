@@ -161,7 +161,7 @@ impl Node {
 
     async fn get_ready(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
         let NodeBuilder { state_dir, executor, env, hostname, join, alone, managing } = set_up;
-        let dir = StateDir::open(state_dir).await?;
+        let dir = StateDir::open(state_dir, None, &env).await?;
         let crew = Crew::under(stop);
         let Established { credentials, founds } =
             identity::establish(&dir, join.as_ref(), &env, &crew.spawner()).await?;

@@ -10,7 +10,9 @@ use std::{
 };
 
 use swarmkit_api::{Cluster, ClusterId, NodeId, NodeRole, Service, Version};
-use swarmkit_ca::{Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
+use swarmkit_ca::{
+    Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, ManagerLock, NodeCertificate, RootCa, SystemKeys,
+};
 use swarmkit_raft::{Backup, LogKey, RealDisk};
 use swarmkit_runtime::Env;
 use swarmkit_store::{NodeBy, State, Store};
@@ -55,10 +57,10 @@ impl Node {
         address: &str,
         env: &Env,
     ) -> Result<Restored, NodeError> {
-        let dir = StateDir::open(state_dir.into()).await?;
+        let dir = StateDir::open(state_dir.into(), None, env).await?;
         let (state, root) = read(backup, env).await?;
         let (place, clock, cluster) = (dir.clone(), env.clone(), state.cluster.clone());
-        let (own, log_key) = blocking(move || identity(place.path(), &root, &cluster, &clock)).await?;
+        let (own, log_key) = blocking(move || identity(&place, &root, &cluster, &clock)).await?;
         let path = dir.path().join(RAFT);
         let disk = blocking(move || {
             RealDisk::open(&path).map_err(|source| NodeError::StateDir { action: "open", path, source })
@@ -119,22 +121,22 @@ fn summary(state: &State, cluster: Arc<Cluster>) -> Summary {
 }
 
 /// Makes the new node, with keys of its own, in an empty directory.
-fn identity(state_dir: &Path, root: &RootCa, cluster: &Cluster, env: &Env) -> Result<(Identity, LogKey), NodeError> {
-    begin(state_dir)?;
-    let keys = KeyStore::new(state_dir);
+fn identity(dir: &StateDir, root: &RootCa, cluster: &Cluster, env: &Env) -> Result<(Identity, LogKey), NodeError> {
+    let (state_dir, keys) = (dir.path(), dir.keys());
+    begin(state_dir, keys)?;
     let own = Identity::new(NodeId::from(env.new_id()), NodeRole::Manager, cluster.id.clone());
     let key = SystemKeys.generate()?;
     let chain = root.issue(&key.request()?, &own, LEAF_VALIDITY_DEFAULT, env)?;
     keys.save_root(root)?;
-    keys.save_node(&NodeCertificate::new(&chain, key)?)?;
-    let log_key = log_key::load(state_dir, &keys, false, env)?;
-    Ok((own, log_key))
+    keys.save_manager(&NodeCertificate::new(&chain, key)?, &ManagerLock::of(cluster)?)?;
+    let log_keys = log_key::load(dir, false, env)?;
+    Ok((own, log_keys.current))
 }
 
 /// Sets the mark, durably, in a directory that is empty or becomes so.
-fn begin(state_dir: &Path) -> Result<(), NodeError> {
+fn begin(state_dir: &Path, keys: &KeyStore) -> Result<(), NodeError> {
     if is_unfinished(state_dir) {
-        KeyStore::new(state_dir).remove_node()?;
+        keys.remove_node()?;
         absent_is_fine(fs::remove_dir_all(state_dir.join(RAFT)), "remove", &state_dir.join(RAFT))?;
         return Ok(());
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use rustix::fs::FlockOperation;
-use swarmkit_ca::KeyStore;
-use swarmkit_runtime::Spawner;
+use swarmkit_ca::{KeyStore, UnlockKey};
+use swarmkit_runtime::{Env, Spawner};
 
 use crate::NodeError;
 
@@ -26,11 +26,14 @@ pub(crate) struct StateDir {
 
 impl StateDir {
     /// Makes the directory if it is not there, and takes it.
-    pub(crate) async fn open(path: PathBuf) -> Result<Self, NodeError> {
-        blocking(move || Self::take(path)).await
+    ///
+    /// `unlock` opens the key file if that is locked.
+    pub(crate) async fn open(path: PathBuf, unlock: Option<UnlockKey>, env: &Env) -> Result<Self, NodeError> {
+        let keys = KeyStore::new(&path, env).with_unlock_key(unlock);
+        blocking(move || Self::take(path, keys)).await
     }
 
-    fn take(path: PathBuf) -> Result<Self, NodeError> {
+    fn take(path: PathBuf, keys: KeyStore) -> Result<Self, NodeError> {
         let failed = |action| {
             let path = path.clone();
             move |source| NodeError::StateDir { action, path, source }
@@ -38,7 +41,7 @@ impl StateDir {
         DirBuilder::new().recursive(true).mode(MODE).create(&path).map_err(failed("create"))?;
         let held = File::open(&path).map_err(failed("open"))?;
         match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { keys: KeyStore::new(&path), path, _held: Arc::new(held) }),
+            Ok(()) => Ok(Self { keys, path, _held: Arc::new(held) }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(NodeError::InUse { path }),
             Err(error) => Err(failed("lock")(error.into())),
         }
@@ -67,22 +70,26 @@ mod tests {
 
     use super::*;
 
+    async fn open(path: &Path) -> Result<StateDir, NodeError> {
+        StateDir::open(path.to_owned(), None, &Env::real()).await
+    }
+
     #[tokio::test]
     async fn a_directory_is_made_for_its_owner_and_held_by_one_node() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/state");
-        let first = StateDir::open(path.clone()).await.unwrap();
+        let first = open(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        let told = StateDir::open(path.clone()).await.unwrap_err().to_string();
+        let told = open(&path).await.unwrap_err().to_string();
         assert_eq!(told, format!("{} is in use by another node", path.display()));
         drop(first);
-        StateDir::open(path).await.unwrap();
+        open(&path).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_file_in_its_place_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let told = StateDir::open(file.path().to_owned()).await.unwrap_err().to_string();
+        let told = open(file.path()).await.unwrap_err().to_string();
         assert!(told.starts_with(&format!("cannot create {}: ", file.path().display())), "{told}");
     }
 }

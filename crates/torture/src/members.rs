@@ -53,8 +53,8 @@ pub(crate) fn copy(cluster: &Cluster, member: usize) -> Result<Copy> {
 
 async fn list(address: &str, state: &Path) -> Result<Copy> {
     let env = Env::real();
-    let keys = KeyStore::new(state);
-    let credentials = Credentials::new(keys.load_root(&env)?, keys.load_node()?, &env)?;
+    let keys = KeyStore::new(state, &env);
+    let credentials = Credentials::new(keys.load_root()?, keys.load_node()?, &env)?;
     let transport = Arc::new(TlsTransport::new(credentials));
     let crew = Crew::under(&CancellationToken::new());
     let options = ChannelOptions::default();

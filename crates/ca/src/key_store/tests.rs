@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::data_keys::DataKeys;
 use crate::testing::{env, fixture, manager, member, root, worker};
 
 struct Disk {
@@ -12,7 +13,7 @@ struct Disk {
 
 fn disk() -> Disk {
     let directory = tempfile::tempdir().unwrap();
-    let store = KeyStore::new(directory.path());
+    let store = KeyStore::new(directory.path(), &env());
     Disk { directory, store }
 }
 
@@ -36,7 +37,7 @@ impl Disk {
 #[test]
 fn an_empty_directory_has_neither_root_nor_node() {
     let disk = disk();
-    let error = disk.store.load_root(&env()).unwrap_err();
+    let error = disk.store.load_root().unwrap_err();
     assert_eq!(error.to_string(), "local root CA certificate does not exist");
     assert!(matches!(disk.store.load_node(), Err(Error::NoLocalCertificate { .. })));
 }
@@ -45,7 +46,7 @@ fn an_empty_directory_has_neither_root_nor_node() {
 fn a_root_reads_back_without_its_key_and_anyone_may_read_it() {
     let (disk, root) = (disk(), root());
     disk.store.save_root(&root).unwrap();
-    let read = disk.store.load_root(&env()).unwrap();
+    let read = disk.store.load_root().unwrap();
     assert_eq!(read.digest(), root.digest());
     assert!(!read.can_sign());
     assert_eq!(disk.mode(ROOT_CERTIFICATE), 0o644);
@@ -57,11 +58,11 @@ fn a_root_key_of_old_versions_is_read_where_it_fits() {
     let (disk, root) = (disk(), root());
     disk.store.save_root(&root).unwrap();
     fs::write(disk.path(ROOT_KEY), &*root.signing_key().unwrap().to_pem()).unwrap();
-    assert!(disk.store.load_root(&env()).unwrap().can_sign());
+    assert!(disk.store.load_root().unwrap().can_sign());
     fs::write(disk.path(ROOT_KEY), fixture!("p256-sec1.key")).unwrap();
-    assert!(matches!(disk.store.load_root(&env()), Err(Error::KeyMismatch)));
+    assert!(matches!(disk.store.load_root(), Err(Error::KeyMismatch)));
     fs::write(disk.path(ROOT_KEY), "garbage").unwrap();
-    assert_eq!(disk.store.load_root(&env()).unwrap_err().to_string(), "malformed private key");
+    assert_eq!(disk.store.load_root().unwrap_err().to_string(), "malformed private key");
 }
 
 #[test]
@@ -82,10 +83,11 @@ fn a_node_reads_back_and_its_key_is_its_own() {
 fn a_renewal_keeps_the_headers_of_the_key_file() {
     let (disk, root) = (disk(), root());
     disk.store.save_node(&member(&root, &worker())).unwrap();
-    disk.store.update_headers(|headers| drop(headers.insert("raft-dek".into(), "c2VjcmV0".into()))).unwrap();
+    let data_keys = DataKeys { current: Some([7; 32].into()), pending: None, needs_rotation: true };
+    disk.store.update_data_keys(|keys| *keys = data_keys.clone()).unwrap();
     let renewed = member(&root, &manager());
     disk.store.save_node(&renewed).unwrap();
-    assert_eq!(disk.store.headers().unwrap()["raft-dek"], "c2VjcmV0");
+    assert_eq!(disk.store.data_keys().unwrap(), data_keys);
     assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
     assert_eq!(disk.mode(NODE_KEY), 0o600);
 }
@@ -169,20 +171,17 @@ fn removing_a_node_leaves_its_root() {
 #[test]
 fn a_renewal_and_a_change_of_the_headers_at_the_same_time_lose_nothing_of_each_other() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = KeyStore::new(dir.path());
+    let keys = KeyStore::new(dir.path(), &env());
     let nodes: Vec<_> = (0..20).map(|_| member(&root(), &worker())).collect();
     keys.save_node(&nodes[0]).unwrap();
     std::thread::scope(|threads| {
         threads.spawn(|| nodes.iter().for_each(|node| keys.save_node(node).unwrap()));
-        for number in 0..20 {
-            let name = format!("header-{number}");
-            keys.update_headers(|headers| {
-                headers.insert(name, String::new());
-            })
-            .unwrap();
+        for number in 0..20u8 {
+            let next = Some([number; 32].into());
+            keys.update_data_keys(|keys| keys.current = next).unwrap();
+            assert_eq!(keys.data_keys().unwrap().current, Some([number; 32].into()));
         }
     });
     assert_eq!(keys.load_node().unwrap().chain_pem(), nodes[19].chain_pem());
-    let headers = keys.headers().unwrap();
-    assert_eq!(headers.keys().filter(|name| name.starts_with("header-")).count(), 20);
+    assert_eq!(keys.data_keys().unwrap().current, Some([19; 32].into()));
 }

@@ -114,7 +114,7 @@ async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), RafttoolErr
         return Err(RafttoolError::NoState { path: folder });
     }
     let state_dir = args.state_dir;
-    let keys = Spawner::blocking(move || swarmkit_node::log_keys(&state_dir)).await;
+    let keys = Spawner::blocking(move || swarmkit_node::log_keys(&state_dir, None)).await;
     let keys = keys.unwrap_or_else(|panicked| Err(swarmkit_node::NodeError::Part(panicked.into())))?;
     let inspector = Inspector::new(Arc::new(ReadOnlyDisk::new(&folder)), keys, Env::real());
     let mut context = Context { inspector, schema: Schema::new(), out, format: args.format };

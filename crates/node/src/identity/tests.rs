@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use swarmkit_ca::JoinToken;
+use swarmkit_ca::{JoinToken, KeyStore};
 use swarmkit_runtime::{Clock, Crew};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ impl Machine {
 
     async fn start_at(&self, env: &Env, join: Option<(&str, String)>) -> Result<Established, NodeError> {
         let crew = Crew::under(&CancellationToken::new());
-        let dir = StateDir::open(self.dir.path().to_owned()).await.unwrap();
+        let dir = StateDir::open(self.dir.path().to_owned(), None, env).await.unwrap();
         let target = join.map(|(address, token)| Target { address: address.to_owned(), token: Some(token.into()) });
         establish(&dir, target.as_ref(), env, &crew.spawner()).await
     }
@@ -78,7 +78,7 @@ impl Machine {
     }
 
     fn token(&self, fips: bool) -> String {
-        let root = KeyStore::new(self.dir.path()).load_root(&self.env);
+        let root = KeyStore::new(self.dir.path(), &self.env).load_root();
         let digest = root.map(|root| root.digest()).unwrap_or(swarmkit_ca::RootDigest::of(b"a bundle"));
         JoinToken::generate(digest, fips, &self.env).as_str().to_owned()
     }
@@ -224,7 +224,7 @@ async fn a_cluster_that_demands_fips_is_not_for_this_node() {
     let own = Identity::new("n".into(), NodeRole::Worker, "FIPS.cluster".into());
     let key = SystemKeys.generate().unwrap();
     let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &machine.env).unwrap();
-    let keys = KeyStore::new(machine.dir.path());
+    let keys = KeyStore::new(machine.dir.path(), &machine.env);
     keys.save_root(&root).unwrap();
     keys.save_node(&NodeCertificate::new(&chain, key).unwrap()).unwrap();
     let error = machine.refusal(None).await;

@@ -38,7 +38,7 @@ impl World {
         authority.store.update(|tx| tx.create(node)).await.unwrap();
         let certificate = authority.certificate(&own);
         let dir = tempfile::tempdir().unwrap();
-        let keys = KeyStore::new(dir.path());
+        let keys = KeyStore::new(dir.path(), &authority.env);
         keys.save_node(&certificate).unwrap();
         let root = authority.root.without_signer();
         Self {
