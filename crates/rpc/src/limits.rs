@@ -16,6 +16,9 @@ pub(crate) const STREAMS_OF_STRANGER: u32 = 16;
 pub(crate) const STREAMS_OF_WORKER: u32 = 1024;
 /// Calls that a manager may have open: it passes on the sessions of all workers that reached it.
 pub(crate) const STREAMS_OF_MANAGER: u32 = 65_536;
+/// Calls that may have been given up by their caller before this node has seen them, if so many may be open. More end the
+/// connection. A manager that was held up finds those of a second or two when it goes on.
+pub(crate) const STREAMS_GIVEN_UP: usize = 1024;
 
 /// The one message of a call that is passed on, in bytes: the default limit of those who read it (4 MiB), and its frame.
 pub(crate) const MESSAGE_BYTES: usize = 4 * 1024 * 1024 + 64;

@@ -160,6 +160,7 @@ fn builder(spawner: &Spawner, streams: u32) -> http2::Builder<CrewExecutor> {
         // Its length changes with the time of day, which a simulation would see.
         .auto_date_header(false)
         .max_concurrent_streams(streams)
+        .max_pending_accept_reset_streams((streams as usize).min(limits::STREAMS_GIVEN_UP))
         .max_header_list_size(limits::HEADER_BYTES)
         .max_send_buf_size(limits::SEND_BUFFER)
         .initial_stream_window_size(limits::STREAM_WINDOW)
