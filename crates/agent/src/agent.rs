@@ -259,7 +259,12 @@ impl Liaison {
             match end {
                 SessionEnd::NewDescription => tracing::debug!("the node has changed, announcing it"),
                 SessionEnd::Failed(error) => {
-                    tracing::warn!(%error, "no session with a manager");
+                    // A session ends with every change of the leader; that the next one cannot be opened is worth a word.
+                    if self.contact.borrow().established {
+                        tracing::info!(%error, "the session with a manager has ended");
+                    } else {
+                        tracing::warn!(%error, "no session with a manager");
+                    }
                     self.backoff.failed();
                     self.contact.send_modify(|contact| {
                         contact.established = false;
