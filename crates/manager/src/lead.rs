@@ -7,8 +7,9 @@ use swarmkit_runtime::{Backoff, Env, PartError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The shortest and the longest pause before a leader term is built anew that ended by itself.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The shortest and the longest pause before a leader term is built anew that ended by itself. The shortest is longer than
+/// it takes to hand leadership over: raft refuses writes from the beginning of that, so a term hears of it before this does.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// How a leader term ended.
 enum End {
@@ -55,10 +56,16 @@ where
                     retry.reset();
                 }
                 let pause = retry.next_delay();
-                tracing::error!(term = number, %error, ?pause, "the leader term failed, and is built anew");
-                tokio::select! { biased; // stopping need not wait for the pause
+                tokio::select! { biased; // stopping need not wait for the pause, and what comes of a loss is no failure
                     () = stop.cancelled() => return Ok(()),
-                    () = env.sleep(pause) => {}
+                    lost = loses(&mut leadership, number) => {
+                        lost?;
+                        retry.reset();
+                        tracing::info!(term = number, %error, "this manager leads no more");
+                    }
+                    () = env.sleep(pause) => {
+                        tracing::error!(term = number, %error, ?pause, "the leader term failed, and is built anew");
+                    }
                 }
             }
         }

@@ -6,10 +6,12 @@ use swarmkit_api::{NodeRole, Service, wire};
 use swarmkit_manager::Begin;
 use tokio::{runtime::Handle, time::Instant};
 use tonic::Code;
+use tracing::Level;
 use wire::control_client::ControlClient;
 
 use crate::{
     group::{Seat, cluster, leader, members},
+    said::Said,
     world::{Machine, Running, identity, in_time, settle, until, web},
 };
 
@@ -70,6 +72,25 @@ async fn calls_through_any_manager_succeed_while_leadership_changes() {
         }
         client.list_services(wire::ListServicesRequest::default()).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_leadership_while_the_loops_write_is_no_failure() {
+    let said = Said::from(Level::WARN);
+    let seats = cluster(&["m2", "m3"]).await;
+    crate::world::add_worker(seats[0].manager().store(), "w").await;
+    for round in 0..40 {
+        let at = leader(&seats).await;
+        // Its tasks are made, given addresses and nodes, each with a write, while somebody else takes over.
+        let mut client = seats[at].manager().control();
+        let _ = client.create_service(web(&format!("s{round}"), 3)).await;
+        for _ in 0..round * 3 {
+            tokio::task::yield_now().await;
+        }
+        let _ = seats[at].manager().handle.hand_over().await;
+    }
+    leader(&seats).await;
+    assert_eq!(said.lines(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

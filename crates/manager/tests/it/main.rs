@@ -7,5 +7,6 @@ mod group;
 mod joining;
 mod leading;
 mod lives;
+mod said;
 mod stopping;
 mod world;
