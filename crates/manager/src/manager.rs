@@ -211,7 +211,7 @@ impl Manager {
             env: &env,
             store: &store,
             authority: &authority,
-            forward: &Forward::new(leader_seen.clone(), channels.clone()),
+            forward: &services::fresh(Forward::new(leader_seen.clone(), channels.clone()), seat.weak()),
             members: &members,
             dispatcher: &dispatcher,
             logs: &logs,

@@ -26,7 +26,11 @@ use swarmkit_runtime::{Env, Spawner};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{membership::MembershipApi, raft_service::RaftApi, seat::Seat};
+use crate::{
+    membership::MembershipApi,
+    raft_service::RaftApi,
+    seat::{Seat, WeakSeat},
+};
 
 /// The health of what joining managers and local clients ask for, by the names that they use.
 pub(crate) const RAFT: &str = "Raft";
@@ -56,7 +60,7 @@ pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
     health.set(RAFT, true);
     let raft = RaftApi(parts.seat.clone());
     joint(parts, health)?
-        .with_passed_on(ControlServer::new(control(parts)), &fresh(parts))?
+        .with_passed_on(ControlServer::new(control(parts)), parts.forward)?
         .with(LogsServer::new(parts.logs.clone()))?
         .with(RaftServer::new(raft.clone()))?
         .with(RaftMemberServer::new(raft))?
@@ -68,15 +72,14 @@ pub(crate) fn remote(parts: &Parts<'_>) -> Result<Services, MountError> {
 pub(crate) fn local(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
     health.set(CONTROL, false);
     joint(parts, health)?
-        .with_forwarded(ControlServer::new(control(parts)), &fresh(parts))?
+        .with_forwarded(ControlServer::new(control(parts)), parts.forward)?
         .with_forwarded(LogsServer::new(parts.logs.clone()), parts.forward)
 }
 
 /// The way to the leader for what must not be older than the cluster: a leader proves that it still leads.
-fn fresh(parts: &Parts<'_>) -> Forward {
-    // Whoever keeps a handle must not keep the log open.
-    let seat = parts.seat.weak();
-    parts.forward.clone().fresh(move || {
+pub(crate) fn fresh(forward: Forward, seat: WeakSeat) -> Forward {
+    forward.fresh(move || {
+        // Whoever keeps a handle must not keep the log open.
         let seat = seat.clone();
         async move {
             match seat.raft() {

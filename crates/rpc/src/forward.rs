@@ -259,7 +259,8 @@ impl Forwarded {
         let Ok(answer) = self.here.clone().oneshot(call.request()).await;
         // A write that is refused says what is there, as a read does; it is told only if that was so.
         if call.is_unary() && !call.reads() && fresh::is_refusal(&answer) && !fresh.is_proven().await {
-            return Attempt::Final(Err(fresh::not_proven()));
+            let refused = Err(fresh::not_proven());
+            return if call.may_be_repeated() { Attempt::Repeatable(refused) } else { Attempt::Final(refused) };
         }
         attempted(Ok(answer))
     }

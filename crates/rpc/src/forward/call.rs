@@ -8,16 +8,11 @@ use tonic::{Status, body::Body};
 
 use crate::{deadline, limits, metadata, peer::Peer};
 
-/// Calls that may be made twice: they change nothing, or say the same again.
-const REPEATABLE: [&str; 7] = [
-    "GetRootCACertificate",
-    "GetUnlockKey",
-    "Heartbeat",
-    "Join",
-    "NodeCertificateStatus",
-    "UpdateTaskStatus",
-    "UpdateVolumeStatus",
-];
+/// Calls that may be made twice since they say the same again, beside those that read.
+const REPEATABLE: [&str; 4] = ["Heartbeat", "Join", "UpdateTaskStatus", "UpdateVolumeStatus"];
+
+/// Calls that only ask for something, beside those that get or list.
+const READING: [&str; 2] = ["NodeCertificateStatus", "Save"];
 
 /// One call.
 pub(super) struct Call {
@@ -75,10 +70,10 @@ impl Call {
         self.is_unary() && (self.reads() || is_harmless)
     }
 
-    /// Whether it asks for something and changes nothing.
+    /// Whether it asks for something and changes nothing. The answer may be a stream.
     pub(super) fn reads(&self) -> bool {
-        let reads = |name: &str| name.starts_with("Get") || name.starts_with("List");
-        self.is_unary() && self.method.is_some_and(|method| reads(method.method))
+        let reads = |name: &str| name.starts_with("Get") || name.starts_with("List") || READING.contains(&name);
+        self.method.is_some_and(|method| !method.client_streaming && reads(method.method))
     }
 
     /// Who passed it on already, if somebody did.

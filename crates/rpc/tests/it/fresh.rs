@@ -141,6 +141,22 @@ async fn a_write_is_refused_for_what_is_there_only_by_a_leader_that_proves_to_be
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_for_a_certificate_is_a_read_and_answered_only_by_a_leader_that_proves_to_be_one() {
+    let stage = Stage::new();
+    let (_leader, word) = watch::channel(Leader::Here);
+    let (channel, proven) = believer(&stage, word);
+    let ask = || async {
+        let request = wire::NodeCertificateStatusRequest::default();
+        wire::node_ca_client::NodeCaClient::new(channel.clone()).node_certificate_status(request).await
+    };
+    let begin = tokio::time::Instant::now();
+    assert_eq!(ask().await.unwrap_err().code(), Code::Unavailable);
+    assert!(begin.elapsed() >= Duration::from_secs(10), "it is tried for as long as any read: {:?}", begin.elapsed());
+    proven.store(true, Ordering::SeqCst);
+    assert_eq!(ask().await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_passed_on_to_a_manager_that_does_not_lead_is_passed_on_to_the_one_that_does() {
     let stage = Stage::new();
     let new = Leader::At("new".to_owned());
