@@ -4,7 +4,7 @@
 //! [`describe`] tells a state in the same words, so that a test reads as a story: a world in, a world or some decisions
 //! out. [`node`], [`service`] and [`task`] build single objects. Names are ids: node `a` has the id `a`.
 //!
-//! [`linearizable`] judges what clients saw of one object while things went wrong.
+//! [`tamper`] makes a store hold something that nobody has written. [`linearizable`] judges what clients saw of one object while things went wrong.
 //!
 //! Not for production: everything here panics when it is given nonsense.
 //!
@@ -29,6 +29,7 @@ mod linear;
 mod node;
 mod service;
 mod small;
+mod tamper;
 mod task;
 mod units;
 mod world;
@@ -39,5 +40,6 @@ pub use linear::{CONFIGURATIONS_MAX, Dead, Model, Operation, Verdict, linearizab
 pub use node::{NodeBuilder, node};
 pub use service::{ServiceBuilder, container, service};
 pub use small::{cluster, config, named, network, secret};
+pub use tamper::{diverge, tamper};
 pub use task::{TaskBuilder, task};
 pub use world::{amend, store, world};
