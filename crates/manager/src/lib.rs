@@ -30,6 +30,7 @@ mod address;
 mod begin;
 mod bootstrap;
 mod config;
+mod divergence;
 mod error;
 mod follow;
 mod join;

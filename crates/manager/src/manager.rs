@@ -23,6 +23,7 @@ use crate::{
     Begin, Error, ManagerConfig,
     address::OwnAddress,
     begin::{Ingredients, Place, Running},
+    divergence,
     follow::{self, Followed},
     lead,
     membership::MembershipApi,
@@ -315,6 +316,10 @@ impl Manager {
             serving.spawn("members", {
                 let raft = raft.clone();
                 move |stop| follow::raft(raft, followed, stop)
+            });
+            serving.spawn("divergence", {
+                let store = store.clone();
+                move |stop| divergence::run(store, stop)
             });
             serving.spawn("cluster", {
                 let (store, raft) = (store.clone(), raft.clone());

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use swarmkit_api::Version;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::{
     Applied, ApplyError, Change, Delta, Digest, Divergence, HistoryError, Interest, PastChanges, ProposalId,
@@ -25,6 +25,8 @@ pub(crate) struct Line {
     /// One apply or restore at a time, so that the slow part of applying needs no other lock.
     applying: Mutex<()>,
     inner: Mutex<Inner>,
+    /// The first difference from the leader that was noticed.
+    divergence: watch::Sender<Option<Divergence>>,
     pub(crate) specs: Arc<Specs>,
 }
 
@@ -35,8 +37,6 @@ struct Inner {
     turn: u64,
     router: Router,
     history: History,
-    /// The first difference from the leader that was noticed.
-    divergence: Option<Divergence>,
     closed: bool,
 }
 
@@ -68,13 +68,13 @@ impl Line {
             turn: 0,
             router: Router::default(),
             history: History::starting_at(state.version),
-            divergence: None,
             closed: false,
         };
         Arc::new(Self {
             committed: ArcSwap::from_pointee(state),
             applying: Mutex::new(()),
             inner: Mutex::new(inner),
+            divergence: watch::Sender::new(None),
             specs: Arc::default(),
         })
     }
@@ -147,8 +147,10 @@ impl Line {
             own: committed.digest(),
             proposer: said,
         });
+        if divergence.is_some() {
+            self.divergence.send_if_modified(|first| first.is_none().then(|| *first = divergence).is_some());
+        }
         let mut inner = self.inner.lock();
-        inner.divergence = inner.divergence.or(divergence);
         let own = inner.in_flight.pop_front_if(|first| first.id == header.id);
         if let Some(own) = own {
             self.publish(&mut inner, own.state, own.changes);
@@ -210,7 +212,7 @@ impl Line {
         self.publish(&mut inner, state.clone(), changes);
         inner.history = History::starting_at(state.version);
         // Whatever it was, it is replaced.
-        inner.divergence = None;
+        self.divergence.send_if_modified(|first| first.take().is_some());
         if backward {
             // A delta of a version that watchers have seen would be taken for an old one.
             inner.router.resync();
@@ -254,7 +256,11 @@ impl Line {
 
     /// The first difference from the leader that was noticed since the last snapshot was installed.
     pub(crate) fn divergence(&self) -> Option<Divergence> {
-        self.inner.lock().divergence
+        *self.divergence.borrow()
+    }
+
+    pub(crate) fn watch_divergence(&self) -> watch::Receiver<Option<Divergence>> {
+        self.divergence.subscribe()
     }
 
     /// What the state of a version comes to, if that is the committed one or still remembered.

@@ -5,13 +5,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use swarmkit_api::Version;
 use swarmkit_runtime::Env;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::{
     Applier, Digest, Divergence, HistoryError, Interest, Journal, JournalError, JournalWriter, LocalProposer,
@@ -28,6 +29,10 @@ pub const MAX_BATCH_CHANGES: usize = 200;
 
 /// The size at which a group of a batch is closed, in bytes: three quarters of [`MAX_PROPOSAL_BYTES`], as upstream.
 pub const MAX_BATCH_BYTES: usize = MAX_PROPOSAL_BYTES / 4 * 3;
+
+/// How long a writer waits for its turn before it says that the transaction before it does not end: as long as upstream lets
+/// its store be locked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The replicated object store. Clones share it.
 #[derive(Clone)]
@@ -154,6 +159,12 @@ impl Store {
         self.line.divergence()
     }
 
+    /// Tells of such a difference when it is noticed, and when a snapshot has put an end to it.
+    #[must_use]
+    pub fn watch_divergence(&self) -> watch::Receiver<Option<Divergence>> {
+        self.line.watch_divergence()
+    }
+
     /// Runs a transaction, and waits until it is committed and visible.
     ///
     /// `edit` runs on the newest state, changes under way included; while it does, other writers wait, so it should only
@@ -270,7 +281,9 @@ impl Store {
         place: OwnedSemaphorePermit,
         edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
     ) -> Result<(T, Pending), Refusal<E>> {
-        let mut slot = self.writers.slot.lock();
+        let mut slot = self.writers.turn(PATIENCE, || {
+            tracing::error!(seconds = PATIENCE.as_secs(), "a transaction does not end, and all writers wait for it");
+        });
         let _held = tracing::debug_span!("store.lock");
         let head = self.line.head();
         let now = self.writers.env.now().into();
@@ -339,10 +352,36 @@ impl Writers {
     async fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         self.places.clone().acquire_owned().await.map_err(|_| ProposeError::Stopped.into())
     }
+
+    /// Waits for the slot, and calls `late` once if that takes longer than `patience`. Asks no clock while the slot is free.
+    fn turn(&self, patience: Duration, late: impl FnOnce()) -> MutexGuard<'_, SmallRng> {
+        self.slot.try_lock_for(patience).unwrap_or_else(|| {
+            late();
+            self.slot.lock()
+        })
+    }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Store").field(&self.version()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_does_not_end_is_told_of_once_by_the_next_writer() {
+        let store = Store::local(Env::real());
+        let stuck = store.writers.turn(PATIENCE, || panic!("nobody else has it"));
+        let mut told = 0;
+        let turn = store.writers.turn(Duration::ZERO, || {
+            told += 1;
+            drop(stuck);
+        });
+        drop(turn);
+        assert_eq!(told, 1);
     }
 }

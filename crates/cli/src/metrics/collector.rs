@@ -30,6 +30,8 @@ impl Collector {
     pub async fn follow(self, store: &Store) {
         let kinds = [Kind::Node, Kind::Task, Kind::Service, Kind::Network, Kind::Secret, Kind::Config, Kind::Cluster];
         let mut watch = store.watch(swarmkit_store::Interest::none().kinds(kinds));
+        let differing = store.watch_divergence();
+        self.registry.set_differs(Some(Box::new(move || differing.borrow().is_some())));
         loop {
             match watch.next().await {
                 Ok(Update::Snapshot(view)) => self.count(&view),
@@ -112,6 +114,7 @@ impl Collector {
 impl Drop for Collector {
     fn drop(&mut self) {
         self.registry.set_leads(None);
+        self.registry.set_differs(None);
         self.reset_states();
         let metrics = self.registry.metrics();
         for gauge in [&metrics.manager, &metrics.services, &metrics.networks, &metrics.secrets, &metrics.configs] {

@@ -49,15 +49,18 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     client: Client,
     metrics: Metrics,
-    leads: Mutex<Option<Leads>>,
+    leads: Mutex<Option<Ask>>,
+    differs: Mutex<Option<Ask>>,
 }
 
-/// Whether the manager of this node leads. Asked at every scrape, since leadership ends without a write to the store.
-type Leads = Box<dyn Fn() -> bool + Send + Sync>;
+/// Something about the manager of this node that is asked for at every scrape, since it changes without a write to the
+/// store.
+type Ask = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The gauges and histograms, to be set.
 pub(super) struct Metrics {
     pub(super) leader: Gauge,
+    pub(super) differs: Gauge,
     pub(super) nodes: Family<State, Gauge>,
     pub(super) tasks: Family<State, Gauge>,
     pub(super) services: Gauge,
@@ -144,6 +147,7 @@ impl Registry {
         let histogram = || Histogram::new(BUCKETS);
         let metrics = Metrics {
             leader: Gauge::default(),
+            differs: Gauge::default(),
             nodes: Family::default(),
             tasks: Family::default(),
             services: Gauge::default(),
@@ -165,15 +169,21 @@ impl Registry {
         NODE_STATES.map(node_label).iter().for_each(|state| drop(metrics.nodes.get_or_create(state)));
         let mut client = Client::default();
         register(&mut client, &metrics);
-        Self(Arc::new(Inner { client, metrics, leads: Mutex::new(None) }))
+        Self(Arc::new(Inner { client, metrics, leads: Mutex::default(), differs: Mutex::default() }))
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    pub(super) fn set_leads(&self, leads: Option<Leads>) {
+    /// How to ask whether the manager leads.
+    pub(super) fn set_leads(&self, leads: Option<Ask>) {
         *self.0.leads.lock() = leads;
+    }
+
+    /// How to ask whether the manager's store was found to differ from the leader's.
+    pub(super) fn set_differs(&self, differs: Option<Ask>) {
+        *self.0.differs.lock() = differs;
     }
 
     /// Everything, in the text format of OpenMetrics.
@@ -182,8 +192,10 @@ impl Registry {
     ///
     /// Never in practice: writing to a string does not fail.
     pub fn text(&self) -> Result<String, fmt::Error> {
-        let leads = self.0.leads.lock().as_ref().is_some_and(|leads| leads());
-        self.0.metrics.leader.set(leads.into());
+        let metrics = &self.0.metrics;
+        for (gauge, ask) in [(&metrics.leader, &self.0.leads), (&metrics.differs, &self.0.differs)] {
+            gauge.set(ask.lock().as_ref().is_some_and(|ask| ask()).into());
+        }
         let mut out = String::new();
         text::encode(&mut out, &self.0.client)?;
         Ok(out)
@@ -206,6 +218,11 @@ impl fmt::Debug for Registry {
 fn register(client: &mut Client, metrics: &Metrics) {
     let gauges = [
         ("swarm_manager_leader", "1 on the manager that leads, else 0", &metrics.leader),
+        (
+            "swarm_manager_store_differs",
+            "1 if this manager's store was found to differ from the leader's",
+            &metrics.differs,
+        ),
         ("swarm_manager_services_total", "Services of the cluster", &metrics.services),
         ("swarm_manager_networks_total", "Networks of the cluster", &metrics.networks),
         ("swarm_manager_secrets_total", "Secrets of the cluster", &metrics.secrets),

@@ -63,9 +63,15 @@ async fn gauges_follow_the_store_and_are_reset_with_it() {
     settle().await;
     assert_eq!(shown("swarm_manager_tasks_total{state=\"running\"}"), 0.0);
 
+    assert_eq!(shown("swarm_manager_store_differs"), 0.0);
+    swarmkit_testing::diverge(&store);
+    assert_eq!(shown("swarm_manager_store_differs"), 1.0, "it is asked for, not waited for");
+
     store.close();
     crew.finish().await.unwrap();
-    for name in ["swarm_manager_leader", "swarm_node_manager", "swarm_manager_services_total"] {
+    for name in
+        ["swarm_manager_leader", "swarm_manager_store_differs", "swarm_node_manager", "swarm_manager_services_total"]
+    {
         assert_eq!(shown(name), 0.0, "{name}");
     }
     assert_eq!(shown("swarm_manager_nodes{state=\"unknown\"}"), 0.0);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod callers;
+mod differing;
 mod group;
 mod joining;
 mod leading;

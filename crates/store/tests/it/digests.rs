@@ -84,6 +84,7 @@ fn digests_of_past_versions_are_remembered_as_long_as_their_changes() {
 fn a_replica_that_differs_notices_with_the_next_change_set_and_is_well_again_after_a_snapshot() {
     let (held, leader) = Held::store();
     let follower = Store::local(env());
+    let mut told = follower.watch_divergence();
     let payload = logged(&held, &leader, |tx| tx.create(Node::sample("n1", "host-a")));
     let mut damaged = payload.to_vec();
     let at = damaged.windows(6).position(|part| part == b"host-a").expect("the name is in the change set");
@@ -98,11 +99,16 @@ fn a_replica_that_differs_notices_with_the_next_change_set_and_is_well_again_aft
     let found = follower.divergence().expect("the difference is noticed");
     assert_eq!((found.version, (found.proposer, found.own)), (version, digests));
     assert_eq!(leader.divergence(), None);
+    assert!(told.has_changed().unwrap() && *told.borrow_and_update() == Some(found));
+    follower.applier().apply(&logged(&held, &leader, |tx| tx.create(Node::sample("n3", "n3")))).unwrap();
+    assert!(!told.has_changed().unwrap(), "the first one is told once");
+    assert_eq!(follower.divergence(), Some(found));
 
     let mut restore = follower.applier().restore();
     restore.chunk(&leader.applier().snapshot().to_bytes()).unwrap();
     follower.applier().install(restore).unwrap();
     assert_eq!((follower.divergence(), follower.view().digest()), (None, leader.view().digest()));
+    assert!(told.has_changed().unwrap() && told.borrow_and_update().is_none());
 }
 
 #[test]
