@@ -22,11 +22,13 @@ pub enum Bug {
     DeposedRead,
     /// A write of which nobody knows the fate is reported as failed.
     UnknownIsFailed,
+    /// What a replica holds changes by itself, once in each of its lives.
+    MemoryFault,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::VoteNotSynced,
         Self::AckBeforeSync,
         Self::SnapshotNameNotSynced,
@@ -34,6 +36,7 @@ impl Bug {
         Self::WatchDrops,
         Self::DeposedRead,
         Self::UnknownIsFailed,
+        Self::MemoryFault,
     ];
 
     /// Its name on the command line.
@@ -47,6 +50,7 @@ impl Bug {
             Self::WatchDrops => "watch-drops",
             Self::DeposedRead => "deposed-read",
             Self::UnknownIsFailed => "unknown-is-failed",
+            Self::MemoryFault => "memory-fault",
         }
     }
 

@@ -10,6 +10,7 @@ pub mod gap_free_watch;
 pub mod leader_completeness;
 pub mod linearizable;
 pub mod log_matching;
+pub mod one_digest;
 pub mod state_machine_safety;
 pub mod transactions;
 

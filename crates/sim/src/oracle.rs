@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use swarmkit_api::{Config, wire::swarmkit::raft::v1 as wire};
 use swarmkit_raft::Role;
-use swarmkit_store::State as StoreState;
+use swarmkit_store::{Divergence, State as StoreState};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
         leader_completeness::LeaderCompleteness,
         linearizable,
         log_matching::LogMatching,
+        one_digest,
         state_machine_safety::StateMachineSafety,
         transactions,
     },
@@ -125,6 +126,11 @@ impl Oracle {
             transactions::check(&contents, TWINS)?;
             seen.states.reached(replica, life, state.version().0, &contents)
         });
+    }
+
+    /// A replica has, or has not, found that it does not hold what the leader holds.
+    pub fn compared(&self, replica: &str, divergence: Option<Divergence>) {
+        self.check(|_| one_digest::check(replica, divergence));
     }
 
     /// A watch tells of changes.

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use swarmkit_api::{Config, wire::StoreSnapshot};
 use swarmkit_raft::Role;
 use swarmkit_store::{Interest, Update};
 
 use super::{Member, World};
+use crate::bug::Bug;
+
+/// The machine whose memory has a fault, where one has.
+const FORGETFUL: &str = "n2";
 
 /// Tells of every change of a member's role.
 pub(super) async fn watch_role(world: World, name: Arc<str>, member: Member) {
@@ -23,6 +28,14 @@ pub(super) async fn watch_role(world: World, name: Arc<str>, member: Member) {
     }
 }
 
+/// Changes something that no client looks at.
+fn flip(held: &mut StoreSnapshot) {
+    if let Some(config) = held.configs.first_mut() {
+        let annotations = config.spec.get_or_insert_default().annotations.get_or_insert_default();
+        annotations.labels.insert("flipped".into(), String::new());
+    }
+}
+
 fn shown(role: &Role) -> String {
     match role {
         Role::Leader { term } => format!("leads term {term}"),
@@ -31,9 +44,10 @@ fn shown(role: &Role) -> String {
     }
 }
 
-/// Tells of every state that a replica goes through.
+/// Tells of every state that a replica goes through, and whether it is the leader's.
 pub(super) async fn watch_states(world: World, name: Arc<str>, life: u64, member: Member) {
     let mut watch = member.store.watch(Interest::all());
+    let mut healthy = world.bug != Some(Bug::MemoryFault) || *name != *FORGETFUL;
     loop {
         let update = tokio::select! { biased; // the dead change nothing
             () = member.life.cancelled() => return,
@@ -46,5 +60,11 @@ pub(super) async fn watch_states(world: World, name: Arc<str>, life: u64, member
         };
         world.trace.line(&name, format_args!("applied {}", view.version().0));
         world.oracle.reached(&name, life, view);
+        world.oracle.compared(&name, member.store.divergence());
+        if !healthy && view.count::<Config>() > 0 {
+            healthy = true;
+            world.trace.line(&name, format_args!("has a fault in its memory"));
+            swarmkit_testing::tamper(&member.store, flip);
+        }
     }
 }
