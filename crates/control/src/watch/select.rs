@@ -193,3 +193,6 @@ fn container(object: &AnyObject) -> Option<&wire::ContainerSpec> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

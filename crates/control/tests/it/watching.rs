@@ -1,7 +1,8 @@
 //! Watching what changes.
 
 use swarmkit_api::{Service, ServiceId, TaskState, wire};
-use swarmkit_testing::{config, node, service, task};
+use swarmkit_store::WATCH_QUEUE;
+use swarmkit_testing::{NodeBuilder, config, node, service, task};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Streaming};
 use wire::{select_by::By, watch_message::Event, watch_request::WatchEntry};
@@ -93,8 +94,10 @@ async fn one_commit_is_one_message() {
 #[tokio::test]
 async fn filters_of_an_entry_narrow_and_entries_add_up() {
     let world = World::new();
-    let web = service("web").build();
-    world.put(|tx| tx.create(web.clone()).map(drop)).await;
+    let (web, db) = (service("web").build(), service("db").build());
+    let in_the_north = || wire::SelectByCustom { index: "place".into(), value: "north".into(), ..Default::default() };
+    let place = || wire::IndexEntry { key: "place".into(), val: "north".into() };
+    let north = |node: NodeBuilder| node.spec(|spec| spec.annotations.get_or_insert_default().indices.push(place()));
     let of_web_on_a = vec![By::ServiceId("web".into()), By::NodeId("a".into())];
     let stopped = [By::DesiredState(TaskState::Shutdown.into())];
     let second = [By::Slot(wire::SelectBySlot { service_id: "web".into(), slot: 2 })];
@@ -102,7 +105,8 @@ async fn filters_of_an_entry_narrow_and_entries_add_up() {
         entry("task", CREATE, of_web_on_a),
         entry("task", CREATE, stopped),
         entry("task", CREATE, second),
-        entry("node", CREATE, [By::NamePrefix("fro".into()), By::Role(1)]),
+        entry("node", CREATE, [By::NamePrefix("fro".into()), By::Custom(in_the_north())]),
+        entry("node", CREATE, [By::Role(1)]),
     ];
     let mut stream = entries(&world, wanted).await;
     world
@@ -112,13 +116,15 @@ async fn filters_of_an_entry_narrow_and_entries_add_up() {
             tx.create(task("t3").on("a").build())?;
             tx.create(task("t4").desired(TaskState::Shutdown).build())?;
             tx.create(task("t5").of(&web).slot(2).on("b").build())?;
-            tx.create(node("front").manager().build())?;
+            tx.create(task("t6").of(&db).slot(2).on("b").build())?;
+            tx.create(north(node("front")).build())?;
             tx.create(node("frost").build())?;
+            tx.create(north(node("rear")).build())?;
             tx.create(node("back").manager().build()).map(drop)
         })
         .await;
     let ids: Vec<_> = next(&mut stream).await.events.iter().map(|event| told(event).1).collect();
-    assert_eq!(ids, ["t1", "t4", "t5", "front"]);
+    assert_eq!(ids, ["t1", "t4", "t5", "front", "back"]);
 }
 
 #[tokio::test]
@@ -154,6 +160,15 @@ async fn a_watch_goes_on_where_another_ended() {
     let expected = [(CREATE, "b"), (UPDATE, "a"), (CREATE, "c")].map(|(action, id)| (action, id.to_owned()));
     assert_eq!(events, expected, "each once, and no gap");
 
+    // The version of a message is as good as that of the store.
+    let mut again = watch(&world, request.clone()).await;
+    let first = next(&mut again).await;
+    let mut third = watch(&world, wire::WatchRequest { resume_from: first.version, ..request.clone() }).await;
+    assert_eq!(next(&mut third).await.events.iter().map(told).collect::<Vec<_>>(), expected[1..2]);
+    assert_eq!(next(&mut third).await.events.iter().map(told).collect::<Vec<_>>(), expected[2..]);
+    put_service(&world, "d").await;
+    assert_eq!(told(&next(&mut third).await.events[0]).1, "d");
+
     let future = wire::WatchRequest { resume_from: Some(wire::Version { index: 1000 }), ..request };
     assert_eq!(world.watch().watch(future).await.unwrap_err().code(), Code::InvalidArgument);
 }
@@ -187,6 +202,31 @@ async fn selectors_that_cannot_fit_are_refused() {
         refused(entry("secret", CREATE, [network])).await,
         "a secret cannot be selected by referenced_network_id"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_told_to_list_again() {
+    let world = World::new();
+    let mut stream = entries(&world, vec![entry("service", CREATE, [])]).await;
+    put_service(&world, "first").await;
+    assert_eq!(told(&next(&mut stream).await.events[0]).1, "first");
+    // Nobody else gets a turn meanwhile, so what is committed waits for the stream.
+    tokio::task::unconstrained(async {
+        for number in 0..=WATCH_QUEUE {
+            put_service(&world, &number.to_string()).await;
+        }
+    })
+    .await;
+    let end = loop {
+        match stream.next().await.expect("the stream does not end without a word") {
+            Ok(_) => {}
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::Aborted);
+    let version = world.store.version().0;
+    let text = format!("the watcher fell behind and missed changes up to version {version}: list again, then watch");
+    assert_eq!(end.message(), text);
 }
 
 #[tokio::test]
