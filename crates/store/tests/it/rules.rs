@@ -99,6 +99,7 @@ fn nodes_and_tasks_may_share_a_name() {
     }
     assert_eq!(ids(store.view().find(NodeBy::Name("HOST"))), ["1", "2"]);
     assert_eq!(ids(store.view().find(TaskBy::Name("job"))), ["1", "2"]);
+    assert_eq!(ids(store.view().find(TaskBy::NamePrefix("JO"))), ["1", "2"]);
 }
 
 #[test]
@@ -160,6 +161,24 @@ fn a_write_based_on_an_old_reading_is_refused_and_reading_again_helps() {
     assert_eq!(error.to_string(), "update out of sequence");
     let fresh = store.view().get::<Node>(&old.id).unwrap().clone();
     write(&store, |tx| tx.update(Node::clone(&fresh))).unwrap();
+}
+
+#[test]
+fn refusals_are_told_in_the_words_that_clients_match_on() {
+    for (error, text) in [
+        (StoreError::Exists, "object already exists"),
+        (StoreError::NotFound, "object does not exist"),
+        (StoreError::NameConflict, "name conflicts with an existing object"),
+        (StoreError::OutOfSequence, "update out of sequence"),
+        (StoreError::NoKind, "object kind is unregistered"),
+        (StoreError::ExtensionImmutable, "extensions are immutable"),
+        (StoreError::ExtensionInUse, "cannot delete extension because objects of this type exist in the data store"),
+        (StoreError::NoId, "missing value for index 'id'"),
+        (StoreError::NoDriver, "missing value for index 'driver'"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+    assert_eq!(swarmkit_store::ApplyError::UnknownAction.to_string(), "unrecognized action type");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Atomicity, isolation, stamps and batches.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use swarmkit_api::{Config, ConfigId, Kind, Node, NodeId, Version};
 use swarmkit_store::{NodeBy, ProposeError, StoreError, Transaction, Update};
@@ -43,6 +43,20 @@ fn a_view_keeps_showing_what_it_showed() {
     assert_eq!(ids(before.all::<Node>()), ["1"]);
     assert_eq!(before.get::<Node>(&NodeId::from("1")).unwrap().vxlan_udp_port, 0);
     assert_eq!(store.view().get::<Node>(&NodeId::from("1")).unwrap().vxlan_udp_port, 7);
+}
+
+#[test]
+fn what_was_read_can_be_changed_without_changing_the_store() {
+    let store = local();
+    write(&store, |tx| tx.create(config("1", "data"))).unwrap();
+    let view = store.view();
+    let stored = view.get::<Config>(&ConfigId::from("1")).unwrap();
+    let mut copy = Config::clone(stored);
+    assert_eq!(copy, **stored);
+    Arc::make_mut(&mut copy.spec).data = "other".into();
+    assert_eq!(copy.spec.data.as_ref(), b"other");
+    assert_eq!(store.view().get::<Config>(&ConfigId::from("1")).unwrap().spec.data.as_ref(), b"data");
+    assert_eq!(stored.spec.data.as_ref(), b"data");
 }
 
 #[test]

@@ -222,12 +222,16 @@ fn a_watch_resumes_after_a_version_and_goes_on_live_without_gap_or_repeat() {
     amend(&store, "service web");
     amend(&store, "node c");
     let mut nodes = store.watch_from(seen_until, Kind::Node).unwrap();
+    let mut some = store.watch_from(seen_until.next(), Kind::Node).unwrap();
     let mut later = store.watch_from(store.version(), Kind::Node).unwrap();
     amend(&store, "node d");
     let resumed = deltas(&mut nodes);
     let told: Vec<_> = resumed.iter().map(|delta| (delta.version.0 - seen_until.0, tell(&delta.changes[0]))).collect();
     assert_eq!(told, [(1, "+node:b".into()), (3, "+node:c".into()), (4, "+node:d".into())]);
+    assert_eq!(seen(&mut some), "+node:c +node:d");
     assert_eq!(seen(&mut later), "+node:d");
+    amend(&store, "node e");
+    assert_eq!([&mut nodes, &mut some, &mut later].map(seen), ["+node:e"; 3]);
 }
 
 #[test]
