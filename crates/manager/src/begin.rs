@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use swarmkit_ca::Identity;
 use swarmkit_raft::{
-    Begin as RaftBegin, Disk, LogKey, Messenger, Raft, RaftConfig, RaftOptions, RaftParts, RaftProposer,
+    Begin as RaftBegin, Disk, LogKeys, Messenger, Raft, RaftConfig, RaftOptions, RaftParts, RaftProposer,
 };
 use swarmkit_rpc::{Channels, Remotes};
 use swarmkit_runtime::Env;
@@ -21,7 +21,7 @@ pub(crate) struct Ingredients {
     pub(crate) own: Identity,
     pub(crate) addr: String,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) log_key: LogKey,
+    pub(crate) log_keys: LogKeys,
     pub(crate) options: RaftOptions,
     pub(crate) messenger: Arc<dyn Messenger>,
     pub(crate) proposer: RaftProposer,
@@ -85,7 +85,7 @@ impl Ingredients {
     async fn start(self, begin: RaftBegin) -> Result<Running, Error> {
         let config = RaftConfig {
             disk: self.disk,
-            keys: self.log_key.into(),
+            keys: self.log_keys,
             env: self.env,
             options: self.options,
             node_id: self.own.node,

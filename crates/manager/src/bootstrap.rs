@@ -10,7 +10,7 @@ use swarmkit_api::{
         node_spec::{Availability, Membership},
     },
 };
-use swarmkit_ca::{Identity, JoinToken};
+use swarmkit_ca::{Identity, JoinToken, MANAGER, UnlockKey};
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
 use swarmkit_store::{DEFAULT_CLUSTER, Store, StoreError};
@@ -50,7 +50,15 @@ pub(crate) async fn ensure(
 
 fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -> Cluster {
     let mut cluster = Cluster::new(own.cluster.clone());
+    let encryption_config = Some(wire::EncryptionConfig { auto_lock_managers: first.lock.is_some() });
+    let managers = |key: &UnlockKey| wire::EncryptionKey {
+        subsystem: MANAGER.to_owned(),
+        key: key.as_bytes().to_vec().into(),
+        ..Default::default()
+    };
+    cluster.unlock_keys = first.lock.iter().map(managers).collect();
     cluster.spec = Arc::new(wire::ClusterSpec {
+        encryption_config,
         annotations: Some(wire::Annotations { name: DEFAULT_CLUSTER.to_owned(), ..Default::default() }),
         orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: TASK_HISTORY }),
         raft: Some(raft_config(raft)),
@@ -103,7 +111,7 @@ fn node(own: &Identity) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use swarmkit_ca::{RootCa, SystemKeys};
+    use swarmkit_ca::{ManagerLock, RootCa, SystemKeys};
 
     use super::*;
 
@@ -112,7 +120,7 @@ mod tests {
         let env = Env::real();
         let store = Store::local(env.clone());
         let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
-        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap() };
+        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: None };
         ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
         let version = store.version();
         let view = store.view();
@@ -132,6 +140,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_cluster_that_is_founded_locked_holds_the_given_key_for_its_managers() {
+        let env = Env::real();
+        let store = Store::local(env.clone());
+        let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
+        let key = UnlockKey::generate(&env);
+        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: Some(key.clone()) };
+        ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
+        let view = store.view();
+        let cluster = view.cluster().unwrap();
+        assert!(cluster.spec.encryption_config.unwrap().auto_lock_managers);
+        let keys: Vec<_> = cluster.unlock_keys.iter().map(|key| (key.subsystem.as_str(), key.key.to_vec())).collect();
+        assert_eq!(keys, [("swarm-manager", key.as_bytes().to_vec())]);
+        assert_eq!(ManagerLock::of(cluster).unwrap().key, Some(key));
+    }
+
+    #[tokio::test]
     async fn a_leader_that_its_cluster_does_not_know_is_entered_unless_it_was_removed() {
         let env = Env::real();
         let store = Store::local(env.clone());
@@ -139,7 +163,7 @@ mod tests {
         ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();
         assert_eq!(store.view().count::<Node>(), 0, "without a cluster there are no nodes");
 
-        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap() };
+        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: None };
         let mut cluster = cluster(&env, &own, &first, &RaftOptions::default());
         cluster.blacklisted_certificates.insert("n1".to_owned(), wire::BlacklistedCertificate::default());
         store.update(|tx| tx.create(cluster.clone())).await.unwrap();

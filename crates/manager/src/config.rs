@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::NetworkProvider;
-use swarmkit_ca::{Credentials, RootCa};
-use swarmkit_raft::{Disk, LogKey, RaftOptions};
+use swarmkit_ca::{Credentials, KeyStore, RootCa, UnlockKey};
+use swarmkit_raft::{Disk, LogKeys, RaftOptions};
 use swarmkit_rpc::{Remotes, Transport};
 use swarmkit_runtime::Env;
+use tokio::sync::Notify;
 
 /// What a manager is made of.
 #[derive(Clone)]
@@ -20,7 +21,11 @@ pub struct ManagerConfig {
     /// Where the log and the snapshots lie.
     pub disk: Arc<dyn Disk>,
     /// What encrypts them.
-    pub log_key: LogKey,
+    pub log_keys: LogKeys,
+    /// Where `log_keys` are kept, beside this node's private key: locked, as long as the cluster wants that.
+    pub keys: KeyStore,
+    /// Told when the private key in `keys` has become locked, and is to be replaced: it had been on the disk in clear.
+    pub locked: Arc<Notify>,
     /// Timing and compaction of the log.
     pub raft: RaftOptions,
     /// Who knows networks and gives out their addresses.
@@ -55,4 +60,6 @@ pub enum Begin {
 pub struct FirstLeader {
     /// The root of trust, with its key.
     pub root: RootCa,
+    /// What locks its managers, if they are to be locked from the first on.
+    pub lock: Option<UnlockKey>,
 }

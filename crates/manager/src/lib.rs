@@ -24,6 +24,8 @@
 //! - A term that fails while this manager leads is built anew, after a pause.
 //! - Stopping goes from the outside in: listeners and the leader term, then connections to other managers, then raft, and
 //!   the store at last. Whatever was answered is in the log.
+//! - The key file of a manager is under the lock that its cluster is under, and a log key that was kept in clear is replaced
+//!   when a lock is put on.
 //! - Every service that is mounted has its row in the access table; otherwise the manager does not start.
 
 mod address;
@@ -35,6 +37,7 @@ mod error;
 mod follow;
 mod join;
 mod lead;
+mod locking;
 mod manager;
 mod membership;
 mod network_keys;

@@ -9,7 +9,7 @@ use std::{
 use swarmkit_api::{NodeId, wire};
 use swarmkit_control::{HealthApi, Members};
 use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
-use swarmkit_raft::{RaftError, RaftProposer, RpcMessenger};
+use swarmkit_raft::{KeyRotation, KeyRotator, LogKeys, RaftError, RaftProposer, RpcMessenger};
 use swarmkit_rpc::{
     Authority, Channel, ChannelOptions, Channels, ControlSocket, Forward, Leader, Listener, ServerOptions, Services,
     serve,
@@ -26,6 +26,7 @@ use crate::{
     divergence,
     follow::{self, Followed},
     lead,
+    locking::{KeyFileKeeper, Locking},
     membership::MembershipApi,
     reach,
     seat::{Seat, WeakSeat},
@@ -46,6 +47,8 @@ pub struct Manager {
     seat: Seat,
     authority: Authority,
     followed: Followed,
+    log_keys: LogKeys,
+    locking: Locking,
     /// What a member tells the others of itself.
     env: Env,
     hints: Vec<String>,
@@ -153,7 +156,9 @@ impl Manager {
             credentials,
             transport,
             disk,
-            log_key,
+            log_keys,
+            keys,
+            locked,
             raft: options,
             networks,
             listen_remote,
@@ -185,7 +190,7 @@ impl Manager {
             own: own.clone(),
             addr: addr.clone(),
             disk,
-            log_key,
+            log_keys: log_keys.clone(),
             options: options.clone(),
             messenger: Arc::new(messenger.clone()),
             proposer,
@@ -225,6 +230,8 @@ impl Manager {
         let local: (Box<dyn Listener>, _) = (Box::new(socket), services::local(&parts, health.clone())?);
         let here = Channel::here(&local.1);
         let followed = Followed { own_addr: addr.clone(), leader, managers, members };
+        let rotator = KeyRotator::new();
+        let locking = Locking { env: env.clone(), store: store.clone(), keys, rotator, locked };
         let handle = ManagerHandle {
             addr,
             control_socket,
@@ -243,6 +250,8 @@ impl Manager {
             seat,
             authority,
             followed,
+            log_keys,
+            locking,
             env,
             hints,
             channels,
@@ -270,7 +279,9 @@ impl Manager {
     ///
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { handle, place, raft_stop, seat, authority, followed, env, hints, channels, .. } = self;
+        let Self {
+            handle, place, raft_stop, seat, authority, followed, log_keys, locking, env, hints, channels, ..
+        } = self;
         let Self { connections, messenger, links, term, remote, local, health, waiting, .. } = self;
         let store = handle.store;
         let mut serving = Crew::under(&CancellationToken::new());
@@ -325,6 +336,15 @@ impl Manager {
                 let (store, raft) = (store.clone(), raft.clone());
                 move |stop| follow::cluster(store, authority, raft, stop)
             });
+            let rotation = KeyRotation {
+                raft: raft.clone(),
+                keys: log_keys,
+                keeper: KeyFileKeeper(locking.keys.clone()),
+                requests: locking.rotator.clone(),
+                env: env.clone(),
+            };
+            serving.spawn("log key", |stop| rotation.run(stop));
+            serving.spawn("lock", |stop| locking.run(stop));
             serving.spawn("leadership", move |stop| {
                 lead::run(raft.leadership(), env, move |stop| term.clone().run(raft.clone(), stop), stop)
             });

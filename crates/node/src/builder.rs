@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::{InertNetworks, NetworkProvider};
+use swarmkit_ca::UnlockKey;
 use swarmkit_executor::DynExecutor;
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
@@ -25,6 +26,8 @@ pub struct NodeBuilder {
     pub(crate) hostname: Option<String>,
     pub(crate) join: Option<Target>,
     pub(crate) alone: bool,
+    pub(crate) unlock_key: Option<UnlockKey>,
+    pub(crate) autolock: bool,
     pub(crate) managing: ManagerSettings,
 }
 
@@ -37,7 +40,17 @@ impl NodeBuilder {
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
         };
-        Self { state_dir, executor, env: Env::real(), hostname: None, join: None, alone: false, managing }
+        Self {
+            state_dir,
+            executor,
+            env: Env::real(),
+            hostname: None,
+            join: None,
+            alone: false,
+            unlock_key: None,
+            autolock: false,
+            managing,
+        }
     }
 
     /// Takes time, chance and ids from elsewhere.
@@ -82,6 +95,21 @@ impl NodeBuilder {
     /// Not to be repeated: it cuts off whoever has joined since.
     pub fn force_new_cluster(mut self) -> Self {
         self.alone = true;
+        self
+    }
+
+    /// Opens the keys of a manager that are locked. A node whose keys are not locked, and one that founds a cluster, has no
+    /// use for it.
+    pub fn unlock_key(mut self, key: Option<UnlockKey>) -> Self {
+        self.unlock_key = key;
+        self
+    }
+
+    /// Locks the managers of a cluster that this node founds, from the first file on, with an unlock key that is made for
+    /// it. Whoever may control the cluster is told the key: keep it, since no manager starts again without it. Where there
+    /// is a cluster already, its settings count.
+    pub fn autolock(mut self, lock: bool) -> Self {
+        self.autolock = lock;
         self
     }
 

@@ -4,15 +4,16 @@ use std::fs;
 
 use swarmkit_api::{ClusterId, NodeId, NodeRole};
 use swarmkit_ca::{
-    Credentials, Error as CaError, Expiry, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa,
-    SystemKeys,
+    Credentials, Error as CaError, Expiry, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, ManagerLock,
+    NodeCertificate, RootCa, SystemKeys, UnlockKey,
 };
+use swarmkit_manager::FirstLeader;
 use swarmkit_runtime::{Env, Spawner};
 
 use crate::{
     NodeError,
     founding::Founding,
-    join::{self, Target},
+    join::{self, Joined, Target},
     log_dir::RAFT,
     restore,
     state_dir::{StateDir, blocking},
@@ -24,7 +25,18 @@ const FIPS_CLUSTER: &str = "FIPS.";
 /// An identity, and the cluster that it founds if it does.
 pub(crate) struct Established {
     pub(crate) credentials: Credentials,
-    pub(crate) founds: Option<(Founding, RootCa)>,
+    pub(crate) founds: Option<(Founding, FirstLeader)>,
+}
+
+/// What a node without an identity is to do.
+#[derive(Default)]
+pub(crate) struct Wish {
+    /// Whom to join. Without it, a cluster is founded.
+    pub(crate) join: Option<Target>,
+    /// Whether the managers of a cluster that is founded are to be locked.
+    pub(crate) autolock: bool,
+    /// Whether a certificate whose time is over is good enough: nobody is left who could renew it.
+    pub(crate) alone: bool,
 }
 
 /// What the state directory says of this node.
@@ -39,26 +51,28 @@ enum Found {
 /// Finds or makes this node's identity.
 pub(crate) async fn establish(
     dir: &StateDir,
-    target: Option<&Target>,
+    wish: &Wish,
     env: &Env,
     spawner: &Spawner,
 ) -> Result<Established, NodeError> {
     let (place, clock) = (dir.clone(), env.clone());
-    let root = match blocking(move || find(&place, &clock)).await? {
+    let expiry = if wish.alone { Expiry::Tolerated } else { Expiry::Enforced };
+    let root = match blocking(move || find(&place, expiry, &clock)).await? {
         Found::Member(credentials) => return Ok(Established { credentials, founds: None }),
         Found::Root(root) => Some(root),
         Found::Nothing => None,
     };
     let (place, clock) = (dir.clone(), env.clone());
-    let Some(target) = target else {
-        return blocking(move || found(&place, &clock)).await;
+    let Some(target) = &wish.join else {
+        let autolock = wish.autolock;
+        return blocking(move || found(&place, autolock, &clock)).await;
     };
-    let (root, node) = join::join(target, root, env, spawner).await?;
-    blocking(move || keep(&place, root, node, &clock)).await
+    let joined = join::join(target, root, env, spawner).await?;
+    blocking(move || keep(&place, joined, &clock)).await
 }
 
 /// Reads the state directory.
-fn find(dir: &StateDir, env: &Env) -> Result<Found, NodeError> {
+fn find(dir: &StateDir, expiry: Expiry, env: &Env) -> Result<Found, NodeError> {
     let (state_dir, keys) = (dir.path(), dir.keys());
     if restore::is_unfinished(state_dir) {
         return Err(NodeError::Unrestored { path: state_dir.to_owned() });
@@ -78,13 +92,14 @@ fn find(dir: &StateDir, env: &Env) -> Result<Found, NodeError> {
         Err(CaError::NoLocalCertificate { .. }) => return Ok(Found::Root(root)),
         Err(error) => return Err(wrong(error)),
     };
-    node.verify(&root, Expiry::Enforced, env.now()).map_err(wrong)?;
-    may_belong_to(&node.identity().cluster)?;
-    Ok(Found::Member(Credentials::new(root.without_signer(), node, env).map_err(wrong)?))
+    let credentials = Credentials::with_expiry(root.without_signer(), node, expiry, env).map_err(wrong)?;
+    may_belong_to(&credentials.identity().cluster)?;
+    Ok(Found::Member(credentials))
 }
 
-/// A new cluster, with this node as its first manager.
-fn found(dir: &StateDir, env: &Env) -> Result<Established, NodeError> {
+/// A new cluster, with this node as its first manager. An unlock key that was given is of no use to it; if it is to be
+/// locked, it gets one of its own.
+fn found(dir: &StateDir, autolock: bool, env: &Env) -> Result<Established, NodeError> {
     let (state_dir, keys) = (dir.path(), dir.keys());
     let log = state_dir.join(RAFT);
     if fs::read_dir(log).is_ok_and(|mut files| files.next().is_some()) {
@@ -96,18 +111,25 @@ fn found(dir: &StateDir, env: &Env) -> Result<Established, NodeError> {
     let key = SystemKeys.generate()?;
     let chain = root.issue(&key.request()?, &own, LEAF_VALIDITY_DEFAULT, env)?;
     let node = NodeCertificate::new(&chain, key)?;
+    let lock = autolock.then(|| UnlockKey::generate(env));
+    // What is there belongs to nothing any more, and may be locked with another key.
+    keys.remove_node()?;
     keys.save_root(&root)?;
-    keys.save_node(&node)?;
+    keys.save_manager(&node, &ManagerLock { key: lock.clone(), ..ManagerLock::default() })?;
     let credentials = Credentials::new(root.without_signer(), node, env)?;
-    Ok(Established { credentials, founds: Some((founding, root)) })
+    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock })) })
 }
 
 /// Keeps what a cluster gave to this node.
-fn keep(dir: &StateDir, root: RootCa, node: NodeCertificate, env: &Env) -> Result<Established, NodeError> {
+fn keep(dir: &StateDir, joined: Joined, env: &Env) -> Result<Established, NodeError> {
+    let Joined { root, node, lock } = joined;
     may_belong_to(&node.identity().cluster)?;
     let keys = dir.keys();
     keys.save_root(&root)?;
-    keys.save_node(&node)?;
+    match lock {
+        Some(lock) => keys.save_manager(&node, &lock)?,
+        None => keys.save_node(&node)?,
+    }
     tracing::info!(node = %node.identity().node, cluster = %node.identity().cluster, "joined the cluster");
     Ok(Established { credentials: Credentials::new(root, node, env)?, founds: None })
 }

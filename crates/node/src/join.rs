@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use swarmkit_ca::{JoinToken, NodeCertificate, RootCa};
+use swarmkit_api::NodeRole;
+use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa};
 use swarmkit_rpc::{ChannelOptions, Channels, TlsTransport, fetch_root};
 use swarmkit_runtime::{Env, Spawner};
 use zeroize::Zeroizing;
 
-use crate::{JoinError, request};
+use crate::{JoinError, request, unlock};
 
 /// How often a step of joining is attempted before it is given up, as upstream.
 const ATTEMPTS: u32 = 5;
@@ -20,13 +21,21 @@ pub(crate) struct Target {
     pub(crate) token: Option<Zeroizing<String>>,
 }
 
+/// What a node has after it has joined.
+pub(crate) struct Joined {
+    pub(crate) root: RootCa,
+    pub(crate) node: NodeCertificate,
+    /// What locks the cluster's managers, if the node is one.
+    pub(crate) lock: Option<ManagerLock>,
+}
+
 /// Joins a cluster: gets its roots, unless they are known already, and a certificate.
 pub(crate) async fn join(
     target: &Target,
     known: Option<RootCa>,
     env: &Env,
     spawner: &Spawner,
-) -> Result<(RootCa, NodeCertificate), JoinError> {
+) -> Result<Joined, JoinError> {
     let token = target.token.as_deref().ok_or(JoinError::NoToken)?;
     if !is_address(&target.address) {
         return Err(JoinError::Address { address: target.address.clone() });
@@ -43,8 +52,19 @@ pub(crate) async fn join(
     let unusable = |source| JoinError::Unusable { address: target.address.clone(), source };
     let transport = TlsTransport::joining(&root, env).map_err(unusable)?;
     let channels = Channels::new(Arc::new(transport), ChannelOptions::default(), spawner.clone());
-    let certificate = admission(&channels, &target.address, &root, token, env).await?;
-    Ok((root, certificate))
+    let node = admission(&channels, &target.address, &root, token, env).await?;
+    let lock = match node.identity().role {
+        NodeRole::Worker => None,
+        NodeRole::Manager => {
+            let credentials = Credentials::new(root.without_signer(), node.clone(), env).map_err(unusable)?;
+            let transport = Arc::new(TlsTransport::new(credentials));
+            let channels = Channels::new(transport, ChannelOptions::default(), spawner.clone());
+            let lock = persist(env, async || unlock::ask(channels.manager(&target.address).await?).await).await?;
+            channels.close();
+            Some(lock)
+        }
+    };
+    Ok(Joined { root, node, lock })
 }
 
 /// Gets a certificate by a token. What a token asks for makes a node, so it is asked for once; a connection that is lost

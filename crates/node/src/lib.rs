@@ -31,6 +31,7 @@
 //! - A join is never retried without a pause, and not at all where trying again cannot help.
 //! - A change of role does not touch the tasks of the node.
 //! - The log of a manager is either whole or gone, and one that has lost it joins again as a new member.
+//! - The keys of a manager of a locked cluster are not on the disk in clear, from the first file on.
 //! - A state directory is used by one node at a time, and what is written there replaces what was there in one step.
 //! - Whatever waits for the disk does so on a thread of its own.
 
@@ -51,6 +52,7 @@ mod restore;
 mod roots;
 mod state_dir;
 mod supervisor;
+mod unlock;
 
 #[cfg(test)]
 mod testing;

@@ -3,11 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::NetworkProvider;
-use swarmkit_ca::{Credentials, RootCa};
+use swarmkit_ca::Credentials;
 use swarmkit_manager::{Begin, FirstLeader, Manager, ManagerConfig};
 use swarmkit_raft::{Raft, RaftOptions, RealDisk};
 use swarmkit_rpc::{Remote, Remotes, TlsTransport};
 use swarmkit_runtime::{Crew, Env, PartError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,8 +31,8 @@ pub(crate) struct ManagerSettings {
 
 /// How a manager of this node begins.
 pub(crate) enum How {
-    /// It founds a cluster, with this root.
-    Founds(RootCa),
+    /// It founds a cluster.
+    Founds(FirstLeader),
     /// It goes on alone, after the others were lost for good.
     Alone,
     /// It is one of several, or was.
@@ -45,6 +46,8 @@ pub(crate) struct Making {
     pub(crate) credentials: Credentials,
     pub(crate) transport: Arc<TlsTransport>,
     pub(crate) settings: ManagerSettings,
+    /// Told when the key file has become locked.
+    pub(crate) locked: Arc<Notify>,
     /// The managers that this node has heard of, itself perhaps among them.
     pub(crate) known: Remotes,
 }
@@ -58,7 +61,7 @@ impl Making {
         let has_log = Raft::has_state(&disk).await?;
         let others = self.others();
         let begin = match how {
-            How::Founds(root) => Begin::Found(FirstLeader { root }),
+            How::Founds(first) => Begin::Found(first),
             How::Alone if has_log => Begin::ForceNew,
             How::Member if !others.is_empty() => Begin::Join(Remotes::new(others, &self.env)),
             How::Member if has_log => Begin::Restart,
@@ -72,7 +75,9 @@ impl Making {
             credentials: self.credentials.clone(),
             transport: self.transport.clone(),
             disk: Arc::new(disk),
-            log_key: log_keys.current,
+            log_keys,
+            keys: self.dir.keys().clone(),
+            locked: self.locked.clone(),
             raft,
             networks,
             listen_remote,

@@ -14,16 +14,16 @@ use swarmkit_api::{
 use swarmkit_ca::Credentials;
 use swarmkit_executor::DynExecutor;
 use swarmkit_manager::{Manager, ManagerHandle};
-use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport};
+use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport, Transport};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     NodeBuilder, NodeError,
     founding::Founding,
-    identity::{self, Established},
+    identity::{self, Established, Wish},
     log_dir,
     managing::{How, Making, Managing},
     peers, removal,
@@ -51,6 +51,7 @@ pub struct Node {
     agent: Agent,
     remotes: Remotes,
     channels: Channels,
+    locked: Arc<Notify>,
     tls_info: watch::Sender<Option<NodeTlsInfo>>,
     crew: Crew,
 }
@@ -160,14 +161,15 @@ impl Node {
     }
 
     async fn get_ready(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
-        let NodeBuilder { state_dir, executor, env, hostname, join, alone, managing } = set_up;
-        let dir = StateDir::open(state_dir, None, &env).await?;
+        let NodeBuilder { state_dir, executor, env, hostname, join, alone, unlock_key, autolock, managing } = set_up;
+        let dir = StateDir::open(state_dir, unlock_key, &env).await?;
         let crew = Crew::under(stop);
-        let Established { credentials, founds } =
-            identity::establish(&dir, join.as_ref(), &env, &crew.spawner()).await?;
+        let wish = Wish { join, autolock, alone };
+        let Established { credentials, founds } = identity::establish(&dir, &wish, &env, &crew.spawner()).await?;
+        let Wish { join, .. } = wish;
         let own = credentials.identity();
         let transport = Arc::new(TlsTransport::new(credentials.clone()));
-        let (founding, root) = founds.unzip();
+        let (founding, first) = founds.unzip();
         let control_socket = managing.control_socket.clone();
         let known = match join {
             Some(target) => vec![Remote { node: None, address: target.address }],
@@ -181,16 +183,18 @@ impl Node {
         // Where this node was reached as a manager before need not be where it is reached now.
         let known = known.into_iter().filter(|remote| remote.node.as_ref() != Some(&own.node));
         let remotes = Remotes::new(known, &env);
+        let locked = Arc::new(Notify::new());
         let making = Making {
             dir: dir.clone(),
             env: env.clone(),
             credentials: credentials.clone(),
             transport: transport.clone(),
             settings: managing,
+            locked: locked.clone(),
             known: remotes.clone(),
         };
-        let how = match (alone, root) {
-            (false, Some(root)) => How::Founds(root),
+        let how = match (alone, first) {
+            (false, Some(first)) => How::Founds(first),
             (false, None) => How::Member,
             (true, None) if own.role == NodeRole::Manager => How::Alone,
             (true, _) => return Err(NodeError::NotAlone { path: dir.path().to_owned() }),
@@ -226,6 +230,7 @@ impl Node {
             agent,
             remotes,
             channels,
+            locked,
             tls_info,
             crew,
         })
@@ -264,11 +269,14 @@ impl Node {
     /// Why it ended before it was told to.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
         let Self { handle, env, dir, credentials, founding, supervisor, manager, .. } = self;
-        let Self { agent, remotes, channels, tls_info, mut crew, .. } = self;
+        let Self { agent, remotes, channels, locked, tls_info, mut crew, .. } = self;
         let keys = dir.keys().clone();
         let membership = handle.agent.membership();
         let founder = manager.as_ref().map(Manager::handle);
+        let here = supervisor.posted.channel();
         let managing = Managing::run(supervisor, manager);
+        let spawner = crew.spawner();
+        let as_manager = Box::new(|credentials| Arc::new(TlsTransport::new(credentials)) as Arc<dyn Transport>);
         crew.spawn("end", {
             let managers = managing.ended();
             move |crew| until_the_end(crew, stop, managers)
@@ -283,7 +291,8 @@ impl Node {
             roots::follow(env.clone(), credentials.clone(), keys.clone(), membership.clone(), stop)
         });
         crew.spawn("trust told", |stop| roots::tell(credentials.clone(), tls_info, stop));
-        let renewal = Renewal { env, credentials, keys, remotes, channels, membership };
+        let renewal =
+            Renewal { env, credentials, keys, remotes, channels, here, locked, as_manager, spawner, membership };
         crew.spawn("certificate renewal", |stop| renewal.run(stop));
         let ended = crew.finish().await;
         // The manager is the cause of whatever followed from it.

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -11,13 +12,13 @@ use swarmkit_api::{
     NodeRole,
     wire::{IssuanceStatus, issuance_status::State},
 };
-use swarmkit_ca::{Credentials, KeyStore, NodeCertificate, renewal_time};
-use swarmkit_rpc::{Channels, OBSERVATION_DEFAULT, Remotes};
-use swarmkit_runtime::{Backoff, Env};
-use tokio::sync::watch;
+use swarmkit_ca::{Credentials, KeyStore, ManagerLock, NodeCertificate, renewal_time};
+use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remotes, Transport};
+use swarmkit_runtime::{Backoff, Env, Spawner};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{JoinError, NodeError, request, state_dir::blocking};
+use crate::{JoinError, NodeError, request, state_dir::blocking, unlock};
 
 /// The shortest and the longest pause after a renewal that failed, as upstream.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
@@ -35,6 +36,13 @@ pub(crate) struct Renewal {
     pub(crate) keys: KeyStore,
     pub(crate) remotes: Remotes,
     pub(crate) channels: Channels,
+    /// The manager of this node, while one runs.
+    pub(crate) here: watch::Receiver<Option<Channel>>,
+    /// Told when the key has been locked: it had been on the disk in clear until then.
+    pub(crate) locked: Arc<Notify>,
+    pub(crate) spawner: Spawner,
+    /// How a node is reached that shows other credentials than ours.
+    pub(crate) as_manager: Box<dyn Fn(Credentials) -> Arc<dyn Transport> + Send + Sync>,
     pub(crate) membership: watch::Receiver<Membership>,
 }
 
@@ -73,8 +81,17 @@ impl Renewal {
         }
     }
 
-    /// Waits for news in which the cluster wants this node to have another certificate.
+    /// Waits until this node is to have another certificate: its cluster says so, or the key of the present one has been
+    /// on the disk in clear.
     async fn wish(&self) {
+        tokio::select! { biased; // either is answered by the same renewal
+            () = self.locked.notified() => self.env.sleep(WISH_PAUSE).await,
+            () = self.news() => {}
+        }
+    }
+
+    /// Waits for news in which the cluster wants this node to have another certificate.
+    async fn news(&self) {
         let mut membership = self.membership.clone();
         while membership.changed().await.is_ok() {
             if wants_renewal(&membership.borrow_and_update(), self.credentials.identity().role) {
@@ -89,17 +106,35 @@ impl Renewal {
     async fn renew(&mut self) -> Result<(), NodeError> {
         // Whatever the cluster has wished so far is what this attempt is for.
         self.membership.mark_unchanged();
-        let certificate = self.new_certificate().await?;
+        let (certificate, lock) = self.new_certificate().await?;
         let (keys, kept) = (self.keys.clone(), certificate.clone());
-        blocking(move || Ok(keys.save_node(&kept)?)).await?;
+        let save = move || match lock {
+            Some(lock) => Ok(keys.save_manager(&kept, &lock)?),
+            None => Ok(keys.save_node(&kept)?),
+        };
+        blocking(save).await?;
         let role = certificate.identity().role;
         self.credentials.replace_certificate(certificate)?;
         tracing::info!(?role, "the certificate was renewed");
         Ok(())
     }
 
+    /// Asks the managers that are known, and then the one of this node, if it runs one: that takes no connection, and so it
+    /// works also where the certificate is out of time and nobody else is left.
+    async fn new_certificate(&self) -> Result<(NodeCertificate, Option<ManagerLock>), JoinError> {
+        let told = self.ask_around().await;
+        let here = self.here.borrow().clone();
+        match (told, here) {
+            (Err(error), Some(here)) => {
+                tracing::debug!(%error, "this manager is asked for the certificate");
+                Ok((self.ask_at(here).await?, None))
+            }
+            (told, _) => told,
+        }
+    }
+
     /// Asks one manager after the other, at once: one of them may just be the one that has gone.
-    async fn new_certificate(&self) -> Result<NodeCertificate, JoinError> {
+    async fn ask_around(&self) -> Result<(NodeCertificate, Option<ManagerLock>), JoinError> {
         let mut asked = 1;
         loop {
             match self.ask().await {
@@ -112,17 +147,35 @@ impl Renewal {
         }
     }
 
-    async fn ask(&self) -> Result<NodeCertificate, JoinError> {
+    async fn ask(&self) -> Result<(NodeCertificate, Option<ManagerLock>), JoinError> {
         let remote = self.remotes.select(&[]).map_err(|_| JoinError::NoManager)?;
         let asked = async {
-            let channel = self.channels.manager(&remote.address).await?;
-            let asked = request::ask(channel.clone(), "").await?;
-            request::outcome(channel, &asked, self.credentials.trust().root(), &self.env).await
+            let certificate = self.ask_at(self.channels.manager(&remote.address).await?).await?;
+            let promoted = self.credentials.identity().role == NodeRole::Worker
+                && certificate.identity().role == NodeRole::Manager;
+            let lock = if promoted { Some(self.lock(&remote.address, &certificate).await?) } else { None };
+            Ok((certificate, lock))
         };
         let asked = asked.await;
         let observation = if asked.is_ok() { OBSERVATION_DEFAULT } else { -OBSERVATION_DEFAULT };
         self.remotes.observe_if_known(&remote, observation);
         asked
+    }
+
+    async fn ask_at(&self, channel: Channel) -> Result<NodeCertificate, JoinError> {
+        let asked = request::ask(channel.clone(), "").await?;
+        request::outcome(channel, &asked, self.credentials.trust().root(), &self.env).await
+    }
+
+    /// What locks managers, which only a manager is told: one that shows the certificate that this node has just been given.
+    async fn lock(&self, address: &str, certificate: &NodeCertificate) -> Result<ManagerLock, JoinError> {
+        let unusable = |source| JoinError::Unusable { address: address.to_owned(), source };
+        let root = self.credentials.trust().root().without_signer();
+        let shown = Credentials::new(root, certificate.clone(), &self.env).map_err(unusable)?;
+        let channels = Channels::new((self.as_manager)(shown), ChannelOptions::default(), self.spawner.clone());
+        let lock = async { unlock::ask(channels.manager(address).await?).await }.await;
+        channels.close();
+        lock
     }
 }
 

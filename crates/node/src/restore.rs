@@ -10,9 +10,7 @@ use std::{
 };
 
 use swarmkit_api::{Cluster, ClusterId, NodeId, NodeRole, Service, Version};
-use swarmkit_ca::{
-    Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, ManagerLock, NodeCertificate, RootCa, SystemKeys,
-};
+use swarmkit_ca::{Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
 use swarmkit_raft::{Backup, LogKey, RealDisk};
 use swarmkit_runtime::Env;
 use swarmkit_store::{NodeBy, State, Store};
@@ -128,7 +126,8 @@ fn identity(dir: &StateDir, root: &RootCa, cluster: &Cluster, env: &Env) -> Resu
     let key = SystemKeys.generate()?;
     let chain = root.issue(&key.request()?, &own, LEAF_VALIDITY_DEFAULT, env)?;
     keys.save_root(root)?;
-    keys.save_manager(&NodeCertificate::new(&chain, key)?, &ManagerLock::of(cluster)?)?;
+    // In clear, also if the cluster is locked, since its unlock key may be lost: its manager locks itself when it starts.
+    keys.save_node(&NodeCertificate::new(&chain, key)?)?;
     let log_keys = log_key::load(dir, false, env)?;
     Ok((own, log_keys.current))
 }

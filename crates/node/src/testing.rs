@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use swarmkit_api::{Cluster, Node, NodeId, NodeRole, wire, wire::node_ca_server::NodeCaServer};
+use swarmkit_api::{
+    Cluster, Node, NodeId, NodeRole, wire,
+    wire::{ca_server::CaServer, node_ca_server::NodeCaServer},
+};
 use swarmkit_ca::{Identity, JoinToken, KeySource as _, LEAF_VALIDITY_MIN, NodeCertificate, RootCa, SystemKeys};
 use swarmkit_issuer::CaApi;
 use swarmkit_rpc::{MemoryNetwork, ServerOptions, Services, Transport as _, serve};
@@ -45,7 +48,9 @@ impl Authority {
         let crew = Crew::under(&CancellationToken::new());
         let own = identity("m", NodeRole::Manager);
         let ca = CaApi::new(self.env.clone(), self.store.clone(), crew.stop().clone());
-        let services = Services::new(swarmkit_rpc::Authority::fixed(own.clone())).with(NodeCaServer::new(ca)).unwrap();
+        let services =
+            Services::new(swarmkit_rpc::Authority::fixed(own.clone())).with(NodeCaServer::new(ca.clone())).unwrap();
+        let services = services.with(CaServer::new(ca)).unwrap();
         let listener = self.network.transport(Some(own)).listen(ADDRESS).await.unwrap();
         let spawner = crew.spawner();
         drop(spawner.spawn("server", serve(listener, services, ServerOptions::default(), spawner.clone())));

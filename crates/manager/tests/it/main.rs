@@ -8,6 +8,7 @@ mod group;
 mod joining;
 mod leading;
 mod lives;
+mod locking;
 mod said;
 mod stopping;
 mod world;

@@ -1,16 +1,24 @@
 //! A machine with a disk, on which a manager is started and stopped, and those who call it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use swarmkit_allocator::InertNetworks;
 use swarmkit_api::{ClusterId, Node, NodeId, NodeRole, wire};
-use swarmkit_ca::{Credentials, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
+use swarmkit_ca::{
+    Credentials, DataKey, Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa,
+    SystemKeys,
+};
 use swarmkit_manager::{Begin, Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
-use swarmkit_raft::{LogKey, MemoryDisk, RaftOptions};
+use swarmkit_raft::{LogKey, LogKeys, MemoryDisk, RaftOptions};
 use swarmkit_rpc::{Channel, ChannelOptions, MemoryNetwork, Remote, Remotes, ServerRole};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::{Interest, Store, View};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wire::control_client::ControlClient;
 
@@ -28,7 +36,9 @@ pub(crate) struct Machine {
     pub(crate) disk: MemoryDisk,
     pub(crate) root: RootCa,
     pub(crate) network: MemoryNetwork,
-    key: LogKey,
+    pub(crate) keys: KeyStore,
+    /// Told when the key file has become locked.
+    pub(crate) locked: Arc<Notify>,
     credentials: Credentials,
     dir: TempDir,
 }
@@ -62,13 +72,19 @@ impl Machine {
         let own = identity(name, NodeRole::Manager);
         let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &env).unwrap();
         let certificate = NodeCertificate::new(&chain, key).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let keys = KeyStore::new(dir.path(), &env);
+        keys.save_node(&certificate).unwrap();
+        let log_key = LogKey::generate(&env);
+        keys.update_data_keys(|keys| keys.current = Some((*log_key.as_bytes()).into())).unwrap();
         Self {
             name: name.to_owned(),
-            key: LogKey::generate(&env),
+            keys,
+            locked: Arc::default(),
             disk: MemoryDisk::new(),
             network,
             credentials: Credentials::new(root.without_signer(), certificate, &env).unwrap(),
-            dir: tempfile::tempdir().unwrap(),
+            dir,
             env,
             root,
         }
@@ -78,8 +94,19 @@ impl Machine {
         self.dir.path().join("control.sock")
     }
 
+    pub(crate) fn state_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("{}:1", self.name)
+    }
+
+    /// The keys of the log, as the key file holds them.
+    fn log_keys(&self) -> LogKeys {
+        let kept = self.keys.data_keys().unwrap();
+        let key = |key: &DataKey| LogKey::new(**key);
+        LogKeys { current: key(&kept.current.unwrap()), pending: kept.pending.as_ref().map(key) }
     }
 
     pub(crate) fn config(&self, begin: Begin) -> ManagerConfig {
@@ -88,7 +115,9 @@ impl Machine {
             credentials: self.credentials.clone(),
             transport: Arc::new(self.network.transport(Some(self.credentials.identity()))),
             disk: Arc::new(self.disk.clone()),
-            log_key: self.key.clone(),
+            log_keys: self.log_keys(),
+            keys: self.keys.clone(),
+            locked: self.locked.clone(),
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
             listen_remote: self.address(),
@@ -100,7 +129,7 @@ impl Machine {
 
     /// To found a cluster.
     pub(crate) fn first(&self) -> Begin {
-        Begin::Found(FirstLeader { root: self.root.clone() })
+        Begin::Found(FirstLeader { root: self.root.clone(), lock: None })
     }
 
     /// To join the cluster through the manager at an address.

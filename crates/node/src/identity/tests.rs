@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use swarmkit_ca::{JoinToken, KeyStore};
+use swarmkit_ca::{JoinToken, KeyStore, UnlockKey};
 use swarmkit_runtime::{Clock, Crew};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -24,11 +24,14 @@ const NOBODY: &str = "127.0.0.1:9";
 struct Machine {
     dir: TempDir,
     env: Env,
+    unlock: Option<UnlockKey>,
+    autolock: bool,
+    alone: bool,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), env: Env::real() }
+        Self { dir: tempfile::tempdir().unwrap(), env: Env::real(), unlock: None, autolock: false, alone: false }
     }
 
     /// The first manager of a cluster.
@@ -46,9 +49,13 @@ impl Machine {
 
     async fn start_at(&self, env: &Env, join: Option<(&str, String)>) -> Result<Established, NodeError> {
         let crew = Crew::under(&CancellationToken::new());
-        let dir = StateDir::open(self.dir.path().to_owned(), None, env).await.unwrap();
+        let dir = StateDir::open(self.dir.path().to_owned(), self.unlock.clone(), env).await.unwrap();
         let target = join.map(|(address, token)| Target { address: address.to_owned(), token: Some(token.into()) });
-        establish(&dir, target.as_ref(), env, &crew.spawner()).await
+        establish(&dir, &Wish { join: target, ..self.wish() }, env, &crew.spawner()).await
+    }
+
+    fn wish(&self) -> Wish {
+        Wish { join: None, autolock: self.autolock, alone: self.alone }
     }
 
     /// What the start of a node is refused with, in one line.
@@ -166,6 +173,50 @@ async fn a_locked_key_is_told_as_such() {
     let error = machine.refusal(None).await;
     assert_eq!(error.to_string(), "node is locked, and needs a valid unlock key");
     assert_eq!(machine.files(), before);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_founded_locked_is_never_on_the_disk_in_clear() {
+    let mut machine = Machine { autolock: true, ..Machine::new() };
+    // A key that was given is of no use to a new cluster.
+    machine.unlock = Some(UnlockKey::generate(&machine.env));
+    let first = machine.start(None).await.unwrap();
+    let (founding, leader) = first.founds.as_ref().unwrap();
+    founding.complete().unwrap();
+    let key = leader.lock.clone().unwrap();
+    assert_ne!(Some(&key), machine.unlock.as_ref());
+    assert!(fs::read_to_string(machine.path(KEY)).unwrap().contains("BEGIN ENCRYPTED PRIVATE KEY"));
+
+    for wrong in [None, machine.unlock.clone()] {
+        machine.unlock = wrong;
+        let before = machine.files();
+        let error = machine.refusal(Some((NOBODY, machine.token(false)))).await;
+        assert!(matches!(error, NodeError::Locked), "{error}");
+        assert_eq!(error.to_string(), "node is locked, and needs a valid unlock key");
+        assert_eq!(machine.files(), before);
+    }
+    machine.unlock = Some(key);
+    let again = machine.start(Some((NOBODY, machine.token(false)))).await.unwrap();
+    assert_eq!(again.credentials.identity(), first.credentials.identity());
+}
+
+#[tokio::test]
+async fn a_founding_that_was_interrupted_starts_over_without_the_key_that_nobody_was_told() {
+    let machine = Machine { autolock: true, ..Machine::new() };
+    let first = machine.start(None).await.unwrap();
+    let second = machine.start(None).await.unwrap();
+    assert_ne!(second.credentials.identity(), first.credentials.identity());
+    assert!(second.founds.unwrap().1.lock != first.founds.unwrap().1.lock);
+}
+
+#[tokio::test]
+async fn a_certificate_whose_time_is_over_will_do_for_going_on_alone() {
+    let (mut machine, own) = Machine::founder().await;
+    let later = Env::seeded(1, Shifted(Duration::from_secs(120 * 24 * 3600)));
+    let told = machine.start_at(&later, None).await.err().expect("refused").to_string();
+    assert!(told.contains("not valid after"), "{told}");
+    machine.alone = true;
+    assert_eq!(machine.start_at(&later, None).await.unwrap().credentials.identity(), own);
 }
 
 #[tokio::test]

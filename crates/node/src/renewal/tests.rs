@@ -5,9 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use swarmkit_api::{Node, NodeId, NodeRole, wire};
-use swarmkit_ca::Identity;
-use swarmkit_rpc::{ChannelOptions, Remote};
+use swarmkit_api::{Cluster, Node, NodeId, NodeRole, wire, wire::node_ca_server::NodeCaServer};
+use swarmkit_ca::{Error as CaError, Identity, UnlockKey};
+use swarmkit_issuer::CaApi;
+use swarmkit_rpc::{Remote, Services};
 use swarmkit_runtime::Clock;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -21,11 +22,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct World {
     authority: Authority,
     server: Option<Server>,
-    _dir: TempDir,
+    dir: TempDir,
     own: Identity,
     credentials: Credentials,
     keys: KeyStore,
     remotes: Remotes,
+    here: watch::Sender<Option<Channel>>,
+    locked: Arc<Notify>,
     membership: watch::Sender<Membership>,
 }
 
@@ -46,9 +49,11 @@ impl World {
             remotes: Remotes::new([Remote { node: None, address: ADDRESS.to_owned() }], &authority.env),
             authority,
             server: None,
-            _dir: dir,
+            dir,
             own,
             keys,
+            here: watch::Sender::default(),
+            locked: Arc::default(),
             membership: watch::Sender::default(),
         }
     }
@@ -65,11 +70,18 @@ impl World {
 
     fn renew(&mut self) {
         let transport = Arc::new(self.authority.network.transport(Some(self.own.clone())));
+        let network = self.authority.network.clone();
         let renewal = Renewal {
             env: self.authority.env.clone(),
             credentials: self.credentials.clone(),
             keys: self.keys.clone(),
             remotes: self.remotes.clone(),
+            here: self.here.subscribe(),
+            locked: self.locked.clone(),
+            spawner: self.authority.spawner(),
+            as_manager: Box::new(move |shown| {
+                Arc::new(network.transport(Some(shown.identity()))) as Arc<dyn Transport>
+            }),
             channels: Channels::new(transport, ChannelOptions::default(), self.authority.spawner()),
             membership: self.membership.subscribe(),
         };
@@ -290,5 +302,69 @@ async fn managers_that_are_gone_are_passed_over_within_one_attempt() {
     world.tell(State::Rotate);
     let waited = world.renewed().await;
     assert!(waited < RETRY.0, "{waited:?}");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_had_been_in_clear_before_it_was_locked_is_replaced_at_once() {
+    let mut world = World::new().await;
+    world.serve().await;
+    world.sign();
+    world.renew();
+    let before = world.credentials.trust().certificate().key().public_key();
+    world.locked.notify_one();
+    let waited = world.renewed().await;
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+    assert_ne!(world.credentials.trust().certificate().key().public_key(), before);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(world.credentials.trust().generation(), 1, "once");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_becomes_a_manager_of_a_locked_cluster_is_locked_with_its_first_certificate() {
+    let mut world = World::new().await;
+    let unlock = UnlockKey::generate(&world.authority.env);
+    let (id, key) = ("c".into(), unlock.as_bytes().to_vec().into());
+    let lock = |cluster: &mut Cluster| {
+        let spec = Arc::make_mut(&mut cluster.spec);
+        spec.encryption_config = Some(wire::EncryptionConfig { auto_lock_managers: true });
+        cluster.unlock_keys =
+            vec![wire::EncryptionKey { subsystem: "swarm-manager".to_owned(), key, ..Default::default() }];
+    };
+    world.authority.store.update(|tx| tx.edit::<Cluster>(&id, lock)).await.unwrap();
+    world.serve().await;
+    world.sign();
+    world.renew();
+    let on_disk =
+        |key: Option<UnlockKey>| KeyStore::new(world.dir.path(), &world.authority.env).with_unlock_key(key).load_node();
+    assert!(on_disk(None).is_ok(), "a worker is not locked");
+    world.change_role(NodeRole::Manager).await;
+    world.renewed().await;
+    assert!(matches!(on_disk(None), Err(CaError::Locked)));
+    assert_eq!(on_disk(Some(unlock.clone())).unwrap().identity().role, NodeRole::Manager);
+
+    world.change_role(NodeRole::Worker).await;
+    world.renewed().await;
+    assert_eq!(on_disk(None).unwrap().identity().role, NodeRole::Worker, "and is not any more");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_reaches_nobody_is_renewed_by_itself_also_after_its_time() {
+    let mut world = World::new().await;
+    world.sign();
+    world.renew();
+    world.tell(State::Rotate);
+    // Its certificate has run out long ago, and no connection is to be had.
+    tokio::time::sleep(MINUTE * 60 * 12).await;
+    assert!(world.expiry() < world.authority.env.now());
+    let (env, store) = (world.authority.env.clone(), world.authority.store.clone());
+    let ca = NodeCaServer::new(CaApi::new(env, store, world.authority.crew.stop().clone()));
+    let services = Services::new(swarmkit_rpc::Authority::fixed(world.own.clone())).with(ca).unwrap();
+    world.here.send_replace(Some(Channel::here(&services)));
+    let waited = world.renewed().await;
+    assert!(waited <= RETRY.1, "{waited:?}");
+    assert!(world.expiry() > world.authority.env.now());
     world.end().await;
 }
