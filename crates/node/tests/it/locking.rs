@@ -2,14 +2,17 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use swarmkit_api::{Cluster, NodeRole, Service, wire, wire::node_status::State};
+use swarmkit_api::{Cluster, Service, wire, wire::node_status::State};
 use swarmkit_ca::{DataKeys, KeyStore, UnlockKey};
 use swarmkit_node::{Node, NodeError, log_keys};
 use swarmkit_raft::{Backup, BackupWriter, LogKey};
 use swarmkit_runtime::Env;
 use swarmkit_store::Store;
 
-use crate::world::{PATIENCE, Running, cluster, manager, state_of, tokens, until, worker};
+use crate::{
+    team::Team,
+    world::{PATIENCE, Running, cluster, manager, state_of, until},
+};
 
 /// How often a file is looked at, of which nobody tells.
 const POLL: Duration = Duration::from_millis(20);
@@ -113,45 +116,31 @@ async fn a_cluster_that_runs_is_locked_and_unlocked_and_what_had_been_in_clear_i
 
 #[tokio::test]
 async fn who_becomes_a_manager_of_a_locked_cluster_is_locked_and_who_ceases_to_be_one_is_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = Running::start(manager(dir.path()).autolock(true)).await.unwrap().ready().await;
-    let store = first.handle.store().unwrap();
-    let (key, (worker_token, manager_token)) = (unlock_key(&store), tokens(&store));
-    let address = first.handle.remote_addr().unwrap();
-
-    // One that joins as a manager has been locked from its first file on: there is nothing to replace in it.
-    let second_dir = tempfile::tempdir().unwrap();
-    let second = manager(second_dir.path()).join(&address, Some(manager_token));
-    let second = Running::start(second).await.unwrap().ready().await;
-    let kept = found(second_dir.path(), Some(&key)).unwrap();
-    assert!(!is_clear(second_dir.path()) && !kept.needs_rotation && kept.pending.is_none());
+    // The second one that joins has been locked from its first file on: there is nothing to replace in it.
+    let mut team = Team::locked(2).await;
+    let key = unlock_key(&team.leader_store().await);
+    let joined = team.nodes[1].dir.path();
+    let kept = found(joined, Some(&key)).unwrap();
+    assert!(!is_clear(joined) && !kept.needs_rotation && kept.pending.is_none());
 
     // A worker is not locked, until it is promoted, and is not any more when it is demoted.
-    let third_dir = tempfile::tempdir().unwrap();
-    let third = worker(third_dir.path(), &address, &worker_token).listen_remote("127.0.0.1:0");
-    let third = Running::start(third).await.unwrap().ready().await;
-    assert!(is_clear(third_dir.path()));
-    let wish = async |role: NodeRole| {
-        let id = third.handle.id();
-        let edit = |node: &mut swarmkit_api::Node| Arc::make_mut(&mut node.spec).desired_role = role.into();
-        store.update(|tx| tx.edit(id, edit)).await.unwrap();
-        eventually("the other role", || third.handle.role() == role).await;
-    };
-    wish(NodeRole::Manager).await;
-    eventually("a log with a key", || found(third_dir.path(), Some(&key)).is_ok_and(|keys| keys.current.is_some()))
-        .await;
-    assert!(!is_clear(third_dir.path()));
-    eventually("a vote", || third.handle.remote_addr().is_some()).await;
-    wish(NodeRole::Worker).await;
-    eventually("no key of the log", || found(third_dir.path(), None).is_ok_and(|keys| keys == DataKeys::default()))
-        .await;
-    assert!(is_clear(third_dir.path()));
-    let headers = KeyStore::new(third_dir.path(), &Env::real()).headers().unwrap();
+    let worker = team.add_worker().await;
+    assert!(is_clear(team.nodes[worker].dir.path()));
+    team.promote(worker).await;
+    team.until_managers(3).await;
+    let dir = team.nodes[worker].dir.path();
+    assert!(found(dir, Some(&key)).unwrap().current.is_some());
+    assert!(!is_clear(dir) && matches!(found(dir, None), Err(swarmkit_ca::Error::Locked)));
+
+    team.demote(worker).await;
+    team.until_managers(2).await;
+    team.until_worker(worker).await;
+    let dir = team.nodes[worker].dir.path();
+    assert!(is_clear(dir));
+    let headers = KeyStore::new(dir, &Env::real()).headers().unwrap();
     assert_eq!(headers.keys().collect::<Vec<_>>(), ["kek-version"]);
     assert_ne!(headers["kek-version"], "0");
-    for node in [third, second, first] {
-        node.end().await.unwrap();
-    }
+    team.end().await;
 }
 
 #[tokio::test]

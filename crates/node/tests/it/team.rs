@@ -30,8 +30,17 @@ pub(crate) struct Team {
 impl Team {
     /// A cluster of so many managers, all of which have a vote.
     pub(crate) async fn new(managers: usize) -> Self {
+        Self::found(managers, false).await
+    }
+
+    /// The same, and its managers are locked from the first on.
+    pub(crate) async fn locked(managers: usize) -> Self {
+        Self::found(managers, true).await
+    }
+
+    async fn found(managers: usize, locked: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let running = Running::start(calm(dir.path())).await.unwrap().ready().await;
+        let running = Running::start(calm(dir.path()).autolock(locked)).await.unwrap().ready().await;
         let mut team = Self { nodes: vec![Member { running, dir }] };
         for number in 1..managers {
             team.join(NodeRole::Manager).await;
