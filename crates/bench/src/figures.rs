@@ -7,11 +7,17 @@ pub(crate) mod idle;
 pub(crate) mod raft;
 mod start;
 mod store;
+mod upstream;
 
 use crate::figure::{Figure, Unit};
 
 /// Every figure, in the order in which they are measured.
-pub(crate) static FIGURES: &[Figure] = &[
+pub(crate) fn all() -> impl Iterator<Item = &'static Figure> {
+    FIGURES.iter().chain(upstream::FIGURES)
+}
+
+/// Every figure but those that only repeat what upstream measures.
+static FIGURES: &[Figure] = &[
     Figure {
         id: "start.first_call",
         meaning: "swarmd started on an empty state directory, to the first accepted control call",

@@ -18,7 +18,6 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
 use crate::figure::Figure;
-use crate::figures::FIGURES;
 use crate::lab::Lab;
 
 /// Measures the figures that the project claims.
@@ -73,7 +72,7 @@ fn run(flags: &Flags) -> Result<()> {
 /// The figures of these ids, in the order of the list; without ids all that are claimed.
 fn choose(ids: &[String]) -> Result<Vec<&'static Figure>> {
     for id in ids {
-        if !FIGURES.iter().any(|figure| figure.id == id) {
+        if !figures::all().any(|figure| figure.id == id) {
             bail!("there is no figure {id}; `--list` tells what there is");
         }
     }
@@ -81,7 +80,7 @@ fn choose(ids: &[String]) -> Result<Vec<&'static Figure>> {
         [] => !figure.for_information,
         ids => ids.iter().any(|id| id == figure.id),
     };
-    Ok(FIGURES.iter().filter(wanted).collect())
+    Ok(figures::all().filter(wanted).collect())
 }
 
 #[cfg(test)]
@@ -92,8 +91,8 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_say_whose_figure_it_is() {
-        let ids: BTreeSet<_> = FIGURES.iter().map(|figure| figure.id).collect();
-        assert_eq!(ids.len(), FIGURES.len());
+        let ids: BTreeSet<_> = figures::all().map(|figure| figure.id).collect();
+        assert_eq!(ids.len(), figures::all().count());
         assert!(ids.iter().all(|id| id.split_once('.').is_some_and(|(of, what)| !of.is_empty() && !what.is_empty())));
     }
 

@@ -74,10 +74,10 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::FIGURES;
+    use crate::figures;
 
     fn figure(id: &str) -> &'static Figure {
-        FIGURES.iter().find(|figure| figure.id == id).expect("it is known")
+        figures::all().find(|figure| figure.id == id).expect("it is known")
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the store costs by itself, without replication, in this program's process.
 //!
-//! The cases and sizes are those of upstream's own benchmarks where it has them; the others are made alike. What is not
-//! measured (making the objects, dropping what was measured) lies outside of the watch.
+//! The cases and sizes are those of upstream's own benchmarks where it has them (the rest of which are in `upstream.rs`);
+//! the others are made alike. What is not measured (making the objects, dropping what was measured) lies outside of the
+//! watch.
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -14,7 +15,7 @@ use crate::lab::{Lab, Stopwatch};
 use crate::process;
 
 /// How many nodes are there in the cases about nodes.
-const NODES: usize = 10_000;
+pub(super) const NODES: usize = 10_000;
 
 /// How many tasks the cases of `_100k` have.
 const TASKS: usize = 100_000;
@@ -196,7 +197,7 @@ pub(crate) fn bytes_per_task(lab: &mut Lab, repeats: u32) -> Result<Vec<f64>> {
 
 // === What is measured with ===
 
-fn samples(lab: &Lab, repeats: u32, mut sample: impl AsyncFnMut() -> Result<f64>) -> Result<Vec<f64>> {
+pub(super) fn samples(lab: &Lab, repeats: u32, mut sample: impl AsyncFnMut() -> Result<f64>) -> Result<Vec<f64>> {
     (0..repeats).map(|_| lab.block_on(sample())).collect()
 }
 
@@ -211,14 +212,14 @@ fn nodes(count: usize) -> Vec<Node> {
     (0..count).map(one).collect()
 }
 
-async fn with_nodes(count: usize) -> Result<(Store, Vec<NodeId>)> {
+pub(super) async fn with_nodes(count: usize) -> Result<(Store, Vec<NodeId>)> {
     let (store, nodes) = (Store::local(Env::real()), nodes(count));
     let ids = nodes.iter().map(|node| node.id.clone()).collect();
     store.update(|tx| nodes.into_iter().try_for_each(|node| tx.create(node).map(drop))).await?;
     Ok((store, ids))
 }
 
-async fn touch(store: &Store, id: &NodeId) -> Result<()> {
+pub(super) async fn touch(store: &Store, id: &NodeId) -> Result<()> {
     store.update(|tx| tx.edit(id, |node: &mut Node| node.vxlan_udp_port += 1)).await?;
     Ok(())
 }
