@@ -42,6 +42,7 @@ impl KeyFile {
             _ => KeyPair::from_block(&block)?,
         };
         let headers = block.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        drop(Zeroizing::new(block.into_contents()));
         let file = Self { key: Arc::new(key), headers, locked };
         if locked && let Err(Error::Locked) = file.data_keys(unlock) {
             // What encrypts the private key is not authenticated, and these are.

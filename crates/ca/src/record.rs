@@ -15,11 +15,7 @@ const NONCE_BYTES: usize = 24;
 /// Writes a record: sealed with the key, or in clear where there is none.
 pub(crate) fn seal(key: Option<&UnlockKey>, secret: &[u8], env: &Env) -> Zeroizing<Vec<u8>> {
     let record = match key {
-        None => MaybeEncryptedRecord {
-            algorithm: Algorithm::None.into(),
-            data: Bytes::copy_from_slice(secret),
-            nonce: Bytes::new(),
-        },
+        None => MaybeEncryptedRecord { algorithm: Algorithm::None.into(), data: wiped(secret), nonce: Bytes::new() },
         Some(key) => {
             let mut nonce = [0; NONCE_BYTES];
             env.fill_random(&mut nonce);
@@ -38,7 +34,7 @@ pub(crate) fn seal(key: Option<&UnlockKey>, secret: &[u8], env: &Env) -> Zeroizi
 
 /// Whether that is a record, and one that takes a key to open.
 pub(crate) fn is_sealed(record: &[u8]) -> bool {
-    MaybeEncryptedRecord::decode(record).is_ok_and(|record| record.algorithm != i32::from(Algorithm::None))
+    MaybeEncryptedRecord::decode(wiped(record)).is_ok_and(|record| record.algorithm != i32::from(Algorithm::None))
 }
 
 /// Reads a record.
@@ -48,7 +44,7 @@ pub(crate) fn is_sealed(record: &[u8]) -> bool {
 /// [`Error::Locked`] where the key is missing or is not the right one; [`Error::Record`] where no key would help.
 pub(crate) fn open(key: Option<&UnlockKey>, record: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let refused = |reason| Err(Error::Record { reason });
-    let Ok(record) = MaybeEncryptedRecord::decode(record) else {
+    let Ok(record) = MaybeEncryptedRecord::decode(wiped(record)) else {
         return refused("unable to unmarshal as MaybeEncryptedRecord");
     };
     match Algorithm::try_from(record.algorithm) {
@@ -65,6 +61,11 @@ pub(crate) fn open(key: Option<&UnlockKey>, record: &[u8]) -> Result<Zeroizing<V
         Ok(Algorithm::FernetAes128Cbc) => refused("Fernet is used by clusters that demand FIPS, which this is not"),
         Err(_) => refused("unknown algorithm"),
     }
+}
+
+/// A copy that is wiped when nothing uses it any more, nor any part of it.
+fn wiped(secret: &[u8]) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(secret.to_vec()))
 }
 
 fn cipher(key: &UnlockKey) -> XSalsa20Poly1305 {

@@ -59,7 +59,9 @@
 //! [`NodeHandle::control`](node::NodeHandle::control) is a client of the whole control API, without a socket;
 //! [`NodeHandle::store`](node::NodeHandle::store) is for reading and watching: take writes through the control API,
 //! which checks them. A second node [joins](node::NodeBuilder::join) with a token of the first. The state directory
-//! makes the next start find everything again, tasks that run included.
+//! makes the next start find everything again, tasks that run included. What a manager keeps there is encrypted, with a key
+//! that lies beside it; in a cluster that is [locked](node::NodeBuilder::autolock) it is of no use to anybody without the
+//! [unlock key](ca::UnlockKey), which every start of a manager is [given](node::NodeBuilder::unlock_key).
 //!
 //! # What can be replaced
 //!

@@ -144,6 +144,21 @@ async fn who_becomes_a_manager_of_a_locked_cluster_is_locked_and_who_ceases_to_b
 }
 
 #[tokio::test]
+async fn every_manager_of_a_cluster_that_is_locked_is_locked_and_changes_the_key_of_its_log() {
+    let team = Team::new(3).await;
+    let dirs: Vec<_> = team.nodes.iter().map(|node| node.dir.path()).collect();
+    let before: Vec<_> = dirs.iter().map(|dir| found(dir, None).unwrap()).collect();
+    let key = UnlockKey::generate(&Env::real());
+    lock(&team.leader_store().await, Some(&key)).await;
+    for (dir, before) in dirs.iter().zip(&before) {
+        let replaced = |keys: DataKeys| keys.pending.is_none() && keys.current != before.current;
+        eventually("another key of the log", || found(dir, Some(&key)).is_ok_and(replaced)).await;
+        assert!(!is_clear(dir));
+    }
+    team.end().await;
+}
+
+#[tokio::test]
 async fn what_is_restored_of_a_locked_cluster_starts_without_its_key_and_is_locked_with_it_then() {
     let (dir, env) = (tempfile::tempdir().unwrap(), Env::real());
     let node = Running::start(manager(dir.path()).autolock(true)).await.unwrap().ready().await;
