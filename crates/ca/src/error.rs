@@ -128,6 +128,12 @@ pub enum Error {
     /// The node's key is encrypted, and cannot be read with the unlock key at hand.
     #[error("node is locked, and needs a valid unlock key")]
     Locked,
+    /// The key of the node cannot be written in the form that it has already.
+    #[error("the key is in its old form already")]
+    OldForm,
+    /// In the old form a key that is locked would be protected by nothing that notices a change.
+    #[error("a locked key has no old form: the cluster must be unlocked before")]
+    NoOldForm,
     /// Two unlock keys claim to be that of one version of the cluster: one of them is of another cluster's past.
     #[error("the cluster's version {version} has another unlock key than the one that this node has of that version")]
     LockConflict {

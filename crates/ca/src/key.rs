@@ -18,8 +18,9 @@ use crate::{error::Error, locked_key, pem_text};
 
 /// The tag of a private key in PKCS#8 form, which is how keys are written.
 pub(crate) const PKCS8: &str = "PRIVATE KEY";
-const SEC1: &str = "EC PRIVATE KEY";
-const PKCS1: &str = "RSA PRIVATE KEY";
+/// The tags of private keys in the forms before that.
+pub(crate) const SEC1: &str = "EC PRIVATE KEY";
+pub(crate) const PKCS1: &str = "RSA PRIVATE KEY";
 
 /// Where fresh private keys come from: chance that cannot be drawn from a seed.
 ///
@@ -210,17 +211,19 @@ const P384_ALGORITHM: [u8; 18] =
 const RSA_ALGORITHM: [u8; 15] =
     [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
+/// Tags of DER.
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+
 /// Wraps a key in PKCS#8: version 0, the algorithm, and the key as an octet string.
 fn wrap(algorithm: &[u8], key: &[u8]) -> Zeroizing<Vec<u8>> {
-    const SEQUENCE: u8 = 0x30;
-    const OCTET_STRING: u8 = 0x04;
     const VERSION_0: [u8; 3] = [0x02, 0x01, 0x00];
     let inner = tagged(OCTET_STRING, &[key]);
     tagged(SEQUENCE, &[&VERSION_0, algorithm, &inner])
 }
 
 /// One DER element: tag, length, contents.
-fn tagged(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     // Sized up front: growing would leave copies of the key behind.
     let mut out = Zeroizing::new(Vec::with_capacity(length + 1 + 1 + size_of::<usize>()));

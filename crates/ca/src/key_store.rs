@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod locking;
+mod old_form;
 
 const DIRECTORY: &str = "certificates";
 const ROOT_CERTIFICATE: &str = "swarm-root-ca.crt";

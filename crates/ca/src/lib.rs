@@ -44,6 +44,7 @@ mod key_file;
 mod key_store;
 mod lock;
 mod locked_key;
+mod old_form;
 mod pem_text;
 mod record;
 mod renewal;

@@ -31,4 +31,4 @@ mod sign;
 pub use error::Error;
 pub use run::run;
 pub use service::CaApi;
-pub use sign::{Decision, decide, root_ca};
+pub use sign::{Decision, decide, leaf_validity, root_ca};

@@ -48,7 +48,7 @@ impl Signer {
         let identity = Identity::new(node.id.clone(), node.certificate.role(), cluster.id.clone());
         let outcome = match std::str::from_utf8(&node.certificate.csr) {
             Err(_) => Err("malformed certificate signing request: not a text".to_owned()),
-            Ok(csr) => match self.root(cluster, env)?.issue(csr, &identity, validity(cluster), env) {
+            Ok(csr) => match self.root(cluster, env)?.issue(csr, &identity, leaf_validity(cluster), env) {
                 Ok(chain) => Ok(chain),
                 Err(error @ CaError::MalformedRequest { .. }) => Err(error.to_string()),
                 Err(error) => return Err(Error::Root(error)),
@@ -115,7 +115,8 @@ pub fn root_ca(root: &wire::RootCa, env: &Env) -> Result<RootCa, CaError> {
 }
 
 /// How long a certificate lives in this cluster.
-fn validity(cluster: &Cluster) -> Duration {
+#[must_use]
+pub fn leaf_validity(cluster: &Cluster) -> Duration {
     let expiry = cluster.spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry);
     expiry.and_then(|expiry| Duration::try_from(expiry).ok()).unwrap_or(LEAF_VALIDITY_DEFAULT)
 }

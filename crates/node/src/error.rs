@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use swarmkit_agent::AgentError;
+use swarmkit_api::ClusterId;
 use swarmkit_raft::RaftError;
 use swarmkit_rpc::{ConnectError, FetchError};
 use swarmkit_runtime::PartError;
@@ -48,6 +49,17 @@ pub enum NodeError {
     /// The node's key is encrypted, and cannot be read without the cluster's unlock key.
     #[error("node is locked, and needs a valid unlock key")]
     Locked,
+    /// The state is that of another cluster than the certificate.
+    #[error("the node is one of cluster {own}, and the state is that of cluster {found}")]
+    AnotherCluster {
+        /// What the certificate says.
+        own: ClusterId,
+        /// What the state says.
+        found: ClusterId,
+    },
+    /// Nobody but an external authority can make a certificate of this cluster.
+    #[error("the key of the cluster's root is kept by an external authority, which alone can make a certificate")]
+    ExternalRoot,
     /// The cluster demands validated cryptography, which this node has not.
     #[error("node is not FIPS-enabled but cluster requires FIPS")]
     Fips,
