@@ -34,3 +34,4 @@ pub mod output;
 pub mod rafttool;
 pub mod sealing;
 pub mod units;
+pub mod unlocking;

@@ -1,4 +1,4 @@
-//! The key files of backups: one line, in the form in which people see unlock keys.
+//! Key files, of backups and of locked nodes: one line, in the form in which people see unlock keys.
 
 use std::{
     fs::OpenOptions,
@@ -32,6 +32,15 @@ pub async fn read(file: &Path) -> Result<LogKey, KeyFileError> {
     blocking(file, read_key).await
 }
 
+/// Reads the unlock key of a node.
+///
+/// # Errors
+///
+/// The file cannot be read, or holds no key.
+pub async fn read_unlock_key(file: &Path) -> Result<UnlockKey, KeyFileError> {
+    blocking(file, parse_file).await
+}
+
 /// Reads a key, or makes one, which is durable when this returns.
 ///
 /// # Errors
@@ -46,19 +55,22 @@ pub async fn read_or_make(file: &Path, env: &Env) -> Result<LogKey, KeyFileError
     .await
 }
 
-async fn blocking(
+async fn blocking<K: Send + 'static>(
     file: &Path,
-    work: impl FnOnce(&Path) -> io::Result<LogKey> + Send + 'static,
-) -> Result<LogKey, KeyFileError> {
+    work: impl FnOnce(&Path) -> io::Result<K> + Send + 'static,
+) -> Result<K, KeyFileError> {
     let path = file.to_owned();
     let done = Spawner::blocking(move || work(&path)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
     done.map_err(|error| KeyFileError { file: file.to_owned(), error })
 }
 
-fn read_key(file: &Path) -> io::Result<LogKey> {
+fn parse_file(file: &Path) -> io::Result<UnlockKey> {
     let text = Zeroizing::new(std::fs::read_to_string(file)?);
-    let key = UnlockKey::parse(text.trim()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(LogKey::new(*key.as_bytes()))
+    UnlockKey::parse(text.trim()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn read_key(file: &Path) -> io::Result<LogKey> {
+    Ok(LogKey::new(*parse_file(file)?.as_bytes()))
 }
 
 fn make_key(file: &Path, env: &Env) -> io::Result<LogKey> {

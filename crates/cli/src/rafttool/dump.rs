@@ -172,7 +172,7 @@ fn show_object(context: &mut Context<'_>, object: &AnyObject, shown: Shown) -> R
     if shown.redact {
         context.schema.redact(&mut message);
     }
-    let indent = usize::from(context.format == Format::Text);
+    let indent = usize::from(context.printer.format == Format::Text);
     context.show(&reflect::json(&message), || reflect::text(&message, indent) + "\n")
 }
 

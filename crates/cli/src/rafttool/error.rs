@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 use swarmkit_node::NodeError;
 use swarmkit_raft::{InspectError, LogError};
 
+use crate::unlocking::UnlockError;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RafttoolError {
@@ -14,9 +16,12 @@ pub enum RafttoolError {
         /// The folder of the log.
         path: PathBuf,
     },
-    /// The key of the log cannot be read.
+    /// The unlock key cannot be had.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    /// The state directory or its keys cannot be used.
     #[error("{0}")]
-    Key(#[from] NodeError),
+    Node(#[from] NodeError),
     /// The log or a snapshot cannot be read.
     #[error("{0}")]
     Inspect(#[from] InspectError),

@@ -1,30 +1,33 @@
 //! `swarm-rafttool`: looks into the log and the snapshots of a manager, running or not.
 //!
-//! It reads the state directory and nothing else, and changes nothing in it. What it prints may hold secrets, unless
-//! `--redact` is given.
+//! It reads the state directory and nothing else. Two commands mend the certificates in it, while no node runs on it; all
+//! others change nothing there. What they print may hold secrets, unless `--redact` is given.
 
 mod decrypt;
 mod dump;
 mod error;
+mod mend;
 mod reflect;
 mod verify;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Arg, Parser, Subcommand, ValueEnum};
 pub use error::RafttoolError;
 use reflect::Schema;
 use serde::Serialize;
+use swarmkit_ca::UnlockKey;
+use swarmkit_node::Offline;
 use swarmkit_raft::{Inspector, ReadOnlyDisk};
 use swarmkit_runtime::{Env, Spawner};
 
-use crate::output::json;
+use crate::{output::json, unlocking::UnlockFlags};
 
 /// The exit code of every failure, as upstream.
 const EXIT_FAILURE: u8 = 255;
@@ -34,15 +37,19 @@ const RAFT: &str = "raft";
 
 /// Look into the log and the snapshots of a manager.
 ///
-/// Reads the state directory of a node and changes nothing there; the node may run meanwhile. What is shown may hold
-/// secrets: see --redact.
+/// Reads the state directory of a node, which may run meanwhile, and changes nothing there; only downgrade-key and renew-certs
+/// do, and these need the node to be stopped. What is shown may hold secrets: see --redact.
 #[derive(Debug, Parser)]
 #[command(name = "swarm-rafttool", version, disable_help_subcommand = true, args_override_self = true)]
+#[command(mut_args(for_every_command))]
 struct Args {
     /// State directory of the node
     #[arg(short = 'd', long, global = true, value_name = "PATH", default_value = "/var/lib/swarmd")]
     #[arg(help_heading = "Global options")]
     state_dir: PathBuf,
+
+    #[command(flatten)]
+    unlock: UnlockFlags,
 
     /// How to show what was found
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
@@ -52,16 +59,29 @@ struct Args {
     command: Command,
 }
 
+/// The flags for the key are shared with a program where they belong to one command alone; here they belong to all.
+fn for_every_command(flag: Arg) -> Arg {
+    if flag.get_id().as_str().starts_with("unlock_key") {
+        flag.global(true).help_heading("Global options")
+    } else {
+        flag
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write the log and the newest snapshot to files in clear
     Decrypt(decrypt::Flags),
+    /// Write the key of the node in the form of programs that do not know PKCS#8 (SEC1), so that they can run the node
+    DowngradeKey,
     /// Show the objects that the cluster has, from the newest snapshot and the log after it
     DumpObject(dump::ObjectFlags),
     /// Show the members and the objects of the newest snapshot
     DumpSnapshot(dump::SnapshotFlags),
     /// Show the entries of the log
     DumpWal(dump::LogFlags),
+    /// Make the node a new certificate with the key of the cluster's root, for one that expired while the node was down
+    RenewCerts,
     /// Read every byte of log and snapshots, and name the file and offset of whatever is damaged
     Verify,
 }
@@ -76,11 +96,16 @@ enum Format {
     Json,
 }
 
-/// What every command works with.
+/// What commands work with that look into the log.
 struct Context<'a> {
     inspector: Inspector,
     schema: Schema,
-    out: &'a mut dyn Write,
+    printer: Printer<'a>,
+}
+
+/// Shows things as the user wants to see them.
+struct Printer<'a> {
+    out: &'a mut (dyn Write + Send),
     format: Format,
 }
 
@@ -109,25 +134,49 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), RafttoolError> {
-    let folder = args.state_dir.join(RAFT);
-    if !folder.is_dir() {
-        return Err(RafttoolError::NoState { path: folder });
-    }
-    let state_dir = args.state_dir;
-    let keys = Spawner::blocking(move || swarmkit_node::log_keys(&state_dir, None)).await;
-    let keys = keys.unwrap_or_else(|panicked| Err(swarmkit_node::NodeError::Part(panicked.into())))?;
-    let inspector = Inspector::new(Arc::new(ReadOnlyDisk::new(&folder)), keys, Env::real());
-    let mut context = Context { inspector, schema: Schema::new(), out, format: args.format };
+    let (state_dir, env) = (args.state_dir, Env::real());
+    let unlock = args.unlock.read().await?;
+    let mut printer = Printer { out, format: args.format };
+    let look = |printer| Context::open(&state_dir, unlock.clone(), &env, printer);
+    // Nothing is mended beneath a node that runs.
+    let hold = || Offline::open(&state_dir, unlock.clone(), &env);
     match args.command {
-        Command::Decrypt(flags) => decrypt::run(&mut context, flags).await,
-        Command::DumpObject(flags) => dump::objects(&mut context, flags).await,
-        Command::DumpSnapshot(flags) => dump::snapshot(&mut context, flags).await,
-        Command::DumpWal(flags) => dump::log(&mut context, flags).await,
-        Command::Verify => verify::run(&mut context).await,
+        Command::Decrypt(flags) => decrypt::run(&mut look(printer).await?, flags).await,
+        Command::DowngradeKey => mend::downgrade_key(&mut printer, &hold().await?).await,
+        Command::DumpObject(flags) => dump::objects(&mut look(printer).await?, flags).await,
+        Command::DumpSnapshot(flags) => dump::snapshot(&mut look(printer).await?, flags).await,
+        Command::DumpWal(flags) => dump::log(&mut look(printer).await?, flags).await,
+        Command::RenewCerts => mend::renew_certificate(&mut look(printer).await?, &hold().await?).await,
+        Command::Verify => verify::run(&mut look(printer).await?).await,
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// Finds the log of a state directory, and the keys that open it.
+    async fn open(
+        state_dir: &Path,
+        unlock: Option<UnlockKey>,
+        env: &Env,
+        printer: Printer<'a>,
+    ) -> Result<Self, RafttoolError> {
+        let folder = state_dir.join(RAFT);
+        if !folder.is_dir() {
+            return Err(RafttoolError::NoState { path: folder });
+        }
+        let place = state_dir.to_owned();
+        let keys = Spawner::blocking(move || swarmkit_node::log_keys(&place, unlock.as_ref())).await;
+        let keys = keys.unwrap_or_else(|panicked| Err(swarmkit_node::NodeError::Part(panicked.into())))?;
+        let inspector = Inspector::new(Arc::new(ReadOnlyDisk::new(&folder)), keys, env.clone());
+        Ok(Self { inspector, schema: Schema::new(), printer })
+    }
+
+    /// Prints one thing as the format says.
+    fn show(&mut self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), RafttoolError> {
+        self.printer.show(json, text)
+    }
+}
+
+impl Printer<'_> {
     /// Prints one thing as the format says.
     fn show(&mut self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), RafttoolError> {
         match self.format {
@@ -147,5 +196,12 @@ mod tests {
     #[test]
     fn the_arguments_of_every_command_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_unlock_key_may_stand_before_and_after_the_command() {
+        for line in [["--unlock-key-file", "x", "verify"], ["verify", "--unlock-key-file", "x"]] {
+            Args::try_parse_from(["swarm-rafttool"].iter().chain(&line)).unwrap();
+        }
     }
 }

@@ -10,6 +10,7 @@ mod ctl;
 mod dev;
 mod harness;
 mod locking;
+mod mending;
 mod metrics;
 mod rafttool;
 mod recovery;

@@ -22,33 +22,33 @@ use crate::harness::directory;
 /// Seen nowhere but in what is secret.
 const SECRET: &str = "swordfish";
 
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
-fn rafttool(state_dir: &Path, args: &[&str]) -> Told {
+pub(crate) fn rafttool(state_dir: &Path, args: &[&str]) -> Told {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm-rafttool"));
     let output = command.args(args).arg("--state-dir").arg(state_dir).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Told { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-fn ok(state_dir: &Path, args: &[&str]) -> String {
+pub(crate) fn ok(state_dir: &Path, args: &[&str]) -> String {
     let told = rafttool(state_dir, args);
     assert_eq!((told.code, told.err.as_str()), (0, ""), "{args:?}: {}", told.out);
     told.out
 }
 
-fn json(state_dir: &Path, args: &[&str]) -> Vec<Value> {
+pub(crate) fn json(state_dir: &Path, args: &[&str]) -> Vec<Value> {
     let text = ok(state_dir, &[args, &["--format", "json"]].concat());
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What a manager leaves behind that has written so many services, a secret, a config and a volume. Snapshots are
 /// written every `interval` entries.
-async fn state(services: u32, interval: u64) -> (TempDir, PathBuf) {
+pub(crate) async fn state(services: u32, interval: u64) -> (TempDir, PathBuf) {
     let dir = directory();
     let (state_dir, stop) = (dir.path().join("state"), CancellationToken::new());
     let options = RaftOptions { snapshot_interval: interval, kept_entries: 5, ..RaftOptions::default() };
