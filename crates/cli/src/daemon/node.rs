@@ -97,8 +97,9 @@ pub(crate) async fn running(
         ended = &mut run => ended.map_err(RunError::from),
         result = beside => {
             stop.cancel();
-            let ended = run.await;
-            result.and_then(|()| Ok(ended?))
+            // Whoever waits for a node that is ending learns only that it has ended.
+            run.await?;
+            result
         }
     };
     if temporary {
