@@ -54,6 +54,7 @@ mod compaction;
 mod disk;
 mod error;
 mod healing;
+mod hearing;
 mod inspect;
 mod log;
 mod machine;

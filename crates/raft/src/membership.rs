@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     error::RaftError,
+    hearing::Hearing,
     raft::Raft,
     role::{Member, to_member, votes},
     types::{Peer, Types},
@@ -32,7 +33,7 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 pub struct MemberStatus {
     /// Who it is.
     pub member: Member,
-    /// It leads.
+    /// It leads, as far as is known.
     pub leader: bool,
     /// Whether it answers. Only the leader knows that of others.
     pub reachable: Option<bool>,
@@ -71,7 +72,7 @@ impl Raft {
     /// All members by raft id, as far as this one knows.
     #[must_use]
     pub fn members(&self) -> Vec<MemberStatus> {
-        statuses(&self.metrics(), self.raft_id, self.lease)
+        statuses(&self.metrics(), self.raft_id, self.lease, &self.hearing)
     }
 
     /// Whether no change of the membership is under way, as far as this member knows: between two memberships a group needs
@@ -225,11 +226,12 @@ impl Raft {
 }
 
 /// All members by raft id, as `me` sees them.
-pub(crate) fn statuses(metrics: &Metrics, me: u64, lease: Duration) -> Vec<MemberStatus> {
+pub(crate) fn statuses(metrics: &Metrics, me: u64, lease: Duration, hearing: &Hearing) -> Vec<MemberStatus> {
     let membership = &metrics.membership_config;
+    let leader = metrics.current_leader.filter(|&id| id == me || hearing.counts_until().is_some());
     let status = |(&id, peer): (&u64, &Peer)| MemberStatus {
         member: to_member(id, peer, votes(id, membership)),
-        leader: metrics.current_leader == Some(id),
+        leader: leader == Some(id),
         reachable: is_reachable(metrics, me, id, lease),
     };
     membership.nodes().map(status).collect()

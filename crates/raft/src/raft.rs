@@ -14,6 +14,7 @@ use crate::{
     compaction::{Compactor, Ledger, SnapshotPolicy},
     disk::Disk,
     error::RaftError,
+    hearing::Hearing,
     log::{Log, LogError, LogOptions, Owner, Writer, refound},
     machine::Machine,
     membership::MemberWatch,
@@ -83,6 +84,7 @@ pub struct Raft {
     pub(crate) core: openraft::Raft<Types, Machine>,
     pub(crate) raft_id: u64,
     pub(crate) lease: Duration,
+    pub(crate) hearing: Hearing,
     /// Held during a change of the membership: there is one at a time.
     pub(crate) changing: Arc<Mutex<()>>,
     pub(crate) member_watch: MemberWatch,
@@ -180,6 +182,7 @@ impl Raft {
         let (roles, role) = watch::channel(Role::Follower { leader: None });
         let (members, members_seen) = watch::channel(Vec::new());
         let (queue, queued) = proposer::queue();
+        let hearing = Hearing::new(config.options.election_max);
         crew.spawn("proposals", {
             let core = core.clone();
             move |stop| async move {
@@ -197,6 +200,7 @@ impl Raft {
             members,
             log: log.clone(),
             lease: config.options.election_max,
+            hearing: hearing.clone(),
         };
         crew.spawn("role", move |stop| announcer.run(stop));
         let compactor =
@@ -209,10 +213,10 @@ impl Raft {
         });
 
         let vault = Vault::new(config.disk.clone(), config.env.clone(), &log, &shelf, crew.spawner());
-        let receiver = Receiver::new(raft_id, core.clone(), shelf, crew.spawner());
+        let receiver = Receiver::new(raft_id, core.clone(), shelf, hearing.clone(), crew.spawner());
         let (lease, changing) = (config.options.election_max, Arc::default());
         let (leadership, member_watch) = (Leadership::new(role), MemberWatch::new(members_seen));
-        let raft = Self { core, raft_id, lease, changing, member_watch, leadership, receiver, vault, ledger };
+        let raft = Self { core, raft_id, lease, hearing, changing, member_watch, leadership, receiver, vault, ledger };
         raft.begin(&config, pristine).await?;
         tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
         Ok((raft, RaftParts { crew, log }))

@@ -20,6 +20,7 @@ use wire::{append_response::Outcome, install_snapshot_request::Part, transfer_le
 
 use crate::{
     codec::{Malformed, entry_from_wire, id_from_wire, id_to_wire, meta_from_wire, vote_from_wire, vote_to_wire},
+    hearing::Hearing,
     log::LogError,
     machine::Machine,
     options::RaftId,
@@ -80,13 +81,20 @@ struct Inner {
     me: u64,
     raft: openraft::Raft<Types, Machine>,
     shelf: Shelf,
+    hearing: Hearing,
     /// Messages are worked on by the member's own crew, whoever waits for the answer.
     spawner: Spawner,
 }
 
 impl Receiver {
-    pub(crate) fn new(me: u64, raft: openraft::Raft<Types, Machine>, shelf: Shelf, spawner: Spawner) -> Self {
-        Self(Arc::new(Inner { me, raft, shelf, spawner }))
+    pub(crate) fn new(
+        me: u64,
+        raft: openraft::Raft<Types, Machine>,
+        shelf: Shelf,
+        hearing: Hearing,
+        spawner: Spawner,
+    ) -> Self {
+        Self(Arc::new(Inner { me, raft, shelf, hearing, spawner }))
     }
 
     /// Takes entries, one request after the other. Answers come in the same order; a refusal or an error is the last.
@@ -261,8 +269,13 @@ impl Inner {
         if !follow_on(prev_log_id.as_ref(), &entries) {
             return Err(Malformed("entries: they must follow on each other").into());
         }
+        let vote = vote_from_wire(request.vote.as_ref().ok_or(Malformed("vote"))?);
+        // What an old leader says is no word of a leader.
+        if vote >= self.raft.server_metrics().borrow_watched().vote {
+            self.hearing.note();
+        }
         Ok(AppendEntriesRequest {
-            vote: vote_from_wire(request.vote.as_ref().ok_or(Malformed("vote"))?),
+            vote,
             prev_log_id,
             entries,
             leader_commit: maybe_id(request.committed.as_ref()),

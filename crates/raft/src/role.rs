@@ -3,7 +3,8 @@
 //! openraft calls a member leader as soon as it has won a vote, and until it hears of another. That is too early at one
 //! end and too late at the other: a new leader does not know yet what was committed before it, and one that is cut off
 //! goes on believing. So a member is announced as leader once an entry of its own term is applied, hence all earlier ones
-//! too, and it counts as follower again as soon as no quorum has confirmed it for the length of a lease.
+//! too, and it counts as follower again as soon as no quorum has confirmed it for the length of a lease. Likewise a follower
+//! names a leader only as long as it hears from it.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::RaftError,
+    hearing::Hearing,
     log::Log,
     machine::Machine,
     membership::{MemberStatus, statuses},
@@ -48,7 +50,7 @@ pub enum Role {
     },
     /// It does not.
     Follower {
-        /// Who leads, as far as is known.
+        /// Who leads, as far as is known: whoever has not been heard from for two leases does not.
         leader: Option<Member>,
     },
 }
@@ -110,7 +112,8 @@ struct Facts {
     only_voter: bool,
     /// When a quorum last confirmed it.
     confirmed: Option<Instant>,
-    leader: Option<Member>,
+    /// Who leads, and until when its last word counts.
+    leader: Option<(Member, Instant)>,
 }
 
 /// The role, and when to look again although nothing happens.
@@ -126,7 +129,10 @@ fn judge(facts: Facts, now: Instant, lease: Duration) -> (Role, Option<Instant>)
             }
         }
         Some(_) => (Role::Follower { leader: None }, None),
-        None => (Role::Follower { leader: facts.leader }, None),
+        None => {
+            let (leader, until) = facts.leader.unzip();
+            (Role::Follower { leader }, until)
+        }
     }
 }
 
@@ -144,6 +150,7 @@ pub(crate) struct Announcer {
     pub(crate) members: watch::Sender<Vec<MemberStatus>>,
     pub(crate) log: Log,
     pub(crate) lease: Duration,
+    pub(crate) hearing: Hearing,
 }
 
 impl Announcer {
@@ -178,6 +185,7 @@ impl Announcer {
                 () = stop.cancelled() => break Ok(()),
                 changed = server.changed() => if changed.is_err() { break Err(self.why_it_ended()) },
                 _ = self.applied_term.changed() => {}
+                () = self.hearing.again() => {}
                 () = again => {}
             }
         };
@@ -187,7 +195,6 @@ impl Announcer {
 
     fn facts(&mut self, metrics: &RaftServerMetrics<Types>) -> Facts {
         let leads = (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term);
-        let leader = metrics.current_leader.filter(|&id| id != self.me);
         let confirmed = self.raft.metrics().borrow_watched().last_quorum_acked.map(|at| {
             // openraft's instant is tokio's, behind a type that does not say so.
             let ago = (*at).elapsed();
@@ -198,7 +205,10 @@ impl Announcer {
             applied_term: *self.applied_term.borrow_and_update(),
             only_voter: is_only_voter(self.me, &metrics.membership_config),
             confirmed,
-            leader: leader.and_then(|id| member(id, &metrics.membership_config)),
+            leader: self.hearing.counts_until().and_then(|until| {
+                let leader = metrics.current_leader.filter(|&id| id != self.me)?;
+                Some((member(leader, &metrics.membership_config)?, until))
+            }),
         }
     }
 
@@ -216,7 +226,7 @@ impl Announcer {
     }
 
     fn announce_members(&self) {
-        let fresh = statuses(&self.raft.metrics().borrow_watched(), self.me, self.lease);
+        let fresh = statuses(&self.raft.metrics().borrow_watched(), self.me, self.lease, &self.hearing);
         self.members.send_if_modified(|known| {
             let changed = *known != fresh;
             *known = fresh;
@@ -291,5 +301,13 @@ mod tests {
         assert!(again.is_some_and(|at| at > then + LEASE), "it looks again by itself");
         assert_eq!(judge(confirmed(then + LEASE), then + LEASE, LEASE).0, Role::Leader { term: 3 });
         assert_eq!(judge(facts(Some(3), 3), then, LEASE).0, Role::Follower { leader: None }, "not confirmed yet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_looks_again_when_the_word_of_its_leader_stops_counting() {
+        let (now, until) = (Instant::now(), Instant::now() + 2 * LEASE);
+        let leader = Member { raft_id: 7, node_id: NodeId::from("n7"), addr: "n7:1".to_owned(), voter: true };
+        let heard = Facts { leader: Some((leader.clone(), until)), ..facts(None, 3) };
+        assert_eq!(judge(heard, now, LEASE), (Role::Follower { leader: Some(leader) }, Some(until)));
     }
 }

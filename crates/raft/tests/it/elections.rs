@@ -179,3 +179,34 @@ async fn members_killed_and_started_at_random_lose_no_write_and_end_up_equal() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_stops_naming_a_dead_leader_that_nobody_replaces_and_names_it_again_when_it_is_back() {
+    let mut places = three(RaftOptions::default()).await;
+    let mut leadership = places[2].member().raft.leadership();
+    let named = |role: &Role| matches!(role, Role::Follower { leader: Some(leader) } if leader.addr == "n1:2377");
+    while !named(&leadership.latest()) {
+        leadership.changed().await.unwrap();
+    }
+    let undisturbed = tokio::time::timeout(Duration::from_secs(60), leadership.changed()).await;
+    assert!(undisturbed.is_err(), "{undisturbed:?}");
+
+    places[1].kill();
+    places[0].cut_off(true);
+    let lost_at = tokio::time::Instant::now();
+    assert_eq!(leadership.changed().await.unwrap(), Role::Follower { leader: None });
+    let lease = RaftOptions::default().election_max;
+    assert!(lost_at.elapsed() <= 2 * lease, "{:?}", lost_at.elapsed());
+    assert!(lost_at.elapsed() > lease, "a leader that is replaced in time is not missed: {:?}", lost_at.elapsed());
+    assert!(places[2].member().raft.members().iter().all(|status| !status.leader), "nor do listings show one");
+    let silent = tokio::time::timeout(Duration::from_secs(60), leadership.changed()).await;
+    assert!(silent.is_err(), "{silent:?}");
+
+    places[0].cut_off(false);
+    let next = leader(&places).await;
+    if next == 0 {
+        assert!(named(&leadership.changed().await.unwrap()));
+    }
+    places[next].member().write("a").await.unwrap();
+    has(places[2 - next].member(), &["a"]).await;
+}
