@@ -35,6 +35,10 @@ pub enum Error {
         /// What it said, or what stood in the way.
         reason: String,
     },
+    /// The others have removed this member for good while it was away, or cut off. Its log is of no use any more; the node
+    /// may be admitted again, as another member.
+    #[error("raft: member was removed from the cluster")]
+    Removed,
     /// A service lacks its row in the access table.
     #[error(transparent)]
     Mount(#[from] MountError),

@@ -46,6 +46,7 @@ mod reach;
 mod roles;
 mod seat;
 mod services;
+mod standing;
 mod term;
 mod voters;
 

@@ -31,6 +31,7 @@ use crate::{
     reach,
     seat::{Seat, WeakSeat},
     services::{self, CONTROL, Parts},
+    standing::Standing,
     term::LeaderTerm,
 };
 
@@ -277,7 +278,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Why it ended before it was told to.
+    /// Why it ended before it was told to: [`Error::Removed`] when the others have removed this member.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self {
             handle, place, raft_stop, seat, authority, followed, log_keys, locking, env, hints, channels, ..
@@ -313,6 +314,7 @@ impl Manager {
                 (None, Err(error))
             }
         };
+        let removed = CancellationToken::new();
         let parts = member.map(|(raft, parts)| {
             seat.take(&raft);
             health.set(CONTROL, true);
@@ -321,9 +323,18 @@ impl Manager {
                 raft: raft.clone(),
                 addr: handle.addr.clone(),
                 channels: channels.clone(),
-                hints,
+                hints: hints.clone(),
             };
             serving.spawn("own address", |stop| address.run(stop));
+            let standing = Standing {
+                env: env.clone(),
+                raft: raft.clone(),
+                addr: handle.addr.clone(),
+                channels: channels.clone(),
+                hints,
+                removed: removed.clone(),
+            };
+            serving.spawn("standing", |stop| standing.run(stop));
             serving.spawn("members", {
                 let raft = raft.clone();
                 move |stop| follow::raft(raft, followed, stop)
@@ -368,6 +379,9 @@ impl Manager {
         store.close();
         // The log is the cause of whatever followed from it.
         admitted.and(replicated.map_err(Error::from))?;
+        if removed.is_cancelled() && !stop.is_cancelled() {
+            return Err(Error::Removed);
+        }
         served.map_err(Error::Part)
     }
 }

@@ -1,5 +1,7 @@
 //! What a manager tells others about raft: where a member is, and which one runs here. Never passed on to the leader.
 
+use std::time::Duration;
+
 use swarmkit_api::wire::{
     self,
     raft_server::Raft,
@@ -9,6 +11,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{membership::MembershipError, seat::Seat};
 use swarmkit_rpc::ServiceError as _;
+
+/// How long a quorum may take to confirm what a leader denies.
+const PROOF: Duration = Duration::from_secs(1);
 
 const OTHER_PROTOCOL: &str =
     "this manager replicates with swarmkit.raft.v1; managers of another kind cannot be in its group";
@@ -49,13 +54,15 @@ impl Raft for RaftApi {
 impl RaftMember for RaftApi {
     async fn describe(&self, request: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         let asked = request.into_inner().raft_id;
-        Ok(Response::new(match self.0.raft() {
-            None => DescribeResponse::default(),
-            Some(raft) => DescribeResponse {
-                raft_id: raft.raft_id(),
-                leads: self.0.leading().is_some(),
-                is_member: raft.members().iter().any(|status| status.member.raft_id == asked),
-            },
-        }))
+        let Some(raft) = self.0.raft() else { return Ok(Response::new(DescribeResponse::default())) };
+        let known = raft.members().iter().any(|status| status.member.raft_id == asked);
+        let mut described =
+            DescribeResponse { raft_id: raft.raft_id(), leads: self.0.leading().is_some(), is_member: known };
+        if asked != 0 && !known && described.leads {
+            // Whoever hears this gives its log up, so it is not enough to believe to lead.
+            let proved = tokio::time::timeout(PROOF, raft.has_removed(asked)).await;
+            described.leads = proved.is_ok_and(|removed| removed.is_ok_and(|removed| removed));
+        }
+        Ok(Response::new(described))
     }
 }

@@ -239,10 +239,10 @@ impl Node {
     /// Gets the manager ready, if the node is one; otherwise nothing is left of one that it was.
     async fn prepare(making: Making, how: How) -> Result<(Supervisor, Option<Manager>), NodeError> {
         let own = making.credentials.identity();
-        let posted = Posted::default();
+        let (posted, renew) = (Posted::default(), Arc::default());
         if own.role == NodeRole::Worker {
             making.forget_log().await?;
-            return Ok((Supervisor { making, posted }, None));
+            return Ok((Supervisor { making, posted, renew }, None));
         }
         let place = making.dir.clone();
         blocking(move || log_dir::clear(place.path())).await?;
@@ -250,7 +250,7 @@ impl Node {
         let handle = manager.handle();
         making.known.observe(Remote { node: Some(own.node), address: handle.addr().to_owned() }, OBSERVATION_DEFAULT);
         posted.post(&handle);
-        Ok((Supervisor { making, posted }, Some(manager)))
+        Ok((Supervisor { making, posted, renew }, Some(manager)))
     }
 
     /// For asking the node while it runs.
@@ -274,6 +274,7 @@ impl Node {
         let membership = handle.agent.membership();
         let founder = manager.as_ref().map(Manager::handle);
         let here = supervisor.posted.channel();
+        let asked = supervisor.renew.clone();
         let managing = Managing::run(supervisor, manager);
         let spawner = crew.spawner();
         let as_manager = Box::new(|credentials| Arc::new(TlsTransport::new(credentials)) as Arc<dyn Transport>);
@@ -292,7 +293,7 @@ impl Node {
         });
         crew.spawn("trust told", |stop| roots::tell(credentials.clone(), tls_info, stop));
         let renewal =
-            Renewal { env, credentials, keys, remotes, channels, here, locked, as_manager, spawner, membership };
+            Renewal { env, credentials, keys, remotes, channels, here, locked, as_manager, spawner, membership, asked };
         crew.spawn("certificate renewal", |stop| renewal.run(stop));
         let ended = crew.finish().await;
         // The manager is the cause of whatever followed from it.

@@ -44,6 +44,8 @@ pub(crate) struct Renewal {
     /// How a node is reached that shows other credentials than ours.
     pub(crate) as_manager: Box<dyn Fn(Credentials) -> Arc<dyn Transport> + Send + Sync>,
     pub(crate) membership: watch::Receiver<Membership>,
+    /// This node itself has a reason to ask.
+    pub(crate) asked: Arc<Notify>,
 }
 
 impl Renewal {
@@ -81,10 +83,11 @@ impl Renewal {
         }
     }
 
-    /// Waits until this node is to have another certificate: its cluster says so, or the key of the present one has been
-    /// on the disk in clear.
+    /// Waits until this node is to have another certificate: its cluster says so, the key of the present one has been on
+    /// the disk in clear, or the node wants to know what it is to be.
     async fn wish(&self) {
-        tokio::select! { biased; // either is answered by the same renewal
+        tokio::select! { biased; // each is answered by the same renewal
+            () = self.asked.notified() => {}
             () = self.locked.notified() => self.env.sleep(WISH_PAUSE).await,
             () = self.news() => {}
         }

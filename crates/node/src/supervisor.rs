@@ -3,6 +3,10 @@
 //! A node that is promoted starts a manager beside its agent; one that is demoted stops it, forgets its log, and goes on
 //! as a worker. The role in the certificate is the one sign that counts: it follows what the cluster has decided, and it
 //! reaches this node also where its manager has left raft without being told.
+//!
+//! A manager that the others have removed from raft, and a certificate that says nothing of it, contradict each other for
+//! a moment at most. The log is of no use any more, so it is forgotten; another certificate is asked for, which has the
+//! role that the cluster wants by now, and says how to go on.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -11,7 +15,7 @@ use swarmkit_ca::Trust;
 use swarmkit_manager::{Error as ManagerError, Manager, ManagerHandle};
 use swarmkit_rpc::Channel;
 use swarmkit_runtime::Backoff;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +25,9 @@ use crate::{
 
 /// The shortest and the longest pause after a manager that could not join.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// How long a node whose manager was removed waits for another certificate before it asks to be admitted anew, as upstream.
+const ROLE_CHANGE: Duration = Duration::from_secs(16);
 
 /// Where the manager that runs is found by the rest of the node, and by those who hold a handle of it.
 #[derive(Clone, Default)]
@@ -57,12 +64,16 @@ enum End {
     Stopped,
     /// The node is a worker now.
     Demoted,
+    /// The other managers have removed it from raft. What the node is to be, its next certificate says.
+    Removed,
 }
 
 /// Keeps a manager running while the node is one.
 pub(crate) struct Supervisor {
     pub(crate) making: Making,
     pub(crate) posted: Posted,
+    /// Asks for another certificate.
+    pub(crate) renew: Arc<Notify>,
 }
 
 impl Supervisor {
@@ -99,6 +110,18 @@ impl Supervisor {
                     retry.reset();
                     continue;
                 }
+                Ok(End::Removed) => {
+                    tracing::warn!("the manager of this node was removed from raft, and forgets its log");
+                    self.making.forget_log().await?;
+                    trust.mark_unchanged();
+                    self.renew.notify_one();
+                    tokio::select! { biased; // stopping comes first
+                        () = stop.cancelled() => return Ok(()),
+                        changed = trust.changed() => if changed.is_err() { return Ok(()) },
+                        () = self.making.env.sleep(ROLE_CHANGE) => {}
+                    }
+                    continue;
+                }
                 // Its tasks are no worse off than before, and whoever promoted it sees that it is no manager yet.
                 Err(error) if promoted && is_not_in(&error) => {
                     self.posted.withdraw();
@@ -127,10 +150,14 @@ impl Supervisor {
         let over = stop.child_token();
         let mut running = pin!(manager.run(over.clone()));
         tokio::select! { biased; // what it says of itself is the cause, whatever its role has become
-            ended = &mut running => {
-                ended?;
-                Ok(End::Stopped)
-            }
+            ended = &mut running => match ended {
+                Ok(()) => Ok(End::Stopped),
+                Err(ManagerError::Removed) => {
+                    self.posted.withdraw();
+                    Ok(End::Removed)
+                }
+                Err(error) => Err(error.into()),
+            },
             () = becomes(trust, NodeRole::Worker) => {
                 self.posted.withdraw();
                 over.cancel();

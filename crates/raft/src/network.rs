@@ -4,7 +4,12 @@ mod offers;
 mod patience;
 mod snapshot;
 
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -21,6 +26,7 @@ use openraft::{
     },
     type_config::alias::SnapshotOf,
 };
+use parking_lot::Mutex;
 use swarmkit_api::{NodeId, wire::swarmkit::raft::v1 as wire};
 use tokio::sync::Notify;
 use wire::{append_response::Outcome as Appended, transfer_leader_response::Refusal};
@@ -34,13 +40,28 @@ use crate::{
     codec::{Malformed, entry_to_wire, id_from_wire, id_to_wire, vote_from_wire, vote_to_wire},
     messenger::{Destination, Lane, Messenger, SendError},
     snapshot::SnapshotFile,
-    types::{LogId, Peer, Types, Vote},
+    types::{LogId, Peer, StoredMembership, Types, Vote},
 };
+
+/// Where the members are now. Clones share it.
+///
+/// openraft makes a sender once and keeps it for as long as a leader leads, with the address of that time. A member that
+/// moves meanwhile must be reached nevertheless.
+#[derive(Clone, Default)]
+pub(crate) struct AddressBook(Arc<Mutex<BTreeMap<u64, String>>>);
+
+impl AddressBook {
+    /// Takes over what the membership says.
+    pub(crate) fn follow(&self, membership: &StoredMembership) {
+        *self.0.lock() = membership.nodes().map(|(&id, peer)| (id, peer.addr.clone())).collect();
+    }
+}
 
 /// Makes a sender for each member and lane.
 pub(crate) struct Network {
     pub(crate) me: u64,
     pub(crate) messenger: Arc<dyn Messenger>,
+    pub(crate) addresses: AddressBook,
     /// How long an offer of entries may stay without an answer. Longer than a heartbeat, since the answer waits for the
     /// disk of the other side.
     pub(crate) patience: Duration,
@@ -51,6 +72,7 @@ pub(crate) struct Sender {
     route: wire::Route,
     to: Destination,
     messenger: Arc<dyn Messenger>,
+    addresses: AddressBook,
     patience: Duration,
 }
 
@@ -63,6 +85,7 @@ impl Network {
             route: wire::Route { from: self.me, to: target },
             to: Destination { raft_id: target, node_id, addr: peer.addr.clone(), lane },
             messenger: self.messenger.clone(),
+            addresses: self.addresses.clone(),
             patience: self.patience,
         }
     }
@@ -93,7 +116,7 @@ impl RaftNetworkV2<Types> for Sender {
         option: RPCOption,
     ) -> Outcome<AppendEntriesResponse<Types>> {
         let request = append_to_wire(self.route, &request);
-        let answer = self.messenger.append(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        let answer = self.messenger.append(&self.to(), request, option.soft_ttl()).await.map_err(failed)?;
         Ok(match answer.outcome.ok_or(Malformed("answer")).map_err(malformed)? {
             Appended::Accepted(_) => AppendEntriesResponse::Success,
             Appended::PartlyAccepted(part) => AppendEntriesResponse::PartialSuccess(maybe_id(part.matching)),
@@ -129,7 +152,7 @@ impl RaftNetworkV2<Types> for Sender {
                 let input = input.take_while(move |request| std::future::ready(offers.admit(request)));
                 input.inspect(move |_| sent.one_more()).map(move |request| append_to_wire(route, &request)).boxed()
             };
-            let opening = self.messenger.append_stream(&self.to, requests);
+            let opening = self.messenger.append_stream(&self.to(), requests);
             let opened = tokio::time::timeout(self.patience, opening).await.unwrap_or_else(|_| Err(late()));
             let answers = opened.map_err(failed)?;
             let answers = impatient(answers, sent, self.patience);
@@ -141,13 +164,13 @@ impl RaftNetworkV2<Types> for Sender {
 
     async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Outcome<VoteResponse<Types>> {
         let request = vote_request_to_wire(self.route, &request);
-        let answer = self.messenger.vote(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        let answer = self.messenger.vote(&self.to(), request, option.soft_ttl()).await.map_err(failed)?;
         vote_answer(&answer)
     }
 
     async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Outcome<VoteResponse<Types>> {
         let request = vote_request_to_wire(self.route, &request);
-        let answer = self.messenger.pre_vote(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        let answer = self.messenger.pre_vote(&self.to(), request, option.soft_ttl()).await.map_err(failed)?;
         vote_answer(&answer)
     }
 
@@ -163,7 +186,7 @@ impl RaftNetworkV2<Types> for Sender {
             let moved = moved.clone();
             snapshot_parts(self.route, &vote, &snapshot.snapshot).inspect(move |_| moved.notify_one()).boxed()
         };
-        let sending = self.messenger.install_snapshot(&self.to, parts);
+        let sending = self.messenger.install_snapshot(&self.to(), parts);
         let sending = unless_stuck(sending, &moved, option.soft_ttl());
         match select(Box::pin(cancel), Box::pin(sending)).await {
             Either::Left((closed, _)) => Err(closed.into()),
@@ -186,7 +209,7 @@ impl RaftNetworkV2<Types> for Sender {
             successor: *request.to_node_id(),
             last: request.last_log_id().map(id_to_wire),
         };
-        let answer = self.messenger.transfer_leader(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+        let answer = self.messenger.transfer_leader(&self.to(), request, option.soft_ttl()).await.map_err(failed)?;
         Ok(match answer.refusal {
             None => Ok(()),
             Some(Refusal::VoteChanged(vote)) => {
@@ -201,6 +224,12 @@ impl RaftNetworkV2<Types> for Sender {
 }
 
 impl Sender {
+    /// Where the member is now.
+    fn to(&self) -> Destination {
+        let addr = self.addresses.0.lock().get(&self.to.raft_id).cloned();
+        Destination { addr: addr.unwrap_or_else(|| self.to.addr.clone()), ..self.to.clone() }
+    }
+
     /// A heartbeat is a stream of one; it goes as a call, which costs less than opening a stream.
     async fn heartbeat<'s, S>(
         &mut self,
@@ -214,7 +243,7 @@ impl Sender {
         while let Some(request) = input.next().await {
             let expected = request.prev_log_id;
             let request = append_to_wire(self.route, &request);
-            let answer = self.messenger.append(&self.to, request, option.soft_ttl()).await.map_err(failed)?;
+            let answer = self.messenger.append(&self.to(), request, option.soft_ttl()).await.map_err(failed)?;
             let answer = stream_answer(answer, expected);
             let goes_on = matches!(answer, Ok(Ok(_)));
             answers.push_back(answer);

@@ -19,7 +19,7 @@ use crate::{
     machine::Machine,
     membership::MemberWatch,
     messenger::Messenger,
-    network::Network,
+    network::{AddressBook, Network},
     options::{RaftId, RaftOptions},
     proposer::{self, RaftProposer},
     receiver::Receiver,
@@ -142,14 +142,20 @@ impl Raft {
         }
         let ledger = Ledger::new(&config.options);
         let (machine, applied_term) = Machine::new(applier.clone(), shelf.clone(), ledger.clone());
-        let network =
-            Network { me: raft_id, messenger: config.messenger.clone(), patience: config.options.election_max };
+        let addresses = AddressBook::default();
+        let network = Network {
+            me: raft_id,
+            messenger: config.messenger.clone(),
+            addresses: addresses.clone(),
+            patience: config.options.election_max,
+        };
 
         let mut crew = Crew::under(stop);
         crew.spawn("raft log", |_| writer.run());
         let under_way = TaskTracker::new();
         let (started, core) = oneshot::channel();
-        let seed = config.env.rng("raft").next_u64();
+        // Members that were given the same chance must not stand for election at the same moments for ever.
+        let seed = config.env.rng(&format!("raft {raft_id}")).next_u64();
         crew.spawn("raft core", {
             let (log, under_way) = (log.clone(), under_way.clone());
             move |stop| {
@@ -201,6 +207,7 @@ impl Raft {
             log: log.clone(),
             lease: config.options.election_max,
             hearing: hearing.clone(),
+            addresses,
         };
         crew.spawn("role", move |stop| announcer.run(stop));
         let compactor =

@@ -29,4 +29,18 @@ impl Raft {
             }
         }
     }
+
+    /// Whether the group has no such member, and no change under way that may bring it. For a member that was admitted
+    /// before this was called, that means that it was removed for good.
+    ///
+    /// A quorum is asked, as by [`Raft::read_barrier`]: a leader that was deposed may not know of a member yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Raft::read_barrier`].
+    pub async fn has_removed(&self, raft_id: u64) -> Result<bool, RaftError> {
+        self.read_barrier().await?;
+        let members = self.members();
+        Ok(self.is_membership_settled() && members.iter().all(|status| status.member.raft_id != raft_id))
+    }
 }

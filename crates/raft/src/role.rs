@@ -23,6 +23,7 @@ use crate::{
     log::Log,
     machine::Machine,
     membership::{MemberStatus, statuses},
+    network::AddressBook,
     proposer::{Queued, RaftProposer},
     types::{Peer, StoredMembership, Types},
 };
@@ -151,6 +152,7 @@ pub(crate) struct Announcer {
     pub(crate) log: Log,
     pub(crate) lease: Duration,
     pub(crate) hearing: Hearing,
+    pub(crate) addresses: AddressBook,
 }
 
 impl Announcer {
@@ -165,6 +167,7 @@ impl Announcer {
         self.proposer.follow(&self.roles.borrow(), &self.queue);
         let ended = loop {
             let metrics = server.borrow_and_update().clone();
+            self.addresses.follow(&metrics.membership_config);
             let alone = is_alone(self.me, &metrics.membership_config);
             // A leader that is alone needs no clock: there is nobody to hear its heartbeats, and none to replace it.
             self.raft.runtime_config().tick(!(alone && metrics.state == ServerState::Leader));

@@ -258,3 +258,85 @@ async fn a_manager_tells_where_the_members_are() {
     let refused = raft.resolve_address(wire::ResolveAddressRequest { raft_id: 5 }).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::NotFound, "raft: member unknown"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_removed_while_it_was_away_is_told_so_within_seconds_and_never_returns_under_its_raft_id() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    let removed = raft_id(&seats[0], "m3").await;
+    seats[2].kill().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    leave(&seats[1], "m3", removed).await.unwrap();
+    // Its log names the managers, so it need not be told whom to ask; and being told changes nothing.
+    for begin in [Begin::Restart, seats[2].machine.through("m2:1")] {
+        let back = Instant::now();
+        let told = Running::start(seats[2].machine.config(begin)).await.unwrap().failure().await;
+        assert_eq!(told, "raft: member was removed from the cluster");
+        assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    }
+    assert_eq!(members(seats[0].manager()).await.len(), 2);
+
+    // Those who have restarted since say the same.
+    for seat in &mut seats[..2] {
+        seat.kill().await;
+    }
+    for seat in &mut seats[..2] {
+        seat.start_again().await;
+    }
+    leader(&seats[..2]).await;
+    let told = Running::start(seats[2].machine.config(Begin::Restart)).await.unwrap().failure().await;
+    assert_eq!(told, "raft: member was removed from the cluster");
+
+    seats[2].machine.disk = MemoryDisk::new();
+    let begin = seats[2].machine.through("m2:1");
+    let config = seats[2].machine.config(begin);
+    seats[2].start(config).await;
+    seats[2].takes_part().await;
+    assert_ne!(raft_id(&seats[0], "m3").await, removed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_removed_while_it_runs_ends_within_seconds() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    let removed = raft_id(&seats[0], "m3").await;
+    let begin = Instant::now();
+    leave(&seats[0], "m3", removed).await.unwrap();
+    let told = seats[2].running.take().expect("it runs").failure().await;
+    assert_eq!(told, "raft: member was removed from the cluster");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_have_no_leader_or_are_cut_off_are_not_taken_for_removed() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    seats[0].kill().await;
+    seats[1].kill().await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let alone = seats[2].manager();
+    assert!(!alone.handle.leads());
+    // One that asks too is a member for it, and there is no leader to deny either.
+    seats[1].start_again().await;
+    leader(&seats[1..]).await;
+    seats[2].manager().control().create_service(web("web", 1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_leader_that_a_quorum_confirms_denies_a_member() {
+    use swarmkit_api::wire::swarmkit::raft::v1::{DescribeRequest, raft_member_client::RaftMemberClient};
+    let mut seats = cluster(&["m2", "m3"]).await;
+    let callers = seats[0].machine.callers();
+    let ask = async |address: &str, raft_id: u64| {
+        let channel = callers.connect_to(address, Some(identity("m", NodeRole::Manager))).await;
+        let described = RaftMemberClient::new(channel).describe(DescribeRequest { raft_id }).await;
+        let described = described.unwrap().into_inner();
+        (described.leads, described.is_member)
+    };
+    let known = raft_id(&seats[0], "m3").await;
+    assert_eq!(ask("m:1", known).await, (true, true));
+    assert_eq!(ask("m:1", 12345).await, (true, false));
+    assert_eq!(ask("m2:1", known).await, (false, true));
+    assert_eq!(ask("m2:1", 12345).await, (false, false), "which proves nothing");
+    // It does not know yet that the others are gone, and nobody confirms it.
+    seats[1].running.take().unwrap().kill();
+    seats[2].running.take().unwrap().kill();
+    assert_eq!(ask("m:1", 12345).await, (false, false));
+}

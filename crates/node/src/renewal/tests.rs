@@ -30,6 +30,7 @@ struct World {
     here: watch::Sender<Option<Channel>>,
     locked: Arc<Notify>,
     membership: watch::Sender<Membership>,
+    asked: Arc<Notify>,
 }
 
 impl World {
@@ -55,6 +56,7 @@ impl World {
             here: watch::Sender::default(),
             locked: Arc::default(),
             membership: watch::Sender::default(),
+            asked: Arc::default(),
         }
     }
 
@@ -84,6 +86,7 @@ impl World {
             }),
             channels: Channels::new(transport, ChannelOptions::default(), self.authority.spawner()),
             membership: self.membership.subscribe(),
+            asked: self.asked.clone(),
         };
         self.authority.crew.spawn("renewal", |stop| renewal.run(stop));
     }
@@ -129,6 +132,20 @@ impl World {
         }
         took
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_itself_may_ask_for_another_certificate_and_gets_the_role_of_that_moment() {
+    let mut world = World::new().await;
+    world.serve().await;
+    world.sign();
+    world.renew();
+    let id = NodeId::from("w");
+    world.authority.store.update(|tx| tx.edit::<Node>(&id, |node| node.role = NodeRole::Manager)).await.unwrap();
+    world.asked.notify_one();
+    assert!(world.renewed().await < Duration::from_secs(5));
+    assert_eq!(world.credentials.identity().role, NodeRole::Manager, "nobody had told it");
+    world.end().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,6 +122,22 @@ async fn a_manager_that_was_demoted_while_it_was_away_comes_back_as_a_worker() {
 }
 
 #[tokio::test]
+async fn a_manager_that_was_removed_from_raft_while_it_was_away_and_is_wanted_again_comes_back_as_another_member() {
+    let mut team = Team::new(3).await;
+    let away = team.follower().await;
+    let before = team.member(away, &[]).await;
+    team.stop(away).await;
+    team.demote(away).await;
+    team.until_managers(2).await;
+    team.promote(away).await;
+    // Its certificate has never said anything else, and its log says that it is a member.
+    team.start(away).await;
+    team.member(away, &[before]).await;
+    team.until_managers(3).await;
+    team.end().await;
+}
+
+#[tokio::test]
 async fn a_manager_that_has_lost_its_log_joins_again_as_another_member() {
     let mut team = Team::new(3).await;
     let lost = team.follower().await;

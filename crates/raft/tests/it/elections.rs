@@ -210,3 +210,33 @@ async fn a_follower_stops_naming_a_dead_leader_that_nobody_replaces_and_names_it
     places[next].member().write("a").await.unwrap();
     has(places[2 - next].member(), &["a"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_comes_back_names_the_leader_as_soon_as_it_hears_from_it() {
+    let mut places = three(RaftOptions::default()).await;
+    places[0].member().write("a").await.unwrap();
+    places[2].kill();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    places[2].restart().await;
+    let mut leadership = places[2].member().raft.leadership();
+    assert_eq!(leadership.latest(), Role::Follower { leader: None }, "what its log says may be over");
+    let named = tokio::time::timeout(Duration::from_secs(2), leadership.changed()).await.unwrap().unwrap();
+    assert!(matches!(&named, Role::Follower { leader: Some(leader) } if leader.addr == "n1:2377"), "{named:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_are_left_of_three_start_again_together() {
+    let mut places = three(RaftOptions::default()).await;
+    let removed = places[2].member().raft.raft_id();
+    places[2].kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    places[0].member().raft.remove(removed).await.unwrap();
+    for place in &mut places[..2] {
+        place.kill();
+    }
+    for place in &mut places[..2] {
+        place.restart().await;
+    }
+    write(&places[..2], "a").await;
+    assert_eq!(places[leader(&places).await].member().raft.members().len(), 2);
+}
