@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use swarmkit_api::access;
 use tokio::time::Instant;
-use tonic::{Status, body::Body, server::NamedService};
+use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     measure, metadata,
     peer::Origin,
 };
+
+/// How tonic's text on a message over the limit begins, as a header has it.
+const TOO_LARGE: &[u8] = b"Error,%20decoded%20message%20length%20too%20large";
 
 /// A service, whatever it is made of.
 pub(crate) type AnyService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -127,7 +130,7 @@ impl Services {
             return Status::unimplemented(format!("unknown method {path}")).into_http();
         };
         let span = tracing::debug_span!("rpc.call", method = method.path, code = tracing::field::Empty);
-        measure::told(span, self.allowed(origin, request, serve, method).await)
+        measure::told(span, exhausted(self.allowed(origin, request, serve, method).await))
     }
 
     async fn allowed(
@@ -163,4 +166,16 @@ async fn within(until: Option<Instant>, serve: &AnyService, request: Request<Bod
         Ok(answer) => answer.map(|body| deadline::limit(body, until)),
         Err(_) => deadline::exceeded().into_http(),
     }
+}
+
+/// A message over the limit is an exhausted resource, as everywhere else in gRPC; tonic calls it out of range.
+fn exhausted(mut answer: Response<Body>) -> Response<Body> {
+    let headers = answer.headers();
+    let too_large = || headers.get(Status::GRPC_MESSAGE).is_some_and(|text| text.as_bytes().starts_with(TOO_LARGE));
+    if headers.get(Status::GRPC_STATUS).is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::OutOfRange)
+        && too_large()
+    {
+        answer.headers_mut().insert(Status::GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+    }
+    answer
 }
