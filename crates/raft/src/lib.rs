@@ -70,6 +70,7 @@ mod role;
 mod rotation;
 mod seal;
 mod snapshot;
+mod stall;
 mod types;
 
 pub use backup::{Backup, BackupReader, BackupWriter};

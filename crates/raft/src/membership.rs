@@ -107,7 +107,14 @@ impl Raft {
     ///
     /// This member does not lead, another change is under way, there is no such learner, or it does not catch up.
     pub async fn promote(&self, raft_id: u64) -> Result<(), RaftError> {
-        let goal = self.metrics().last_log_index;
+        let metrics = self.metrics();
+        if metrics.replication.is_none() {
+            return Err(not_leader(&metrics));
+        }
+        if metrics.membership_config.get_node(&raft_id).is_none() {
+            return Err(RaftError::UnknownMember);
+        }
+        let goal = metrics.last_log_index;
         let caught_up = |metrics: &Metrics| {
             let progress = metrics.replication.as_ref().and_then(|all| all.get(&raft_id)).cloned().flatten();
             progress.map(|id| id.index) >= goal

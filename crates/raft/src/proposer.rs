@@ -23,6 +23,7 @@ use tokio_util::{
 use crate::{
     machine::Machine,
     role::Role,
+    stall::Progress,
     types::{Command, Types},
 };
 
@@ -125,6 +126,7 @@ pub(crate) async fn run(
     applier: Applier,
     mut queue: mpsc::Receiver<Queued>,
     under_way: TaskTracker,
+    progress: Progress,
     stop: CancellationToken,
 ) {
     loop {
@@ -134,7 +136,14 @@ pub(crate) async fn run(
         };
         let Some((term, proposal)) = next else { return };
         let failure = Some(ProposeError::Unknown);
-        let fate = Fate { applier: applier.clone(), id: proposal.id, failure, _under_way: under_way.token() };
+        progress.begin();
+        let fate = Fate {
+            applier: applier.clone(),
+            id: proposal.id,
+            failure,
+            progress: progress.clone(),
+            _under_way: under_way.token(),
+        };
         let reply = Reply::to(move |result: ClientWriteResult<Types>| fate.settle(result));
         let command = Command { payload: proposal.payload };
         // The guard keeps a change set of one leadership out of the next one of the same member.
@@ -154,6 +163,7 @@ struct Fate {
     id: ProposalId,
     /// What the store is told in the end; nothing when the change set was applied, since applying it says so.
     failure: Option<ProposeError>,
+    progress: Progress,
     _under_way: TaskTrackerToken,
 }
 
@@ -175,6 +185,7 @@ impl Fate {
 
 impl Drop for Fate {
     fn drop(&mut self) {
+        self.progress.end();
         if let Some(failure) = self.failure.take() {
             self.applier.reject(self.id, failure);
         }

@@ -27,6 +27,7 @@ use crate::{
     rotation::Vault,
     seal::LogKeys,
     snapshot::Shelf,
+    stall::{self, Progress},
     types::{Peer, Types},
 };
 
@@ -189,10 +190,11 @@ impl Raft {
         let (members, members_seen) = watch::channel(Vec::new());
         let (queue, queued) = proposer::queue();
         let hearing = Hearing::new(config.options.election_max);
+        let progress = Progress::default();
         crew.spawn("proposals", {
-            let core = core.clone();
+            let (core, progress) = (core.clone(), progress.clone());
             move |stop| async move {
-                proposer::run(core, applier, queued, under_way, stop).await;
+                proposer::run(core, applier, queued, under_way, progress, stop).await;
                 Ok::<(), RaftError>(())
             }
         });
@@ -224,6 +226,10 @@ impl Raft {
         let (lease, changing) = (config.options.election_max, Arc::default());
         let (leadership, member_watch) = (Leadership::new(role), MemberWatch::new(members_seen));
         let raft = Self { core, raft_id, lease, hearing, changing, member_watch, leadership, receiver, vault, ledger };
+        crew.spawn("stall", {
+            let raft = raft.clone();
+            move |stop| stall::run(raft, progress, stop)
+        });
         raft.begin(&config, pristine).await?;
         tracing::info!(id = %RaftId(raft_id), pristine, "raft has started");
         Ok((raft, RaftParts { crew, log }))

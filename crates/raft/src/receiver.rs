@@ -260,6 +260,10 @@ impl Inner {
         }
     }
 
+    fn knows(&self, raft_id: u64) -> bool {
+        self.raft.server_metrics().borrow_watched().membership_config.get_node(&raft_id).is_some()
+    }
+
     fn append_request(&self, sender: &NodeId, request: wire::AppendRequest) -> Received<AppendEntriesRequest<Types>> {
         self.check(sender, request.route.as_ref())?;
         let prev_log_id = maybe_id(request.previous.as_ref());
@@ -274,19 +278,17 @@ impl Inner {
         if vote >= self.raft.server_metrics().borrow_watched().vote {
             self.hearing.note();
         }
-        Ok(AppendEntriesRequest {
-            vote,
-            prev_log_id,
-            entries,
-            leader_commit: maybe_id(request.committed.as_ref()),
-        })
+        Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit: maybe_id(request.committed.as_ref()) })
     }
 
     fn vote_request(&self, sender: &NodeId, request: &wire::VoteRequest) -> Received<VoteRequest<Types>> {
         self.check(sender, request.route.as_ref())?;
         let vote = vote_from_wire(request.vote.as_ref().ok_or(Malformed("vote"))?);
         let mut taken = VoteRequest::new(vote, maybe_id(request.last.as_ref()));
-        taken.leadership_transfer = request.leadership_transfer;
+        // Only a member can have been asked by the leader to stand. Whoever we do not know (yet) waits for the end of a
+        // lease like everybody else, so it can depose nobody.
+        taken.leadership_transfer =
+            request.leadership_transfer && request.route.is_some_and(|route| self.knows(route.from));
         Ok(taken)
     }
 

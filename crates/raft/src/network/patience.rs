@@ -67,3 +67,27 @@ pub(super) async fn unless_stuck<T>(mut answer: Answer<T>, moved: &Notify, patie
 pub(super) fn late() -> SendError {
     SendError::Unreachable("no answer in time".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(300);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_due_and_does_not_come_is_the_last_and_without_one_due_nobody_is_impatient() {
+        let (answers, incoming) = tokio::sync::mpsc::channel(4);
+        let sent = Arc::new(Sent::default());
+        let incoming = tokio_stream::wrappers::ReceiverStream::new(incoming).boxed();
+        let mut stream = impatient(incoming, sent.clone(), PATIENCE);
+        assert!(tokio::time::timeout(Duration::from_secs(3600), stream.next()).await.is_err(), "nothing is due");
+        sent.one_more();
+        answers.send(Ok(1)).await.unwrap();
+        assert_eq!(stream.next().await, Some(Ok(1)));
+        sent.one_more();
+        let begin = tokio::time::Instant::now();
+        assert_eq!(stream.next().await, Some(Err(late())));
+        assert_eq!(begin.elapsed(), PATIENCE);
+        assert_eq!(stream.next().await, None);
+    }
+}

@@ -61,6 +61,22 @@ async fn snapshots_replace_the_log() {
     let again = site.start().await.unwrap();
     again.lead().await;
     assert_eq!(again.ids(), ids);
+    again.write("z").await.unwrap();
+    again.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_alone_leads_at_once_after_a_restart() {
+    let site = Site::new("n1", MemoryDisk::new());
+    let member = site.start().await.unwrap();
+    member.lead().await;
+    member.write("a").await.unwrap();
+    member.stop().await;
+    let begin = tokio::time::Instant::now();
+    let again = site.start().await.unwrap();
+    again.lead().await;
+    assert!(begin.elapsed() < site.options.election_min, "no election was waited for: {:?}", begin.elapsed());
+    assert_eq!(again.ids(), ["a"], "it leads when it has everything");
     again.stop().await;
 }
 

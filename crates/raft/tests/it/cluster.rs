@@ -74,6 +74,14 @@ impl Site {
     }
 }
 
+/// A group of one, which leads.
+pub(crate) async fn alone(disk: impl Disk, options: RaftOptions) -> (Site, Running) {
+    let site = Site { options, ..Site::new("n1", disk) };
+    let member = site.start().await.expect("a member starts");
+    member.lead().await;
+    (site, member)
+}
+
 impl Running {
     /// Waits until it leads.
     pub(crate) async fn lead(&self) -> u64 {

@@ -7,7 +7,7 @@ use swarmkit_api::{Config, ConfigId, wire};
 use swarmkit_raft::{Disk, DiskFile, DiskFuture, MemoryDisk, RaftOptions, SnapshotPolicy};
 
 use crate::{
-    cluster::{Running, Site},
+    cluster::{Running, Site, alone},
     group::{Place, has, join, three},
 };
 
@@ -40,13 +40,6 @@ async fn has_all(places: &[Place], upto: usize) {
     }
     // Snapshots are written beside.
     tokio::time::sleep(Duration::from_secs(1)).await;
-}
-
-async fn alone(disk: impl Disk, options: RaftOptions) -> (Site, Running) {
-    let site = Site { options, ..Site::new("n1", disk) };
-    let member = site.start().await.expect("a member starts");
-    member.lead().await;
-    (site, member)
 }
 
 /// An object of 100 kB.
@@ -197,21 +190,32 @@ async fn a_member_that_was_down_across_a_snapshot_and_new_members_has_all_of_it_
     }
 }
 
-/// A disk on which a snapshot takes its time.
-struct SlowSnapshots(MemoryDisk);
+/// A disk on which snapshots are another matter than logs.
+struct Snapshots(MemoryDisk, Fate);
 
-struct SlowFile(Box<dyn DiskFile>);
+#[derive(Clone, Copy)]
+enum Fate {
+    /// They take their time.
+    Slow,
+    /// There is no room for them.
+    Refused,
+}
 
-impl Disk for SlowSnapshots {
+struct SnapshotFile(Box<dyn DiskFile>, Fate);
+
+impl Disk for Snapshots {
     fn list(&self) -> DiskFuture<Vec<String>> {
         self.0.list()
     }
 
     fn create(&self, name: &str) -> DiskFuture<Box<dyn DiskFile>> {
-        let (created, slow) = (self.0.create(name), name.ends_with(".tmp"));
+        let (created, fate) = (self.0.create(name), name.ends_with(".tmp").then_some(self.1));
         Box::pin(async move {
             let file = created.await?;
-            Ok(if slow { Box::new(SlowFile(file)) as Box<dyn DiskFile> } else { file })
+            Ok(match fate {
+                Some(fate) => Box::new(SnapshotFile(file, fate)) as Box<dyn DiskFile>,
+                None => file,
+            })
         })
     }
 
@@ -232,7 +236,7 @@ impl Disk for SlowSnapshots {
     }
 }
 
-impl DiskFile for SlowFile {
+impl DiskFile for SnapshotFile {
     fn size(&self) -> DiskFuture<u64> {
         self.0.size()
     }
@@ -242,9 +246,12 @@ impl DiskFile for SlowFile {
     }
 
     fn append(&self, bytes: Bytes) -> DiskFuture<()> {
-        let appended = self.0.append(bytes);
+        let (appended, fate) = (self.0.append(bytes), self.1);
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            match fate {
+                Fate::Slow => tokio::time::sleep(Duration::from_millis(100)).await,
+                Fate::Refused => return Err(std::io::ErrorKind::StorageFull.into()),
+            }
             appended.await
         })
     }
@@ -266,7 +273,7 @@ impl DiskFile for SlowFile {
 async fn writes_go_on_at_their_pace_while_a_snapshot_is_taken() {
     let disk = MemoryDisk::new();
     disk.delay_syncs(Duration::from_millis(1));
-    let (_, member) = alone(SlowSnapshots(disk.clone()), every(40)).await;
+    let (_, member) = alone(Snapshots(disk.clone(), Fate::Slow), every(40)).await;
     for number in 0..40 {
         write_large(&member, number).await;
     }
@@ -280,4 +287,60 @@ async fn writes_go_on_at_their_pace_while_a_snapshot_is_taken() {
     }
     assert!(began.elapsed() > Duration::from_secs(1), "the snapshot took {:?}", began.elapsed());
     assert!(written > 300, "{written} writes while the snapshot was taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_written_is_told_and_leaves_no_file() {
+    let disk = MemoryDisk::new();
+    let (site, member) = alone(Snapshots(disk.clone(), Fate::Refused), every(40)).await;
+    write(&member, 0..35).await;
+    let asked = member.write("n035").await;
+    for n in 36..60 {
+        // The member may end at any of these.
+        let _ = member.write(&format!("n{n:03}")).await;
+    }
+    assert!(asked.is_ok());
+    let reason = member.ended().await;
+    assert!(reason.contains("no storage space"), "{reason}");
+    assert!(snapshots(&disk).await.is_empty());
+
+    let again = Site { disk: Arc::new(disk.clone()), ..site }.start().await.unwrap();
+    again.lead().await;
+    assert!(again.ids().len() >= 36, "{}", again.ids().len());
+    let names = disk.list().await.unwrap();
+    assert!(!names.iter().any(|name| name.ends_with(".tmp")), "{names:?}");
+    again.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_to_a_member_that_dies_meanwhile_makes_it_unreachable_and_is_sent_again_when_it_is_back() {
+    let mut places = with_a_slow_follower(5).await;
+    write(places[0].member(), 0..100).await;
+    has_all(&places, 100).await;
+    let dying = places[2].site.node.clone();
+    let reachable = |places: &[Place]| {
+        let members = places[0].member().raft.members();
+        members.into_iter().find(|status| status.member.node_id == dying).unwrap().reachable
+    };
+    // Its disk is slow, so the snapshot is under way for long.
+    places[2].disk.delay_syncs(Duration::from_millis(400));
+    places[2].restart().await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(places[2].member().ids().is_empty(), "it is not installed yet");
+    places[2].kill();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(reachable(&places), Some(false));
+    assert!(snapshots(&places[2].disk).await.is_empty());
+
+    places[2].disk.delay_syncs(Duration::ZERO);
+    places[2].restart().await;
+    has_all(&places, 100).await;
+    assert_eq!(reachable(&places), Some(true));
+    assert_eq!(snapshots(&places[2].disk).await.len(), 1);
+}
+
+#[test]
+fn the_defaults_are_those_that_operators_know() {
+    let policy = SnapshotPolicy::from(&RaftOptions::default());
+    assert_eq!(policy, SnapshotPolicy { interval: 10_000, kept_entries: 500, kept_snapshots: 0 });
 }

@@ -6,7 +6,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use swarmkit_raft::{RaftOptions, Role};
 use swarmkit_store::{ProposeError, StoreError};
 
-use crate::group::{Place, has, join, leader, three};
+use crate::group::{Place, has, join, leader, listed, three, write};
 
 async fn five() -> Vec<Place> {
     let mut places = three(RaftOptions::default()).await;
@@ -22,20 +22,6 @@ fn term(place: &Place) -> Option<u64> {
         Role::Leader { term } => Some(term),
         Role::Follower { .. } => None,
     }
-}
-
-/// Writes wherever somebody leads, until it is known to be there.
-async fn write(places: &[Place], id: &str) {
-    let written = async {
-        loop {
-            let member = places[leader(places).await].member();
-            if member.write(id).await.is_ok() || member.ids().iter().any(|known| known == id) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(120), written).await.expect("the group takes writes");
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,9 +45,17 @@ async fn a_leader_without_a_quorum_is_announced_as_follower_and_its_writes_come_
     let mut places = three(RaftOptions::default()).await;
     places[1].kill();
     places[2].kill();
-    let lost = places[0].member().write("lost").await.unwrap_err();
-    assert_eq!(lost, StoreError::Propose(ProposeError::Unknown));
-    assert_eq!(places[0].member().raft.leadership().current(), Role::Follower { leader: None });
+    let mut leadership = places[0].member().raft.leadership();
+    assert!(matches!(leadership.latest(), Role::Leader { .. }));
+    // All that wait hear of it, and what was built on what.
+    let waiting: Vec<String> = (0..20).map(|n| format!("lost{n}")).collect();
+    let waiting = waiting.iter().map(|id| places[0].member().write(id));
+    for lost in futures_util::future::join_all(waiting).await {
+        assert_eq!(lost.unwrap_err(), StoreError::Propose(ProposeError::Unknown));
+    }
+    assert_eq!(leadership.latest(), Role::Follower { leader: None });
+    let again = tokio::time::timeout(Duration::from_secs(60), leadership.changed()).await;
+    assert!(again.is_err(), "it is told once: {again:?}");
     let refused = places[0].member().write("refused").await.unwrap_err();
     assert_eq!(refused, StoreError::Propose(ProposeError::NotLeader { leader: None }));
     assert!(places[0].member().ids().is_empty(), "nobody sees what is not committed");
@@ -239,4 +233,32 @@ async fn two_that_are_left_of_three_start_again_together() {
     }
     write(&places[..2], "a").await;
     assert_eq!(places[leader(&places).await].member().raft.members().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_on_a_follower_while_the_leader_is_gone_fails_and_is_applied_nowhere() {
+    let mut places = three(RaftOptions::default()).await;
+    places[0].kill();
+    let refused = places[1].member().write("a").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Propose(ProposeError::NotLeader { .. })), "{refused}");
+    let next = leader(&places).await;
+    places[next].member().write("b").await.unwrap();
+    places[0].restart().await;
+    for place in &places {
+        has(place.member(), &["b"]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_cut_off_gets_what_it_missed_when_it_is_reached_again() {
+    let places = three(RaftOptions::default()).await;
+    places[2].cut_off(true);
+    for id in ["a", "b", "c"] {
+        places[0].member().write(id).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(places[2].member().ids().is_empty());
+    places[2].cut_off(false);
+    has(places[2].member(), &["a", "b", "c"]).await;
+    assert_eq!(listed(&places[2]).len(), 3);
 }

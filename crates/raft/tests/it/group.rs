@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarmkit_raft::{Begin, Crash, MemoryDisk, RaftError, RaftOptions, Role, new_raft_id};
+use swarmkit_raft::{Begin, Crash, Member, MemoryDisk, RaftOptions, Role, new_raft_id};
 use swarmkit_runtime::Env;
 use swarmkit_store::{ProposeError, StoreError};
 
@@ -95,6 +95,25 @@ pub(crate) async fn leader(places: &[Place]) -> usize {
     .await
 }
 
+/// Writes wherever somebody leads, again after an outcome that is not known, until it is known to be there.
+pub(crate) async fn write(places: &[Place], id: &str) {
+    let written = async {
+        loop {
+            let member = places[leader(places).await].member();
+            if member.write(id).await.is_ok() || member.ids().iter().any(|known| known == id) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), written).await.expect("the group takes writes");
+}
+
+/// The member list of a place, without what only the leader knows.
+pub(crate) fn listed(place: &Place) -> Vec<Member> {
+    place.member().raft.members().into_iter().map(|status| status.member).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_leader_commits_reaches_everybody() {
     let places = three(RaftOptions::default()).await;
@@ -108,6 +127,16 @@ async fn what_the_leader_commits_reaches_everybody() {
     assert_eq!(status.len(), 3);
     assert!(status.iter().all(|status| status.member.voter && status.reachable == Some(true)), "{status:?}");
     assert_eq!(status.iter().filter(|status| status.leader).count(), 1);
+    for place in &places[1..] {
+        within(async || {
+            while listed(place) != listed(&places[0]) || !place.member().raft.members().iter().any(|it| it.leader) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        let named = place.member().raft.members().into_iter().find(|status| status.leader).unwrap();
+        assert_eq!(named.member.raft_id, places[0].member().raft.raft_id(), "all agree on the leader");
+    }
     for place in places {
         place.running.unwrap().stop().await;
     }
@@ -138,6 +167,7 @@ async fn another_member_leads_when_the_leader_dies_and_nothing_is_lost() {
     let next = leader(&places).await;
     assert_eq!(places[next].member().ids(), ["a"]);
     places[next].member().write("b").await.unwrap();
+    assert_eq!(listed(&places[next]).len(), 3, "it is down, and a member nevertheless");
 
     places[0].restart().await;
     has(places[0].member(), &["a", "b"]).await;
@@ -207,8 +237,16 @@ async fn a_group_that_was_stopped_starts_again() {
 async fn a_follower_stops_while_its_leader_goes_on() {
     let mut places = three(RaftOptions::default()).await;
     places[0].member().write("a").await.unwrap();
+    let mut leadership = places[0].member().raft.leadership();
+    let _ = leadership.latest();
     within(async || places[1].running.take().unwrap().stop().await).await;
-    places[0].member().write("b").await.unwrap();
+    for id in ["b", "c", "d"] {
+        places[0].member().write(id).await.unwrap();
+    }
+    has(places[2].member(), &["a", "b", "c", "d"]).await;
+    let lost = tokio::time::timeout(Duration::from_secs(60), leadership.changed()).await;
+    assert!(lost.is_err(), "{lost:?}");
+    assert_eq!(listed(&places[0]).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,24 +258,6 @@ async fn leadership_is_handed_over_at_once() {
     successor.lead().await;
     assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
     successor.write("a").await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn members_are_removed_one_at_a_time_as_long_as_a_quorum_answers() {
-    let mut places = three(RaftOptions::default()).await;
-    let ids: Vec<u64> = places.iter().map(|place| place.member().raft.raft_id()).collect();
-    let leader = places[0].member();
-    assert!(matches!(leader.raft.remove(12345).await, Err(RaftError::UnknownMember)));
-    assert!(matches!(places[1].member().raft.remove(ids[2]).await, Err(RaftError::NotLeader { .. })));
-
-    // One of three is down: it may go, a healthy one may not.
-    places[2].kill();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let leader = places[0].member();
-    assert!(matches!(leader.raft.remove(ids[1]).await, Err(RaftError::QuorumAtRisk)));
-    leader.raft.remove(ids[2]).await.unwrap();
-    assert_eq!(leader.raft.members().len(), 2);
-    leader.write("a").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,13 +294,4 @@ async fn a_learner_that_never_answers_costs_the_founder_nothing() {
     founder.raft.remove(77).await.unwrap();
     assert_eq!(founder.raft.members().len(), 1);
     founder.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_address_can_change() {
-    let places = three(RaftOptions::default()).await;
-    let moved = places[1].member().raft.raft_id();
-    places[0].member().raft.set_address(moved, "elsewhere:2377").await.unwrap();
-    let status = places[0].member().raft.members();
-    assert!(status.iter().any(|status| status.member.raft_id == moved && status.member.addr == "elsewhere:2377"));
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::{Running, Site},
-    group::{Place, has, leader, three},
+    group::{has, three, write},
 };
 
 const OLD: [u8; 32] = [7; 32];
@@ -26,10 +26,7 @@ fn small() -> RaftOptions {
 /// A member alone, with so many objects, a snapshot and some segments.
 async fn alone(objects: usize) -> (Site, MemoryDisk, Running) {
     let disk = MemoryDisk::new();
-    let mut site = Site::new("n1", disk.clone());
-    site.options = small();
-    let member = site.start().await.expect("a member starts");
-    member.lead().await;
+    let (site, member) = crate::cluster::alone(disk.clone(), small()).await;
     for n in 0..objects {
         member.write(&format!("n{n:03}")).await.expect("a member writes");
     }
@@ -220,20 +217,6 @@ async fn a_key_file_that_cannot_be_written_is_tried_again() {
     file.settled(1).await;
     assert_ne!(file.keys().current.as_bytes(), &OLD);
     drop(crew);
-}
-
-/// Waits until somebody leads, and writes there, again after an outcome that is not known.
-async fn write(places: &[Place], id: &str) {
-    let written = async {
-        loop {
-            let member = places[leader(places).await].member();
-            if member.write(id).await.is_ok() || member.ids().iter().any(|known| known == id) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), written).await.expect("the group takes writes");
 }
 
 #[tokio::test(start_paused = true)]

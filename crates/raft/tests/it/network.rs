@@ -8,9 +8,13 @@ use swarmkit_raft::{
     Begin, Destination, Lane, MemoryDisk, Messenger as _, RaftOptions, RaftService, RpcMessenger, SendError,
     new_raft_id,
 };
-use swarmkit_rpc::{Authority, ServerOptions, Services, TlsTransport, Transport as _, serve};
+use swarmkit_rpc::{
+    Authority, Channel, ChannelOptions, ServerOptions, ServerRole, Services, TlsTransport, Transport as _, serve,
+};
 use swarmkit_runtime::{Crew, Env};
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use wire::raft_transport_client::RaftTransportClient;
 
 use crate::cluster::{Running, Site};
 
@@ -216,4 +220,102 @@ async fn entries_that_leave_some_out_are_refused_and_change_nothing() {
 
     founder.running.write("a").await.unwrap();
     has(&second.running, &["a"]).await;
+}
+
+/// A client that says whatever it is told to.
+async fn client(world: &World, node: &NodeId, addr: &str) -> RaftTransportClient<Channel> {
+    let transport = TlsTransport::new(world.credentials(node));
+    let options = ChannelOptions::default();
+    let channel = Channel::connect(&transport, addr, ServerRole::Manager, &options, &world.crew.spawner()).await;
+    RaftTransportClient::new(channel.expect("the member is reached"))
+}
+
+#[tokio::test]
+async fn what_is_no_whole_snapshot_is_an_invalid_argument_and_changes_nothing() {
+    use wire::install_snapshot_request::Part;
+    let world = World::new();
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let second = world.member("n2", Some(&founder)).await;
+    founder.running.write("a").await.unwrap();
+    has(&second.running, &["a"]).await;
+    let route = wire::Route { from: founder.running.raft.raft_id(), to: second.running.raft.raft_id() };
+    let offer = |route| {
+        let vote = wire::Vote { term: 1, candidate: route_from(&founder), granted: true };
+        let last = Some(wire::LogId { term: 1, index: 1000 });
+        let meta = wire::SnapshotMeta { last, ..Default::default() };
+        Part::Offer(wire::SnapshotOffer { route, vote: Some(vote), meta: Some(meta), size: 10, checksum: 5 })
+    };
+    let chunk = || Part::Chunk(wire::SnapshotChunk { data: vec![7; 10].into() });
+    let cases: [(Vec<Option<Part>>, &str); 7] = [
+        (vec![], "the offer must come first"),
+        (vec![None], "the offer must come first"),
+        (vec![Some(chunk()), Some(offer(Some(route)))], "the offer must come first"),
+        (vec![Some(offer(None)), Some(chunk())], "malformed route"),
+        (vec![Some(offer(Some(route))), Some(offer(Some(route)))], "a chunk must follow"),
+        (vec![Some(offer(Some(route))), None], "a chunk must follow"),
+        (vec![Some(offer(Some(route))), Some(chunk())], "it is not whole"),
+    ];
+    let mut client = client(&world, &founder.node, &second.addr).await;
+    for (parts, expected) in cases {
+        let parts = parts.into_iter().map(|part| wire::InstallSnapshotRequest { part });
+        let parts: Vec<_> = parts.collect();
+        let refused = client.install_snapshot(futures_util::stream::iter(parts)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains(expected), "{refused}");
+    }
+    let refused = client.vote(wire::VoteRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    founder.running.write("b").await.unwrap();
+    has(&second.running, &["a", "b"]).await;
+}
+
+fn route_from(member: &Served) -> u64 {
+    member.running.raft.raft_id()
+}
+
+#[tokio::test]
+async fn a_message_of_half_the_limit_is_read_and_one_over_it_exhausts_a_resource() {
+    let world = World::new();
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let mut client = client(&world, &NodeId::from("n9"), &founder.addr).await;
+    let mut offer = async |bytes: usize| {
+        let command = wire::Command { payload: vec![7; bytes].into() };
+        let entry = wire::Entry {
+            id: Some(wire::LogId { term: 1, index: 1 }),
+            payload: Some(wire::Payload { content: Some(wire::payload::Content::Command(command)) }),
+        };
+        // Whoever reads it finds that it is for somebody else.
+        let route = Some(wire::Route { from: 1, to: 5 });
+        let request = wire::AppendRequest { route, entries: vec![entry], ..Default::default() };
+        client.append(request).await.unwrap_err().code()
+    };
+    assert_eq!(offer(2 << 20).await, Code::FailedPrecondition);
+    assert_eq!(offer(4 << 20).await, Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_vote_for_whoever_is_no_member_is_not_given_while_a_leader_lives_whatever_it_claims() {
+    let world = World::new();
+    let founder = world.member("n1", None).await;
+    founder.running.lead().await;
+    let second = world.member("n2", Some(&founder)).await;
+    founder.running.write("a").await.unwrap();
+    has(&second.running, &["a"]).await;
+    let mut leadership = founder.running.raft.leadership();
+    let _ = leadership.latest();
+    for voter in [&founder, &second] {
+        let mut client = client(&world, &NodeId::from("n9"), &voter.addr).await;
+        let request = wire::VoteRequest {
+            route: Some(wire::Route { from: 4711, to: route_from(voter) }),
+            vote: Some(wire::Vote { term: 99, candidate: 4711, granted: false }),
+            last: Some(wire::LogId { term: 98, index: 1000 }),
+            leadership_transfer: true,
+        };
+        assert!(!client.vote(request).await.unwrap().into_inner().granted);
+    }
+    founder.running.write("b").await.unwrap();
+    has(&second.running, &["a", "b"]).await;
+    assert!(matches!(leadership.latest(), swarmkit_raft::Role::Leader { term: 1 }));
 }
