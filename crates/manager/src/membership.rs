@@ -285,7 +285,41 @@ impl RaftMembership for MembershipApi {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+
+    #[test]
+    fn refusals_have_the_codes_and_the_words_that_managers_know() {
+        let at_risk = RaftError::QuorumAtRisk.into();
+        let cases: [(MembershipError, Code, &str); 7] = [
+            (
+                MembershipError::NotLeader,
+                Code::FailedPrecondition,
+                "raft: failed to process the request: node lost leader status",
+            ),
+            (
+                RaftError::NotLeader { leader: Some("m2:1".to_owned()) }.into(),
+                Code::FailedPrecondition,
+                "raft: failed to process the request: node lost leader status",
+            ),
+            (MembershipError::NotYetMember, Code::FailedPrecondition, "raft: node is not yet part of a raft cluster"),
+            (MembershipError::Removed, Code::NotFound, "raft: member was removed from the cluster"),
+            (RaftError::UnknownMember.into(), Code::NotFound, "raft: member unknown"),
+            (MembershipError::NoMember, Code::InvalidArgument, "no node information provided"),
+            (
+                at_risk,
+                Code::FailedPrecondition,
+                "raft: member cannot be removed, because removing it may result in loss of quorum",
+            ),
+        ];
+        for (error, code, text) in cases {
+            let status = error.to_status();
+            assert_eq!((status.code(), status.message()), (code, text));
+        }
+        // Nothing was done, so whoever has passed the call on may turn to the next leader.
+        assert!(MembershipError::NotLeader.is_undone() && !MembershipError::Removed.is_undone());
+    }
 
     #[test]
     fn every_address_is_replaced_by_the_one_that_the_call_comes_from() {

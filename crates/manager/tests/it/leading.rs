@@ -147,6 +147,25 @@ async fn without_a_quorum_calls_wait_for_a_while_then_fail_at_once_and_one_more_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_follower_whose_leader_is_dead_and_not_replaced_says_so_within_the_time_that_calls_wait() {
+    let mut seats = cluster(&["m2", "m3"]).await;
+    assert_eq!(leader(&seats).await, 0);
+    // Both at once: there is nobody left who could be elected with its vote.
+    seats[0].kill().await;
+    seats[1].kill().await;
+    let begin = Instant::now();
+    let refused = seats[2].manager().control().create_service(web("web", 1)).await.unwrap_err();
+    let text = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than \
+                half of the managers are online.";
+    assert_eq!(refused.message(), text);
+    assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() > Duration::from_secs(5), "an election would have been waited for: {:?}", begin.elapsed());
+    let begin = Instant::now();
+    assert_eq!(seats[2].manager().control().create_service(web("web", 1)).await.unwrap_err().message(), text);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_manager_without_a_quorum_stops_at_once() {
     let mut seats = cluster(&["m2", "m3"]).await;
     kill_all_but(&mut seats, 1).await;

@@ -1,6 +1,6 @@
 //! What a manager does in its life, and what it finds in the next.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::{Node, NodeId, NodeRole, Service, Task, TaskState, wire, wire::issuance_status::State};
 use swarmkit_ca::{Expiry, KeySource as _, NodeCertificate, SystemKeys};
@@ -155,4 +155,46 @@ async fn a_disk_that_fails_ends_the_manager_and_is_named() {
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{}", refused.message());
     let told = manager.failure().await;
     assert!(!told.contains('\n'), "one line: {told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_cluster_says_of_snapshots_counts_without_a_restart() {
+    use swarmkit_api::Cluster;
+    use swarmkit_raft::Disk as _;
+    let machine = Machine::new(swarmkit_testing::env());
+    let running = machine.found().await;
+    let snapshots = async || {
+        let names = machine.disk.list().await.unwrap();
+        names.into_iter().filter(|name| name.ends_with(".snap")).collect::<Vec<_>>()
+    };
+    for n in 0..20 {
+        running.control().create_service(web(&format!("a{n}"), 0)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(snapshots().await.is_empty(), "the default is ten thousand entries");
+    let id = running.store().view().cluster().unwrap().id.clone();
+    let set = async |interval: u64, kept: u64| {
+        let edit = |cluster: &mut Cluster| {
+            let raft = Arc::make_mut(&mut cluster.spec).raft.get_or_insert_default();
+            (raft.snapshot_interval, raft.keep_old_snapshots) = (interval, kept);
+        };
+        running.store().update(|tx| tx.edit::<Cluster>(&id, edit)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    set(10, 1).await;
+    assert_eq!(snapshots().await.len(), 1);
+    for n in 0..30 {
+        running.control().create_service(web(&format!("b{n}"), 0)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let kept = snapshots().await;
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    set(0, 1).await;
+    for n in 0..30 {
+        running.control().create_service(web(&format!("c{n}"), 0)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(snapshots().await, kept, "none any more");
+    running.end().await.unwrap();
+    assert_eq!(machine.start_again().await.store().view().count::<Service>(), 80);
 }
