@@ -21,6 +21,10 @@ use crate::{
 /// encrypted with none; `0` where no cluster has said anything yet. Always written.
 const KEK_VERSION: &str = "kek-version";
 
+/// The header, of ours, that says that the private key had been on the disk in clear before it was locked.
+const NEEDS_RENEWAL: &str = "key-needs-renewal";
+const YES: &str = "true";
+
 /// The named values in a key file, beside the key: the keys of the raft log live here, as upstream.
 pub type KeyHeaders = BTreeMap<String, String>;
 
@@ -59,6 +63,19 @@ impl KeyFile {
     pub(crate) fn lock(&self, unlock: Option<&UnlockKey>) -> ManagerLock {
         let version = self.headers.get(KEK_VERSION).and_then(|text| text.parse().ok()).unwrap_or_default();
         ManagerLock { version: Version(version), key: unlock.filter(|_| self.locked).cloned() }
+    }
+}
+
+/// Whether the private key is to be replaced.
+pub(crate) fn needs_renewal(headers: &KeyHeaders) -> bool {
+    headers.get(NEEDS_RENEWAL).is_some_and(|value| value == YES)
+}
+
+/// Notes in the headers whether the private key is to be replaced.
+pub(crate) fn note_renewal(headers: &mut KeyHeaders, needed: bool) {
+    headers.remove(NEEDS_RENEWAL);
+    if needed {
+        headers.insert(NEEDS_RENEWAL.to_owned(), YES.to_owned());
     }
 }
 

@@ -91,8 +91,9 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         let text = UnlockKey::generate(&Env::real()).to_text();
-        for wrong in ["", "SWMKEY-1-", "SWMKEY-1-abc", &text[1..], &text.replace("-1-", "-2-"), &format!("{}=", *text)]
-        {
+        let (bad_base64, padded) = (text.replacen(&text[20..21], "!", 1), format!("{}=", *text));
+        let (cut, other) = (&text[1..], text.replace("-1-", "-2-"));
+        for wrong in ["", "SWMKEY-1-", "SWMKEY-1-abc", &text[..51], cut, &other, &bad_base64, &padded] {
             assert_eq!(UnlockKey::parse(wrong).expect_err(wrong).to_string(), "invalid key string");
         }
     }

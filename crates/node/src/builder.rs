@@ -106,8 +106,8 @@ impl NodeBuilder {
     }
 
     /// Locks the managers of a cluster that this node founds, from the first file on, with an unlock key that is made for
-    /// it. Whoever may control the cluster is told the key: keep it, since no manager starts again without it. Where there
-    /// is a cluster already, its settings count.
+    /// it: [`NodeHandle::unlock_key`](crate::NodeHandle::unlock_key). Keep it, since no manager starts again without it. Where
+    /// there is a cluster already, its settings count.
     pub fn autolock(mut self, lock: bool) -> Self {
         self.autolock = lock;
         self

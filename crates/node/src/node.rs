@@ -11,7 +11,7 @@ use swarmkit_api::{
     NodeId, NodeRole,
     wire::{NodeTlsInfo, control_client::ControlClient},
 };
-use swarmkit_ca::Credentials;
+use swarmkit_ca::{Credentials, ManagerLock, UnlockKey};
 use swarmkit_executor::DynExecutor;
 use swarmkit_manager::{Manager, ManagerHandle};
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport, Transport};
@@ -104,6 +104,13 @@ impl NodeHandle {
     #[must_use]
     pub fn store(&self) -> Option<Store> {
         self.manager.borrow().as_ref().map(|manager| manager.store().clone())
+    }
+
+    /// What managers of this cluster need after a restart: a secret. `None` while no manager runs here, and where they are not
+    /// locked.
+    #[must_use]
+    pub fn unlock_key(&self) -> Option<UnlockKey> {
+        ManagerLock::of(self.store()?.view().cluster()?).ok()?.key
     }
 
     /// Whether the manager of this node leads the cluster, at this moment. Never while none runs.

@@ -58,6 +58,7 @@ impl Renewal {
     }
 
     async fn keep_valid(mut self) -> Infallible {
+        self.finish_last_time().await;
         let mut rng = self.env.rng("certificate renewal");
         let mut retry = Backoff::new(RETRY.0, RETRY.1, self.env.rng("certificate renewal retry"));
         loop {
@@ -71,6 +72,14 @@ impl Renewal {
                 }
             }
             retry.reset();
+        }
+    }
+
+    /// A key that was to be replaced when this node was stopped is replaced now.
+    async fn finish_last_time(&self) {
+        let keys = self.keys.clone();
+        if blocking(move || Ok(keys.needs_renewal()?)).await.unwrap_or(false) {
+            self.locked.notify_one();
         }
     }
 

@@ -52,8 +52,8 @@ impl KeyStore {
     }
 
     /// Follows the cluster: encrypts the key file, encrypts it with another key, or writes it in clear, all at once, with
-    /// the keys of the log in it. When the file has just become locked they are marked to be replaced. The key of a worker
-    /// is left alone.
+    /// the keys of the log in it. When the file has just become locked, they and the private key are marked to be replaced.
+    /// The key of a worker is left alone.
     ///
     /// # Errors
     ///
@@ -70,12 +70,23 @@ impl KeyStore {
         data_keys.needs_rotation |= change == LockChange::Lock && data_keys.current.is_some();
         data_keys.write(&mut file.headers, lock.key.as_ref(), &self.env);
         key_file::note_version(&mut file.headers, lock.version);
+        let renews = lock.key.is_some() && (change == LockChange::Lock || key_file::needs_renewal(&file.headers));
+        key_file::note_renewal(&mut file.headers, renews);
         let written = self.replace_key(&file, lock.key.as_ref());
         if written.is_ok() || self.key_file(lock.key.as_ref()).is_ok_and(|now| now.lock(None).version == lock.version) {
             // The second: it has replaced the old one, and only that it did so is not known to be on the disk yet.
             unlock.clone_from(&lock.key);
         }
         written.map(|()| change)
+    }
+
+    /// Whether the node is to get another private key: this one had been on the disk in clear before it was locked.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::load_node`].
+    pub fn needs_renewal(&self) -> Result<bool, Error> {
+        Ok(key_file::needs_renewal(&self.headers()?))
     }
 
     /// The keys of the log in the node's key file.
@@ -137,7 +148,9 @@ impl KeyStore {
         headers: &KeyHeaders,
         unlock: Option<&UnlockKey>,
     ) -> Result<(), Error> {
-        let key = key_file::encode(node.key(), headers, unlock, &self.env)?;
+        let mut headers = headers.clone();
+        key_file::note_renewal(&mut headers, false);
+        let key = key_file::encode(node.key(), &headers, unlock, &self.env)?;
         self.write(NODE_CERTIFICATE_NEXT, node.chain_pem().as_bytes(), PUBLIC)?;
         self.write(NODE_KEY, key.as_bytes(), PRIVATE)?;
         self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use swarmkit_api::{Cluster, Node, NodeId, NodeRole, wire, wire::node_ca_server::NodeCaServer};
-use swarmkit_ca::{Error as CaError, Identity, UnlockKey};
+use swarmkit_api::{Cluster, Node, NodeId, NodeRole, Version, wire, wire::node_ca_server::NodeCaServer};
+use swarmkit_ca::{Error as CaError, Identity, ManagerLock, UnlockKey};
 use swarmkit_issuer::CaApi;
 use swarmkit_rpc::{Remote, Services};
 use swarmkit_runtime::Clock;
@@ -335,6 +335,23 @@ async fn a_key_that_had_been_in_clear_before_it_was_locked_is_replaced_at_once()
     assert_ne!(world.credentials.trust().certificate().key().public_key(), before);
     tokio::time::sleep(MINUTE).await;
     assert_eq!(world.credentials.trust().generation(), 1, "once");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_was_due_to_a_lock_is_made_by_the_next_life_if_the_last_one_was_cut_off() {
+    let mut world = World::new().await;
+    let env = world.authority.env.clone();
+    let certificate = world.authority.certificate(&identity("w", NodeRole::Manager));
+    let lock = ManagerLock { version: Version(3), key: Some(UnlockKey::generate(&env)) };
+    world.keys.save_node(&certificate).unwrap();
+    world.keys.set_lock(&lock).unwrap();
+    world.serve().await;
+    world.sign();
+    world.renew();
+    let waited = world.renewed().await;
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+    assert!(!world.keys.needs_renewal().unwrap());
     world.end().await;
 }
 

@@ -35,11 +35,6 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} in time"));
 }
 
-/// The unlock key of a cluster, as its managers have it in their store.
-fn unlock_key(store: &Store) -> UnlockKey {
-    UnlockKey::from_bytes(&store.view().cluster().unwrap().unlock_keys[0].key).unwrap()
-}
-
 async fn lock(store: &Store, key: Option<&UnlockKey>) {
     let id = store.view().cluster().unwrap().id.clone();
     let edited = store.update(|tx| {
@@ -67,7 +62,7 @@ async fn a_cluster_that_is_founded_locked_starts_again_with_its_key_only_and_has
     let node = Running::start(manager(dir.path()).autolock(true)).await.unwrap().ready().await;
     assert!(!is_clear(dir.path()));
     let store = node.handle.store().unwrap();
-    let key = unlock_key(&store);
+    let key = node.handle.unlock_key().unwrap();
     write(&store, "web").await;
     node.end().await.unwrap();
 
@@ -90,6 +85,7 @@ async fn a_cluster_that_runs_is_locked_and_unlocked_and_what_had_been_in_clear_i
     let store = node.handle.store().unwrap();
     until(&store, |view| state_of(view, &node.handle) == Some(State::Ready)).await;
     let certificate = || fs::read(dir.path().join("certificates/swarm-node.crt")).unwrap();
+    assert_eq!(node.handle.unlock_key(), None);
     let (before, old) = (found(dir.path(), None).unwrap(), certificate());
     let key = UnlockKey::generate(&Env::real());
     lock(&store, Some(&key)).await;
@@ -118,7 +114,7 @@ async fn a_cluster_that_runs_is_locked_and_unlocked_and_what_had_been_in_clear_i
 async fn who_becomes_a_manager_of_a_locked_cluster_is_locked_and_who_ceases_to_be_one_is_not() {
     // The second one that joins has been locked from its first file on: there is nothing to replace in it.
     let mut team = Team::locked(2).await;
-    let key = unlock_key(&team.leader_store().await);
+    let key = team.nodes[0].running.handle.unlock_key().unwrap();
     let joined = team.nodes[1].dir.path();
     let kept = found(joined, Some(&key)).unwrap();
     assert!(!is_clear(joined) && !kept.needs_rotation && kept.pending.is_none());
@@ -163,7 +159,7 @@ async fn what_is_restored_of_a_locked_cluster_starts_without_its_key_and_is_lock
     let (dir, env) = (tempfile::tempdir().unwrap(), Env::real());
     let node = Running::start(manager(dir.path()).autolock(true)).await.unwrap().ready().await;
     let store = node.handle.store().unwrap();
-    let (key, backup_key) = (unlock_key(&store), LogKey::generate(&env));
+    let (key, backup_key) = (node.handle.unlock_key().unwrap(), LogKey::generate(&env));
     let path = dir.path().join("backup");
     let mut writer = BackupWriter::create(&path, &backup_key, &env).await.unwrap();
     for piece in store.applier().snapshot().chunks() {
@@ -179,7 +175,7 @@ async fn what_is_restored_of_a_locked_cluster_starts_without_its_key_and_is_lock
     let node = Running::start(manager(elsewhere.path())).await.unwrap().ready().await;
     let replaced = |keys: DataKeys| keys.pending.is_none() && keys.current != in_clear.current;
     eventually("another key of the log", || found(elsewhere.path(), Some(&key)).is_ok_and(replaced)).await;
-    assert_eq!(unlock_key(&node.handle.store().unwrap()), key);
+    assert_eq!(node.handle.unlock_key(), Some(key));
     node.end().await.unwrap();
     let refused = Running::start(manager(elsewhere.path())).await.err().expect("locked");
     assert!(matches!(refused, NodeError::Locked), "{refused}");

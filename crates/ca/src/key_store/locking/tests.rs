@@ -97,6 +97,25 @@ fn a_locked_file_opens_with_its_key_only_and_tells_nothing_in_clear() {
 }
 
 #[test]
+fn a_private_key_that_had_been_in_clear_is_to_be_replaced_until_it_is_or_is_in_clear_again() {
+    let (disk, first) = locked();
+    assert!(disk.store.needs_renewal().unwrap());
+    disk.store.update_data_keys(|keys| keys.needs_rotation = false).unwrap();
+    let second = lock(6);
+    disk.store.set_lock(&second).unwrap();
+    assert!(disk.with(second.key.as_ref()).needs_renewal().unwrap(), "also in a later life, under another lock");
+    disk.store.save_node(&member(&root(), &manager())).unwrap();
+    assert!(!disk.store.needs_renewal().unwrap());
+    let again = ManagerLock { version: Version(7), key: Some(first) };
+    disk.store.set_lock(&again).unwrap();
+    assert!(!disk.store.needs_renewal().unwrap(), "it has never been in clear");
+
+    let (disk, _) = locked();
+    disk.store.set_lock(&no_lock(6)).unwrap();
+    assert!(!disk.store.needs_renewal().unwrap());
+}
+
+#[test]
 fn what_lies_beside_the_private_key_says_whether_an_unlock_key_is_right() {
     let (disk, key) = locked();
     // The private key of this file opens with `other`, and its headers do not.
