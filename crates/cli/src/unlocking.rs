@@ -1,6 +1,6 @@
 //! How programs are given the key of a locked node: never by accident in a place where others can read it.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use swarmkit_ca::UnlockKey;
 use zeroize::Zeroizing;
@@ -19,13 +19,20 @@ pub(crate) struct UnlockFlags {
     unlock_key_file: Option<PathBuf>,
 
     /// The key itself; other users of the machine can see it while the program runs, so prefer the file
-    #[arg(long, value_name = "KEY", value_parser = parse)]
-    unlock_key: Option<UnlockKey>,
+    #[arg(long, value_name = "KEY")]
+    unlock_key: Option<Typed>,
 }
+
+/// What was typed as a key. It is read later, so that no message of the argument parser shows a key with a slip in it.
+#[derive(Clone)]
+struct Typed(Zeroizing<String>);
 
 /// The key cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
+    /// What was given as a flag is none.
+    #[error("--unlock-key is no unlock key: {0}")]
+    Flag(swarmkit_ca::Error),
     /// What the environment holds is none.
     #[error("the variable {UNLOCK_VARIABLE} holds no unlock key: {0}")]
     Variable(swarmkit_ca::Error),
@@ -40,8 +47,8 @@ impl UnlockFlags {
         if let Some(file) = self.unlock_key_file {
             return Ok(Some(sealing::read_unlock_key(&file).await?));
         }
-        if self.unlock_key.is_some() {
-            return Ok(self.unlock_key);
+        if let Some(Typed(text)) = self.unlock_key {
+            return UnlockKey::parse(&text).map(Some).map_err(UnlockError::Flag);
         }
         from_variable(std::env::var(UNLOCK_VARIABLE).ok().map(Zeroizing::new))
     }
@@ -53,8 +60,16 @@ fn from_variable(value: Option<Zeroizing<String>>) -> Result<Option<UnlockKey>, 
     value.map(|value| UnlockKey::parse(value.trim())).transpose().map_err(UnlockError::Variable)
 }
 
-fn parse(text: &str) -> Result<UnlockKey, swarmkit_ca::Error> {
-    UnlockKey::parse(text)
+impl From<&str> for Typed {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Typed")
+    }
 }
 
 #[cfg(test)]
@@ -93,11 +108,11 @@ mod tests {
         assert_eq!(told, format!("cannot use the key file {path}: invalid key string"));
     }
 
-    #[test]
-    fn a_flag_that_holds_no_key_is_refused() {
+    #[tokio::test]
+    async fn a_flag_that_holds_no_key_is_refused_without_showing_it() {
         for wrong in ["", "SWMKEY-1-", "SWMTKN-1-abc"] {
-            let told = parsed(&["--unlock-key", wrong]).unwrap_err();
-            assert!(told.contains("invalid key string"), "{told}");
+            let told = parsed(&["--unlock-key", wrong]).unwrap().read().await.unwrap_err().to_string();
+            assert_eq!(told, "--unlock-key is no unlock key: invalid key string");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     client::DEFAULT_SOCKET,
     dev,
     metrics::{Registry, Timers},
+    unlocking::UnlockFlags,
 };
 
 /// Run a node of a swarm cluster.
@@ -81,6 +82,14 @@ struct NodeFlags {
     #[arg(long, conflicts_with = "join_addr")]
     force_new_cluster: bool,
 
+    /// Lock the managers of a cluster that this node begins: after a restart they need the key that `swarmctl cluster
+    /// unlock-key` shows
+    #[arg(long)]
+    autolock: bool,
+
+    #[command(flatten)]
+    unlock: UnlockFlags,
+
     /// Host name to report instead of the machine's
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -134,6 +143,8 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         advertise_remote: flags.advertise_remote_api,
         join: flags.join_addr.map(|address| (address, flags.join_token)),
         force_new_cluster: flags.force_new_cluster,
+        autolock: flags.autolock,
+        unlock_key: flags.unlock.read().await?,
         hostname: flags.hostname,
         executor: flags.executor,
         temporary: false,

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use swarmkit_ca::UnlockKey;
 use swarmkit_executor::DynExecutor;
 use swarmkit_node::{Node, NodeError, NodeHandle};
 use swarmkit_runtime::Env;
@@ -12,7 +13,7 @@ use super::{
     restore::RestoreError,
     signals::Signals,
 };
-use crate::dev::DevError;
+use crate::{dev::DevError, unlocking::UnlockError};
 
 /// How long removing what a node left behind may take.
 const CLEARING: Duration = Duration::from_secs(10);
@@ -28,6 +29,10 @@ pub(crate) struct NodeOptions {
     pub(crate) join: Option<(String, Option<String>)>,
     /// Whether a manager goes on alone.
     pub(crate) force_new_cluster: bool,
+    /// Whether a cluster that is founded locks its managers.
+    pub(crate) autolock: bool,
+    /// What opens the keys of a locked manager.
+    pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) hostname: Option<String>,
     pub(crate) executor: ExecutorFlags,
     /// The state directory goes with the node, so nobody would ever look after a task that it leaves behind.
@@ -46,6 +51,9 @@ pub(crate) enum RunError {
     /// The system does not let us be told to stop.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// The unlock key cannot be had.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
     /// `swarmd restore` failed.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -126,7 +134,9 @@ async fn start(
     let mut builder = Node::builder(options.state_dir, Arc::clone(&executor))
         .env(env.clone())
         .listen_control(options.listen_control)
-        .listen_remote(options.listen_remote);
+        .listen_remote(options.listen_remote)
+        .autolock(options.autolock)
+        .unlock_key(options.unlock_key);
     if let Some(address) = options.advertise_remote {
         builder = builder.advertise(address);
     }

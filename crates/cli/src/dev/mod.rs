@@ -106,6 +106,8 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         advertise_remote: None,
         join: None,
         force_new_cluster: false,
+        autolock: false,
+        unlock_key: None,
         hostname: None,
         executor: flags.executor,
         temporary: flags.state_dir.is_none(),

@@ -1,6 +1,10 @@
 //! Managers whose keys are locked at rest.
 
-use crate::harness::{Daemon, directory};
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::harness::{Daemon, directory, wait_until};
 
 const LOCKED: &str = "Managers auto-locked.  Unlock key: ";
 
@@ -62,4 +66,74 @@ fn a_cluster_that_is_not_there_has_no_unlock_key_and_no_settings() {
     node.ok(&["cluster", "update", "--rotate-join-token", "worker"]);
     let after = tokens(&node);
     assert!(after.0 != before.0 && after.1 == before.1);
+}
+
+fn is_encrypted(dir: &Path) -> bool {
+    let file = std::fs::read_to_string(dir.join("state/certificates/swarm-node.key")).unwrap();
+    file.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+}
+
+/// Starts a node that must not come up, and gives what it says.
+fn refused(dir: &Path, flags: &[&str]) -> String {
+    let mut node = Daemon::launch(dir, &[flags, &["--log-level", "error"]].concat());
+    node.clear_log();
+    assert_eq!(node.wait_end().code(), Some(1), "{}", node.log());
+    node.log().trim_end().to_owned()
+}
+
+const NEEDS_KEY: &str = "swarmd: node is locked, and needs a valid unlock key";
+
+#[test]
+fn a_cluster_that_begins_locked_comes_back_with_its_key_only() {
+    let dir = directory();
+    let mut node = Daemon::start(dir.path(), &["--autolock"]);
+    assert!(is_encrypted(dir.path()));
+    let key = shown(&node.ok(&["cluster", "unlock-key"])).unwrap();
+    assert_eq!(node.json(&["cluster", "inspect"])[0]["auto_lock"], true);
+    node.ok(&["service", "create", "--name", "web", "--replicas", "0", "--", "sleep", "1"]);
+    assert!(node.stop(Signal::TERM).success());
+
+    let other = format!("SWMKEY-1-{}", "A".repeat(43));
+    assert_eq!(refused(dir.path(), &[]), NEEDS_KEY);
+    assert!(refused(dir.path(), &["--unlock-key", "SWMKEY-1-"]).contains("invalid key string"));
+    assert_eq!(refused(dir.path(), &["--unlock-key", &other]), NEEDS_KEY);
+    let file = dir.path().join("key");
+    std::fs::write(&file, &key).unwrap();
+    node.clear_log();
+    let node = Daemon::start(dir.path(), &["--unlock-key-file", file.to_str().unwrap()]);
+    assert_eq!(node.json(&["service", "ls"]).len(), 1);
+    assert_eq!(shown(&node.ok(&["cluster", "unlock-key"])).unwrap(), key);
+}
+
+#[test]
+fn a_running_cluster_is_locked_gets_another_key_and_is_unlocked_again() {
+    let dir = directory();
+    let mut node = Daemon::start(dir.path(), &[]);
+    assert!(!is_encrypted(dir.path()));
+    node.ok(&["cluster", "update", "--autolock"]);
+    wait_until("the key file to be encrypted", || is_encrypted(dir.path()));
+    let first = shown(&node.ok(&["cluster", "unlock-key"])).unwrap();
+    let content = || std::fs::read(dir.path().join("state/certificates/swarm-node.key")).unwrap();
+    let locked = content();
+    node.ok(&["cluster", "update", "--rotate-unlock-key"]);
+    let second = shown(&node.ok(&["cluster", "unlock-key"])).unwrap();
+    // A rotation of the log's own key may write the file as well, so it is the old key that tells.
+    wait_until("the key file to be encrypted anew", || content() != locked && !opens(dir.path(), &first));
+    node.kill();
+    assert_eq!(refused(dir.path(), &["--unlock-key", &first]), NEEDS_KEY);
+
+    node.clear_log();
+    let mut node = Daemon::start(dir.path(), &["--unlock-key", &second]);
+    node.ok(&["cluster", "update", "--autolock=false"]);
+    wait_until("the key file to be in clear", || !is_encrypted(dir.path()));
+    node.kill();
+    node.clear_log();
+    let node = Daemon::start(dir.path(), &[]);
+    assert_eq!(node.ok(&["cluster", "unlock-key"]), "Managers not auto-locked");
+}
+
+/// Whether a key opens the node's key file.
+fn opens(dir: &Path, key: &str) -> bool {
+    let key = swarmkit_ca::UnlockKey::parse(key).unwrap();
+    swarmkit_node::log_keys(&dir.join("state"), Some(&key)).is_ok()
 }

@@ -1,6 +1,6 @@
 //! `swarm-rafttool` on nodes that are locked, and on their certificates.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 use swarmkit_api::Version;
@@ -55,6 +55,9 @@ async fn the_log_of_a_locked_manager_is_read_with_its_unlock_key_only() {
     fs::write(&file, format!("{}\n", *key)).unwrap();
     assert!(ok(&state, &["verify", "--unlock-key-file", file.to_str().unwrap()]).contains("everything is whole"));
     assert_eq!(json(&state, &["dump-object", "service", "--unlock-key", &key]).len(), 2);
+    let mut by_variable = Command::new(env!("CARGO_BIN_EXE_swarm-rafttool"));
+    by_variable.args(["verify", "--state-dir"]).arg(&state).env("SWARM_UNLOCK_KEY", &*key);
+    assert!(by_variable.output().unwrap().status.success(), "the key is in the environment");
     ok(&state, &[&decrypt[..], &["--unlock-key", &key]].concat());
     assert!(out.join("wal-decrypted").is_dir());
 }
