@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use swarmkit_api::{Cluster, Service, wire};
 use swarmkit_ca::{DataKey, DataKeys, KeyStore, UnlockKey};
 use swarmkit_manager::{Begin, Error};
-use swarmkit_raft::{LogError, LogKey, RaftError};
+use swarmkit_raft::{Crash, LogError, LogKey, RaftError};
 use swarmkit_runtime::Env;
 use swarmkit_store::Store;
 
@@ -163,5 +163,44 @@ async fn what_is_no_unlock_key_changes_nothing_and_the_next_one_counts() {
     let next = key();
     lock(manager.store(), Some(&next)).await;
     assert_eq!(until_keys(&machine, Some(&next), |_| true).await, keys);
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_moment_of_a_change_of_the_lock_leaves_a_manager_that_starts_and_has_its_data() {
+    const ROUNDS: u64 = 24;
+    let mut machine = Machine::new(swarmkit_testing::env());
+    machine.disk.delay_syncs(Duration::from_millis(1));
+    let mut manager = machine.found().await;
+    let (mut before, mut cut_short) = (None, 0);
+    for round in 0..ROUNDS {
+        // Locked, locked otherwise, unlocked.
+        let wanted = (round % 3 < 2).then(key);
+        lock(manager.store(), wanted.as_ref()).await;
+        manager.control().create_service(web(&format!("web-{round}"), 1)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(round * 5 % 23)).await;
+        manager.kill();
+        // What a thread has begun to write is written, or not at all.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        machine.disk.crash(Crash::LoseAll);
+
+        let opens = |key: &&Option<UnlockKey>| found(&machine, key.as_ref()).is_ok();
+        let opened = [&wanted, &before].into_iter().find(opens).expect("one of the two is in force");
+        let (left, is_locked) = (found(&machine, opened.as_ref()).unwrap(), found(&machine, None).is_err());
+        cut_short += u32::from(!at_rest(&left) || is_locked != wanted.is_some());
+        machine.keys = KeyStore::new(machine.state_dir(), &machine.env).with_unlock_key(opened.clone());
+        manager = machine.start_again().await;
+        in_time(async {
+            let follows = |keys: DataKeys| at_rest(&keys) && found(&machine, None).is_err() == wanted.is_some();
+            while !found(&machine, wanted.as_ref()).is_ok_and(follows) {
+                tokio::time::sleep(POLL).await;
+            }
+        })
+        .await;
+        before = wanted;
+    }
+    assert!(cut_short > 0, "some kills came in the middle of a change");
+    let all = usize::try_from(ROUNDS).unwrap();
+    until(manager.store(), |view| view.count::<Service>() == all).await;
     manager.end().await.unwrap();
 }
