@@ -54,6 +54,6 @@ pub use error::Error;
 pub use ports::{DYNAMIC_PORTS, PortError};
 pub use provider::{
     DriverPurpose, InertNetworks, NetworkAllocator, NetworkError, NetworkGrant, NetworkOptions, NetworkProvider,
-    is_ingress_network,
+    PredefinedNetwork, is_ingress_network,
 };
 pub use run::run;

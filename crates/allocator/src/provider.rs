@@ -17,6 +17,12 @@ pub trait NetworkProvider: Send + Sync + 'static {
     /// [`NetworkError::UnknownDriver`] or [`NetworkError::Unavailable`].
     fn check_driver(&self, purpose: DriverPurpose, driver: Option<&Driver>) -> Result<(), NetworkError>;
 
+    /// The networks that every node has by itself, such as that of its host. The leader enters them, so that services can
+    /// name them.
+    fn predefined(&self) -> Vec<PredefinedNetwork> {
+        Vec::new()
+    }
+
     /// An allocator that has given nothing out yet.
     ///
     /// # Errors
@@ -60,6 +66,15 @@ pub trait NetworkAllocator: Send {
 
     /// Takes back a network.
     fn free_network(&mut self, network: &Network);
+}
+
+/// A network that nobody has to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredefinedNetwork {
+    /// What services call it.
+    pub name: String,
+    /// The driver that it belongs to.
+    pub driver: String,
 }
 
 /// What a driver is for.
