@@ -1,10 +1,11 @@
 //! What a leader writes before it does anything else: the cluster, if it founds one, and itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use prost_types::Duration;
+use swarmkit_allocator::{NetworkProvider, PredefinedNetwork};
 use swarmkit_api::{
-    Cluster, Node, NodeRole, wire,
+    Cluster, Network, Node, NodeRole, wire,
     wire::{
         issuance_status::State,
         node_spec::{Availability, Membership},
@@ -13,7 +14,7 @@ use swarmkit_api::{
 use swarmkit_ca::{Identity, JoinToken, MANAGER, UnlockKey};
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
-use swarmkit_store::{DEFAULT_CLUSTER, Store, StoreError};
+use swarmkit_store::{DEFAULT_CLUSTER, NetworkBy, Store, StoreError};
 
 use crate::{FirstLeader, network_keys};
 
@@ -24,28 +25,68 @@ const HEARTBEAT: Duration = Duration { seconds: 5, nanos: 0 };
 /// How long a node's certificate lives: 90 days, as upstream.
 const NODE_CERT_EXPIRY: Duration = Duration { seconds: 90 * 24 * 3600, nanos: 0 };
 
-/// Writes the cluster, if `first` founds it, and this manager's node, where they are not there yet. In a cluster that was
-/// restored from a backup it is the node that is missing; one that was removed is not made again.
-pub(crate) async fn ensure(
-    env: &Env,
-    store: &Store,
-    own: &Identity,
-    first: Option<&FirstLeader>,
-    raft: &RaftOptions,
-) -> Result<(), StoreError> {
+/// The label of networks that every node has by itself, as upstream.
+const PREDEFINED: &str = "com.docker.swarm.predefined";
+/// The name of the network that carries published ports, as upstream.
+const INGRESS: &str = "ingress";
+
+/// What a leader needs for that.
+pub(crate) struct Bootstrap<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) own: &'a Identity,
+    pub(crate) first: Option<&'a FirstLeader>,
+    pub(crate) raft: &'a RaftOptions,
+    pub(crate) networks: &'a dyn NetworkProvider,
+}
+
+/// Writes the cluster with its ingress network, if this manager founds it, its own node, and the networks that every node
+/// has, where they are not there yet. In a cluster that was restored from a backup it is the node that is missing; one that
+/// was removed is not made again, and neither is an ingress network.
+pub(crate) async fn ensure(store: &Store, with: &Bootstrap<'_>) -> Result<(), StoreError> {
+    let Bootstrap { env, own, first, raft, networks } = with;
     store
         .update(|tx| {
             if let (None, Some(first)) = (tx.cluster(), first) {
                 tx.create(cluster(env, own, first, raft))?;
+                tx.create(ingress(env))?;
             }
             let welcome = |cluster: &Cluster| !cluster.blacklisted_certificates.contains_key(own.node.as_str());
             if tx.get::<Node>(&own.node).is_none() && tx.cluster().is_some_and(|cluster| welcome(cluster)) {
                 tx.create(node(own))?;
             }
+            for wanted in networks.predefined() {
+                if tx.cluster().is_some() && tx.find(NetworkBy::Name(&wanted.name)).next().is_none() {
+                    tx.create(predefined(env, wanted))?;
+                }
+            }
             Ok::<_, StoreError>(())
         })
         .await
         .map(drop)
+}
+
+/// The network that carries published ports. Driver and addresses are whatever the provider of networks has.
+fn ingress(env: &Env) -> Network {
+    let mut network = Network::new(env.new_id().as_str().into());
+    network.spec = Arc::new(wire::NetworkSpec {
+        annotations: Some(wire::Annotations { name: INGRESS.to_owned(), ..Default::default() }),
+        ingress: true,
+        driver_config: Some(wire::Driver::default()),
+        ipam: Some(wire::IpamOptions { driver: Some(wire::Driver::default()), ..Default::default() }),
+        ..Default::default()
+    });
+    network
+}
+
+fn predefined(env: &Env, wanted: PredefinedNetwork) -> Network {
+    let mut network = Network::new(env.new_id().as_str().into());
+    let labels = BTreeMap::from([(PREDEFINED.to_owned(), "true".to_owned())]);
+    network.spec = Arc::new(wire::NetworkSpec {
+        annotations: Some(wire::Annotations { name: wanted.name, labels, ..Default::default() }),
+        driver_config: Some(wire::Driver { name: wanted.driver, ..Default::default() }),
+        ..Default::default()
+    });
+    network
 }
 
 fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -> Cluster {
@@ -110,68 +151,4 @@ fn node(own: &Identity) -> Node {
 }
 
 #[cfg(test)]
-mod tests {
-    use swarmkit_ca::{ManagerLock, RootCa, SystemKeys};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn the_first_leader_writes_the_cluster_and_itself_once() {
-        let env = Env::real();
-        let store = Store::local(env.clone());
-        let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
-        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: None };
-        ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
-        let version = store.version();
-        let view = store.view();
-        let cluster = view.cluster().unwrap();
-        assert_eq!(cluster.id, own.cluster);
-        let raft = cluster.spec.raft.unwrap();
-        assert_eq!((raft.snapshot_interval, raft.log_entries_for_slow_followers), (10_000, 500));
-        assert_eq!((raft.heartbeat_tick, raft.election_tick), (1, 6));
-        let tokens = cluster.root_ca.join_tokens.as_ref().unwrap();
-        assert_ne!(tokens.worker, tokens.manager);
-        assert_eq!(cluster.network_bootstrap_keys.len(), 6);
-        assert_eq!(JoinToken::parse(&tokens.worker).unwrap().digest(), first.root.digest());
-        assert_eq!(view.get::<Node>(&own.node).unwrap().role, NodeRole::Manager);
-
-        ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
-        assert_eq!(store.version(), version, "a cluster that exists is left alone");
-    }
-
-    #[tokio::test]
-    async fn a_cluster_that_is_founded_locked_holds_the_given_key_for_its_managers() {
-        let env = Env::real();
-        let store = Store::local(env.clone());
-        let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
-        let key = UnlockKey::generate(&env);
-        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: Some(key.clone()) };
-        ensure(&env, &store, &own, Some(&first), &RaftOptions::default()).await.unwrap();
-        let view = store.view();
-        let cluster = view.cluster().unwrap();
-        assert!(cluster.spec.encryption_config.unwrap().auto_lock_managers);
-        let keys: Vec<_> = cluster.unlock_keys.iter().map(|key| (key.subsystem.as_str(), key.key.to_vec())).collect();
-        assert_eq!(keys, [("swarm-manager", key.as_bytes().to_vec())]);
-        assert_eq!(ManagerLock::of(cluster).unwrap().key, Some(key));
-    }
-
-    #[tokio::test]
-    async fn a_leader_that_its_cluster_does_not_know_is_entered_unless_it_was_removed() {
-        let env = Env::real();
-        let store = Store::local(env.clone());
-        let own = Identity::new("n1".into(), NodeRole::Manager, "c1".into());
-        ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();
-        assert_eq!(store.view().count::<Node>(), 0, "without a cluster there are no nodes");
-
-        let first = FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: None };
-        let mut cluster = cluster(&env, &own, &first, &RaftOptions::default());
-        cluster.blacklisted_certificates.insert("n1".to_owned(), wire::BlacklistedCertificate::default());
-        store.update(|tx| tx.create(cluster.clone())).await.unwrap();
-        ensure(&env, &store, &own, None, &RaftOptions::default()).await.unwrap();
-        assert_eq!(store.view().count::<Node>(), 0, "it was removed");
-
-        let other = Identity::new("n2".into(), NodeRole::Manager, "c1".into());
-        ensure(&env, &store, &other, None, &RaftOptions::default()).await.unwrap();
-        assert_eq!(store.view().get::<Node>(&other.node).unwrap().role, NodeRole::Manager);
-    }
-}
+mod tests;

@@ -32,6 +32,7 @@ mod address;
 mod begin;
 mod bootstrap;
 mod config;
+mod dirty;
 mod divergence;
 mod error;
 mod follow;

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use swarmkit_api::{NodeId, wire};
+use swarmkit_api::wire;
+use swarmkit_ca::Identity;
 use swarmkit_control::{HealthApi, Members};
 use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
 use swarmkit_raft::{KeyRotation, KeyRotator, LogKeys, RaftError, RaftProposer, RpcMessenger};
@@ -23,6 +24,7 @@ use crate::{
     Begin, Error, ManagerConfig,
     address::OwnAddress,
     begin::{Ingredients, Place, Running},
+    dirty::is_dirty,
     divergence,
     follow::{self, Followed},
     lead,
@@ -73,7 +75,7 @@ pub struct ManagerHandle {
     addr: String,
     control_socket: PathBuf,
     store: Store,
-    own: NodeId,
+    own: Identity,
     leader: watch::Receiver<Leader>,
     voters: watch::Receiver<Vec<wire::Peer>>,
     seat: WeakSeat,
@@ -122,6 +124,13 @@ impl ManagerHandle {
         Ok(raft.transfer_leadership(None).await?)
     }
 
+    /// Whether the cluster holds anything beside this manager: another node, or anything but networks that somebody has
+    /// made. To be asked before the cluster is left for another one, since all of that would be lost.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        is_dirty(&self.store.view(), &self.own)
+    }
+
     /// Waits until a leader is known.
     ///
     /// # Errors
@@ -139,7 +148,7 @@ impl ManagerHandle {
     /// [`RaftError::Stopped`] when the manager has ended before.
     pub async fn has_vote(&self) -> Result<(), Error> {
         let mut voters = self.voters.clone();
-        let votes = |voters: &Vec<wire::Peer>| voters.iter().any(|voter| voter.node_id == self.own.as_str());
+        let votes = |voters: &Vec<wire::Peer>| voters.iter().any(|voter| voter.node_id == self.own.node.as_str());
         voters.wait_for(votes).await.map(drop).map_err(|_| RaftError::Stopped.into())
     }
 }
@@ -237,7 +246,7 @@ impl Manager {
             addr,
             control_socket,
             store: store.clone(),
-            own: own.node.clone(),
+            own: own.clone(),
             leader: leader_seen,
             voters,
             seat: seat.weak(),

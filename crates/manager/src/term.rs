@@ -10,7 +10,11 @@ use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{FirstLeader, bootstrap, network_keys, roles, voters};
+use crate::{
+    FirstLeader,
+    bootstrap::{self, Bootstrap},
+    network_keys, roles, voters,
+};
 
 /// What a leader term is made of. Clones make the same term again.
 #[derive(Clone)]
@@ -33,7 +37,9 @@ impl LeaderTerm {
     /// Why the first part ended that did so before its time.
     pub(crate) async fn run(self, raft: Raft, stop: CancellationToken) -> Result<(), PartError> {
         let Self { env, store, own, first, options, networks, dispatcher, logs } = self;
-        bootstrap::ensure(&env, &store, &own, first.as_ref(), &options).await?;
+        let first = first.as_ref();
+        let with = Bootstrap { env: &env, own: &own, first, raft: &options, networks: &*networks };
+        bootstrap::ensure(&store, &with).await?;
         let mut crew = Crew::under(&stop);
         crew.spawn("voters", |stop| voters::run(raft.clone(), env.clone(), stop));
         crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));

@@ -7,10 +7,10 @@ use swarmkit_api::{
     wire,
 };
 use swarmkit_rpc::Channel;
-use tonic::{Code, Request, client::Grpc};
+use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 
-use crate::world::{Machine, add_worker, identity, settle, web};
+use crate::world::{Machine, add_worker, identity, in_time, settle, web};
 
 /// What a manager serves to other nodes.
 const REMOTE: [&str; 13] = [
@@ -33,14 +33,30 @@ fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
 }
 
-/// Calls a method with an empty message, whatever it takes, and gives the code of the answer.
-async fn call(channel: &Channel, method: &'static Method) -> Code {
+/// Calls a method with an empty message, whatever it takes.
+async fn try_call(channel: &Channel, method: &'static Method) -> Result<(), Status> {
     let mut client = Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let path = PathAndQuery::from_static(method.path);
     let codec = ProstCodec::<(), ()>::default();
-    let answer = client.unary(Request::new(()), path, codec).await;
-    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+    client.unary(Request::new(()), path, codec).await.map(drop)
+}
+
+/// The same, and gives the code of the answer.
+async fn call(channel: &Channel, method: &'static Method) -> Code {
+    try_call(channel, method).await.map_or_else(|status| status.code(), |()| Code::Ok)
+}
+
+/// Calls what agents, operators and managers call first, and gives what each is refused with.
+async fn refusals(channel: &Channel) -> Vec<String> {
+    let mut told = Vec::new();
+    for path in ["Dispatcher/Session", "Control/ListNodes", "RaftMembership/Join"] {
+        let method = access::method(&format!("/docker.swarmkit.v1.{path}")).unwrap();
+        let refused = try_call(channel, method).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{path}");
+        told.push(refused.message().to_owned());
+    }
+    told
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,6 +79,9 @@ async fn without_a_certificate_one_may_ask_for_the_roots_and_for_a_certificate_a
     }
     open.sort_unstable();
     assert_eq!(open, ["GetRootCACertificate", "IssueNodeCertificate", "NodeCertificateStatus"]);
+    let told = "Permission denied: unauthorized peer role: rpc error: code = PermissionDenied desc = \
+                no client certificates in request";
+    assert_eq!(refusals(&stranger).await, [told; 3]);
     manager.end().await.unwrap();
 }
 
@@ -79,6 +98,9 @@ async fn a_worker_may_not_call_what_is_for_managers() {
             assert_eq!(call(&worker, method).await, Code::PermissionDenied, "{}", method.path);
         }
     }
+    let mut dispatcher = wire::dispatcher_client::DispatcherClient::new(worker.clone());
+    let session = dispatcher.session(wire::SessionRequest::default());
+    assert!(in_time(session).await.is_ok(), "what is for workers is served");
     let mut control = wire::control_client::ControlClient::new(worker);
     let before = manager.store().version();
     assert_eq!(control.create_service(web("web", 1)).await.unwrap_err().code(), Code::PermissionDenied);
@@ -97,10 +119,9 @@ async fn the_certificate_of_another_cluster_counts_for_nothing() {
     let mut foreign = identity("m2", NodeRole::Manager);
     foreign.cluster = "theirs".into();
     let callers = machine.callers();
-    let mut control = wire::control_client::ControlClient::new(callers.connect(Some(foreign)).await);
-    let refused = control.list_nodes(wire::ListNodesRequest::default()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(refused.message().starts_with("Permission denied:"), "{}", refused.message());
+    let told = "Permission denied: unauthorized peer role: rpc error: code = PermissionDenied desc = \
+                Permission denied: remote certificate not part of organization: c";
+    assert_eq!(refusals(&callers.connect(Some(foreign)).await).await, [told; 3]);
     manager.end().await.unwrap();
 }
 

@@ -1,43 +1,16 @@
 //! A manager that does not hold what the others hold.
 
-use std::{io, sync::Arc};
-
-use parking_lot::Mutex;
 use swarmkit_testing::tamper;
-use tracing::level_filters::LevelFilter;
 
 use crate::{
     group::{cluster, leader},
+    said::Said,
     world::{add_worker, in_time, settle},
 };
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().write(line)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock()).into_owned()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_does_not_hold_what_the_leader_holds_says_so_once_and_goes_on() {
-    let log = Log::default();
-    let writer = log.clone();
-    let errors = tracing_subscriber::fmt().with_max_level(LevelFilter::ERROR).with_ansi(false);
-    let _subscribed = tracing::subscriber::set_default(errors.with_writer(move || writer.clone()).finish());
-
+    let said = Said::from_now_on();
     let seats = cluster(&["b", "c"]).await;
     let at = leader(&seats).await;
     let (leader, follower) = (seats[at].manager(), seats[(at + 1) % 3].manager());
@@ -49,8 +22,8 @@ async fn a_manager_that_does_not_hold_what_the_leader_holds_says_so_once_and_goe
     settle().await;
 
     assert_ne!(divergence.own, divergence.proposer);
-    let said = log.text();
-    let said: Vec<_> = said.lines().filter(|line| line.contains("does not hold what the leader's held")).collect();
+    let said: Vec<_> =
+        said.complaints().into_iter().filter(|line| line.contains("does not hold what the leader's held")).collect();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("ERROR") && said[0].contains(&divergence.own.to_string()), "{said:?}");
     assert_eq!((leader.store().divergence(), seats[(at + 2) % 3].manager().store().divergence()), (None, None));

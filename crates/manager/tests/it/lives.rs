@@ -6,11 +6,11 @@ use swarmkit_api::{Node, NodeId, NodeRole, Service, Task, TaskState, wire, wire:
 use swarmkit_ca::{Expiry, KeySource as _, NodeCertificate, SystemKeys};
 use swarmkit_manager::{Begin, Error};
 use swarmkit_raft::Crash;
-use swarmkit_rpc::{ControlSocket, connect_unix};
+use swarmkit_rpc::{Channel, ControlSocket, connect_unix};
 use swarmkit_runtime::{Crew, Env};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{ADDRESS, Machine, Running, settle, until, web};
+use crate::world::{ADDRESS, Machine, Running, add_manager, identity, in_time, settle, until, web};
 
 #[tokio::test]
 async fn a_service_that_is_made_on_the_control_socket_gets_its_tasks() {
@@ -102,6 +102,58 @@ async fn what_is_shown_of_a_manager_says_that_it_leads() {
     assert_eq!(status.addr, ADDRESS);
     assert_eq!(status.reachability(), wire::raft_member_status::Reachability::Reachable);
     manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_is_clean_until_somebody_makes_something() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    assert!(!manager.handle.is_dirty());
+    // The dispatcher has written down by then that it has not heard of the node yet.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = wire::GetNodeRequest { node_id: "m".into() };
+    let node = manager.control().get_node(asked).await.unwrap().into_inner().node.unwrap();
+    let mut spec = node.spec.unwrap();
+    spec.annotations.get_or_insert_default().labels.insert("rack".to_owned(), "7".to_owned());
+    let (node_version, spec) = (node.meta.unwrap().version, Some(spec));
+    let request = wire::UpdateNodeRequest { node_id: "m".into(), node_version, spec };
+    manager.control().update_node(request).await.unwrap();
+    assert!(!manager.handle.is_dirty(), "its own node may change");
+    manager.control().create_service(web("web", 1)).await.unwrap();
+    assert!(manager.handle.is_dirty());
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_up_is_told_from_the_start_to_the_admission() {
+    let founder = Machine::new(swarmkit_testing::env());
+    let running = founder.found().await;
+    add_manager(running.store(), "m2").await;
+    running.end().await.unwrap();
+    // There is nobody yet who could admit it.
+    let machine = founder.beside("m2");
+    let joining = Running::start(machine.config(machine.through(ADDRESS))).await.unwrap();
+    let callers = machine.callers();
+    let remote = callers.connect_to("m2:1", Some(identity("m", NodeRole::Manager))).await;
+    let asked = async |channel: Channel, service: &str| {
+        let request = wire::HealthCheckRequest { service: service.to_owned() };
+        let answer = wire::health_client::HealthClient::new(channel).check(request).await;
+        answer.map(|answer| answer.into_inner().status().as_str_name()).map_err(|status| status.message().to_owned())
+    };
+    let local = joining.handle.channel();
+    settle().await;
+    assert_eq!(asked(remote.clone(), "Raft").await, Ok("SERVING"), "the leader asks before it admits a manager");
+    assert_eq!(asked(local.clone(), "ControlAPI").await, Ok("NOT_SERVING"));
+    assert_eq!(asked(local.clone(), "").await, Ok("SERVING"));
+    for (channel, of_the_other) in [(remote, "ControlAPI"), (local.clone(), "Raft")] {
+        assert_eq!(asked(channel, of_the_other).await, Err("unknown service".to_owned()));
+    }
+
+    let running = founder.start_again().await;
+    in_time(joining.handle.has_vote()).await.unwrap();
+    assert_eq!(asked(local, "ControlAPI").await, Ok("SERVING"));
+    joining.end().await.unwrap();
+    running.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
