@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 
 use swarmkit_api::{
     AnyObject, Kind, NodeRole, TaskState, wire,
-    wire::{node_spec::Membership, select_by::By},
+    wire::{WatchActionKind, node_spec::Membership, select_by::By},
 };
 use swarmkit_store::Change;
 
 use super::action_kind;
 use crate::ControlError;
+
+/// All actions that there are, as the wire's bits.
+const ACTIONS: i32 = WatchActionKind::WatchActionCreate as i32
+    | WatchActionKind::WatchActionUpdate as i32
+    | WatchActionKind::WatchActionRemove as i32;
 
 /// One alternative of what a client wants to see: a kind, some actions, and filters that must all pass.
 pub(super) struct Entry {
@@ -25,7 +30,7 @@ impl Entry {
         if entry.kind.is_empty() {
             return Err(ControlError::invalid("no kind of object specified"));
         }
-        if entry.action == 0 {
+        if entry.action & ACTIONS == 0 {
             return Err(ControlError::invalid("unrecognized action"));
         }
         let built_in = Kind::ALL.into_iter().find(|kind| kind.as_str() == entry.kind && *kind != Kind::Resource);

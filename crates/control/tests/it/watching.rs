@@ -184,6 +184,7 @@ async fn selectors_that_cannot_fit_are_refused() {
     };
     assert_eq!(refused(entry("", CREATE, [])).await, "no kind of object specified");
     assert_eq!(refused(entry("task", 0, [])).await, "unrecognized action");
+    assert_eq!(refused(entry("task", 8, [])).await, "unrecognized action", "there are three");
     let conflicting = "conflicting filters specified";
     let slot = || By::Slot(wire::SelectBySlot { service_id: "s".into(), slot: 1 });
     for twice in [
