@@ -54,12 +54,15 @@ impl StoreError {
     }
 }
 
-/// Why a change set was not replicated.
+/// Why a change set was not replicated. Where upstream has the case, its words are those that clients know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProposeError {
     /// This manager does not lead. Nothing was written; ask the leader.
-    #[error("not the leader{}", .leader.as_ref().map(|at| format!("; the leader is at {at}")).unwrap_or_default())]
+    #[error(
+        "raft: failed to process the request: node lost leader status{}",
+        .leader.as_ref().map(|at| format!("; the leader is at {at}")).unwrap_or_default()
+    )]
     NotLeader {
         /// The address of the leader, when known.
         leader: Option<String>,
@@ -75,7 +78,10 @@ pub enum ProposeError {
     #[error("leadership was lost while the proposal was under way; its outcome is not known")]
     Unknown,
     /// One transaction changed too much to be replicated in one piece. Nothing was written; split it.
-    #[error("the change set has {size} bytes, more than the {limit} of one proposal")]
+    #[error(
+        "raft: raft message is too large and can't be sent: the change set has {size} bytes, more than the {limit} of one \
+         proposal"
+    )]
     TooLarge {
         /// Its encoded size, in bytes.
         size: usize,
@@ -83,7 +89,7 @@ pub enum ProposeError {
         limit: usize,
     },
     /// The store or its proposer was shut down.
-    #[error("the store is shut down")]
+    #[error("raft: failed to process the request: node is stopped")]
     Stopped,
 }
 

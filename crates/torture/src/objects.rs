@@ -18,7 +18,8 @@ const TAG_LABEL: &str = "torture.tag";
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(4);
 
 /// Texts of refusals that say that nothing was written, wherever in the cluster they come from.
-const NOTHING_HAPPENED: [&str; 4] = ["not the leader", "the proposal failed", "superseded", "does not have a leader"];
+const NOTHING_HAPPENED: [&str; 4] =
+    ["node lost leader status", "the proposal failed", "superseded", "does not have a leader"];
 
 /// Asks one member for one operation.
 pub(crate) async fn ask(client: &mut Client, name: &Name, call: &Call) -> Outcome {

@@ -76,7 +76,7 @@ async fn losing_the_lead_ends_the_loop() {
     let world = World::new().await;
     ask(&mut world.stranger().await, &world.tokens().worker).await.unwrap();
     world.gate.fail(ProposeError::NotLeader { leader: None });
-    assert_eq!(world.lead().failure().await, "not the leader");
+    assert_eq!(world.lead().failure().await, "raft: failed to process the request: node lost leader status");
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,6 +141,13 @@ async fn a_member_that_moves_keeps_its_raft_id_and_is_found_at_its_new_address()
     seats[1].kill().await;
     seats[1].start(config).await;
     assert_eq!(reached_at(&seats[2], "m2", "m2:2").await.raft_id, before);
+    // The others know it after restarts of their own.
+    for other in [0, 2] {
+        seats[other].kill().await;
+        seats[other].start_again().await;
+        seats[other].takes_part().await;
+        assert_eq!(reached_at(&seats[other], "m2", "m2:2").await.raft_id, before);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -221,7 +221,7 @@ async fn the_socket_of_a_follower_asks_the_leader_and_its_port_does_not() {
     let channel = callers.connect_to("m2:1", Some(identity("m", NodeRole::Manager))).await;
     let refused = ControlClient::new(channel).create_service(web("db", 1)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
-    assert!(refused.message().starts_with("not the leader"), "{refused}");
+    assert!(refused.message().starts_with("raft: failed to process the request: node lost leader status"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

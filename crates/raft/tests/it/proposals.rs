@@ -33,6 +33,8 @@ async fn a_proposal_of_exactly_the_limit_is_committed_everywhere_and_one_byte_mo
     let refused = write(leader, "a", LIMIT).await.unwrap_err();
     let StoreError::Propose(ProposeError::TooLarge { size, limit }) = refused else { panic!("{refused}") };
     assert_eq!(limit, LIMIT);
+    let text = ProposeError::TooLarge { size, limit }.to_string();
+    assert!(text.starts_with("raft: raft message is too large and can't be sent"), "{text}");
     let frame = size - LIMIT;
     let one_more = write(leader, "b", LIMIT - frame + 1).await.unwrap_err();
     assert!(
@@ -56,6 +58,7 @@ async fn a_proposal_to_a_member_that_has_stopped_says_so() {
     member.stop().await;
     let refused = store.update(|tx| tx.create(config("a", 1))).await.unwrap_err();
     assert_eq!(refused, StoreError::Propose(ProposeError::Stopped));
+    assert_eq!(refused.to_string(), "raft: failed to process the request: node is stopped");
 }
 
 #[tokio::test(start_paused = true)]

@@ -218,7 +218,10 @@ async fn a_batch_that_cannot_be_handed_out_says_why() {
     let (held, store) = Held::store();
     held.refuse(Some(ProposeError::NotLeader { leader: Some("10.0.0.1:2377".into()) }));
     let error = store.batch(creates(1, 1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "not the leader; the leader is at 10.0.0.1:2377");
+    assert_eq!(
+        error.to_string(),
+        "raft: failed to process the request: node lost leader status; the leader is at 10.0.0.1:2377"
+    );
 }
 
 #[test]

@@ -121,9 +121,9 @@ mod tests {
 
     #[test]
     fn what_failed_or_was_refused_and_is_there_is_told() {
-        assert_eq!(faults(Call::Create { tag: 1 }, Outcome::Failed("not the leader".to_owned())), 1);
+        assert_eq!(faults(Call::Create { tag: 1 }, Outcome::Failed("node lost leader status".to_owned())), 1);
         assert_eq!(faults(Call::Create { tag: 1 }, Outcome::Taken), 1);
-        assert_eq!(faults(Call::Create { tag: 7 }, Outcome::Failed("not the leader".to_owned())), 0);
+        assert_eq!(faults(Call::Create { tag: 7 }, Outcome::Failed("node lost leader status".to_owned())), 0);
     }
 
     #[test]
