@@ -10,6 +10,7 @@ mod recovery;
 mod refound;
 mod reseal;
 mod segment;
+mod settle;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use crate::{
 pub use error::LogError;
 pub(crate) use refound::refound;
 pub(crate) use segment::number as segment_number;
+pub(crate) use settle::settle;
 pub(crate) use walk::Walk;
 pub(crate) use writer::Writer;
 

@@ -15,7 +15,7 @@ use crate::{
     disk::Disk,
     error::RaftError,
     hearing::Hearing,
-    log::{Log, LogError, LogOptions, Owner, Writer, refound},
+    log::{Log, LogError, LogOptions, Owner, Writer, refound, settle},
     machine::Machine,
     membership::MemberWatch,
     messenger::Messenger,
@@ -132,7 +132,7 @@ impl Raft {
         if config.begin == Begin::ForceNew {
             force_new(&config, &shelf).await?;
         }
-        let (log, writer) = open_log(&config).await?;
+        let (log, writer) = open_log(&config, &shelf).await?;
         let raft_id = log.owner().raft_id;
         let pristine = log.is_pristine();
         if pristine && shelf.newest().is_some() {
@@ -311,13 +311,14 @@ impl fmt::Debug for RaftParts {
 }
 
 /// Opens the log, or begins one.
-async fn open_log(config: &RaftConfig) -> Result<(Log, Writer), RaftError> {
+async fn open_log(config: &RaftConfig, shelf: &Shelf) -> Result<(Log, Writer), RaftError> {
     let owner = fresh_identity(config);
     let options = LogOptions { segment_bytes: config.options.segment_bytes };
-    let (log, writer) = Log::open(config.disk.clone(), &config.keys, &config.env, &owner, options).await?;
+    let (log, mut writer) = Log::open(config.disk.clone(), &config.keys, &config.env, &owner, options).await?;
     if log.owner().node_id != config.node_id {
         return Err(RaftError::OtherNode { expected: config.node_id.clone(), found: log.owner().node_id.clone() });
     }
+    settle(&log, &mut writer, shelf.newest().and_then(|snapshot| snapshot.meta.last_log_id)).await?;
     Ok((log, writer))
 }
 
@@ -326,7 +327,7 @@ async fn force_new(config: &RaftConfig, shelf: &Shelf) -> Result<(), RaftError> 
     if !Raft::has_state(&*config.disk).await? {
         return Err(RaftError::NothingToGoOnFrom);
     }
-    let (log, mut writer) = open_log(config).await?;
+    let (log, mut writer) = open_log(config, shelf).await?;
     let snapshot = shelf.newest();
     if log.is_pristine() && snapshot.is_none() {
         return Err(RaftError::NothingToGoOnFrom);

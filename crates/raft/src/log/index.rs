@@ -93,6 +93,12 @@ impl Index {
         }
     }
 
+    /// Whether there is another entry where this one belongs.
+    pub(super) fn contradicts(&self, id: &LogId) -> bool {
+        let slot = self.position(id.index).and_then(|at| self.slots.get(at));
+        slot.is_some_and(|slot| slot.term != term_of(id))
+    }
+
     /// The indexes of all entries.
     pub(super) fn range(&self) -> Range<u64> {
         if self.slots.is_empty() {

@@ -10,7 +10,7 @@ use openraft::{EntryPayload, storage::RaftLogStorage as _};
 use swarmkit_runtime::{Crew, Env};
 use tokio_util::sync::CancellationToken;
 
-use super::{Log, LogError, LogOptions, Owner};
+use super::{Log, LogError, LogOptions, Owner, settle};
 use crate::{
     disk::{Disk, MemoryDisk},
     seal::LogKey,
@@ -20,6 +20,10 @@ use crate::{
 /// Segments so small that a few entries fill one.
 const SMALL: LogOptions = LogOptions { segment_bytes: 600 };
 
+fn owner() -> Owner {
+    Owner { raft_id: 1, node_id: "n1".into() }
+}
+
 /// A log with its writer.
 struct Opened {
     log: Log,
@@ -27,9 +31,18 @@ struct Opened {
 }
 
 async fn open_with(disk: &(impl Disk + Clone), options: LogOptions) -> Result<Opened, LogError> {
-    let owner = Owner { raft_id: 1, node_id: "n1".into() };
-    let env = Env::real();
-    let (log, writer) = Log::open(Arc::new(disk.clone()), &LogKey::new([7; 32]).into(), &env, &owner, options).await?;
+    open_beside(disk, None, options).await
+}
+
+/// Opens the log of a member whose newest snapshot ends with an entry.
+async fn open_beside(
+    disk: &(impl Disk + Clone),
+    snapshot: Option<LogId>,
+    options: LogOptions,
+) -> Result<Opened, LogError> {
+    let (env, key) = (Env::real(), LogKey::new([7; 32]).into());
+    let (log, mut writer) = Log::open(Arc::new(disk.clone()), &key, &env, &owner(), options).await?;
+    settle(&log, &mut writer, snapshot).await?;
     let mut crew = Crew::under(&CancellationToken::new());
     crew.spawn("raft log", |_| writer.run());
     Ok(Opened { log, crew })
@@ -410,4 +423,47 @@ async fn room_that_was_reserved_is_no_torn_tail_and_is_gone_from_older_segments(
     log.close().await;
     assert_eq!(len(newest.segment), newest.offset + u64::from(newest.len), "nothing stays reserved");
     assert_eq!(open_with(&disk, SMALL).await.unwrap().entries().await.len(), 21);
+}
+
+#[tokio::test]
+async fn entries_that_contradict_an_installed_snapshot_are_gone_at_the_next_start() {
+    for (purged, options) in
+        [(None, SMALL), (Some(log_id(1, 2)), SMALL), (None, LogOptions { segment_bytes: 16 << 20 })]
+    {
+        let disk = MemoryDisk::new();
+        let mut log = open_with(&disk, options.clone()).await.unwrap();
+        log.log.save_vote(&Vote::new_committed(10, 2)).await.unwrap();
+        log.append((0..8).map(|index| entry(9, index))).await;
+        if let Some(purged) = purged {
+            log.log.purge(purged).await.unwrap();
+        }
+        log.close().await;
+
+        // A later leader has committed another entry 4, and the power went after the snapshot of it had its name.
+        let snapshot = log_id(10, 4);
+        let mut log = open_beside(&disk, Some(snapshot), options.clone()).await.unwrap();
+        assert_eq!(log.state().await, (Some(snapshot), Some(snapshot)));
+        assert!(log.entries().await.is_empty());
+        log.append([entry(10, 5)]).await;
+        log.close().await;
+
+        let mut log = open_beside(&disk, Some(snapshot), options).await.unwrap();
+        assert_eq!(log.state().await, (Some(snapshot), Some(log_id(10, 5))));
+        assert_eq!(log.entries().await, [entry(10, 5)]);
+        assert_eq!(log.vote(), Some(Vote::new_committed(10, 2)));
+        log.close().await;
+    }
+}
+
+#[tokio::test]
+async fn entries_that_agree_with_a_snapshot_stay() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).await.unwrap();
+    log.append((0..8).map(|index| entry(9, index))).await;
+    log.close().await;
+    for snapshot in [log_id(9, 4), log_id(9, 7), log_id(10, 8)] {
+        let log = open_beside(&disk, Some(snapshot), SMALL).await.unwrap();
+        assert_eq!(log.entries().await.len(), 8);
+        log.close().await;
+    }
 }
