@@ -36,6 +36,8 @@ pub(crate) enum Unit {
     Megabytes,
     Percent,
     PerSecond,
+    /// One thing divided by another of its kind.
+    Times,
 }
 
 impl Unit {
@@ -56,6 +58,7 @@ impl fmt::Display for Unit {
             Self::Megabytes => "MB",
             Self::Percent => "%",
             Self::PerSecond => "/s",
+            Self::Times => "x",
         })
     }
 }

@@ -6,7 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Runtime;
 
-use crate::figures::{idle::Idle, raft::Loads};
+use crate::figure::Summary;
+use crate::figures::{
+    idle::Idle,
+    raft::{Loads, Pair},
+};
+
+/// About so many lines tell of the progress of one figure.
+const PROGRESS_LINES: u32 = 20;
 
 /// Where figures are measured.
 pub(crate) struct Lab {
@@ -16,6 +23,8 @@ pub(crate) struct Lab {
     pub(crate) idle: Vec<Idle>,
     /// The figures of a load come from the same runs.
     pub(crate) loads: Loads,
+    /// So do those of writes beside snapshots.
+    pub(crate) snapshots: Vec<Pair>,
 }
 
 impl Lab {
@@ -28,7 +37,7 @@ impl Lab {
         };
         // One thread leaves the other core to what is measured.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { swarmd, runtime, idle: Vec::new(), loads: Loads::new() })
+        Ok(Self { swarmd, runtime, idle: Vec::new(), loads: Loads::new(), snapshots: Vec::new() })
     }
 
     /// The daemon; an error if it is not there.
@@ -40,6 +49,29 @@ impl Lab {
     /// Runs a measurement to its end.
     pub(crate) fn block_on<T>(&self, measure: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.block_on(measure)
+    }
+}
+
+/// Tells on standard error how far a figure is that takes minutes.
+pub(crate) struct Progress {
+    of: u32,
+    every: u32,
+    watch: Stopwatch,
+}
+
+impl Progress {
+    /// Of so many samples.
+    pub(crate) fn begin(of: u32) -> Self {
+        Self { of, every: of.div_ceil(PROGRESS_LINES).max(1), watch: Stopwatch::start() }
+    }
+
+    /// Writes a line now and then.
+    pub(crate) fn tell(&mut self, samples: &[f64]) {
+        let done = samples.len() as u32;
+        let Some(summary) = Summary::of(samples.to_vec()).filter(|_| done.is_multiple_of(self.every)) else { return };
+        let Summary { median, p99, max, .. } = summary;
+        let (of, seconds) = (self.of, self.watch.seconds());
+        eprintln!("{done} of {of} after {seconds:.0} s: median {median:.0}, p99 {p99:.0}, max {max:.0}");
     }
 }
 

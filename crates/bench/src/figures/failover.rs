@@ -6,7 +6,7 @@ use swarmkit_api::wire;
 use swarmkit_torture::{Client, Cluster, Network};
 use tokio::time::{sleep, timeout};
 
-use crate::lab::{Lab, Stopwatch};
+use crate::lab::{Lab, Progress, Stopwatch};
 
 /// How many managers: the fewest that outlive one.
 const MANAGERS: usize = 3;
@@ -47,11 +47,13 @@ fn trials(lab: &Lab, repeats: u32, how: How) -> Result<Vec<f64>> {
     lab.block_on(async {
         let dir = tempfile::tempdir()?;
         let mut cluster = Cluster::found(swarmd, dir.path(), Network::loopback(MANAGERS)?, MANAGERS).await?;
-        let mut samples = Vec::new();
+        let (mut samples, mut progress) = (Vec::new(), Progress::begin(repeats));
         for number in 0..repeats {
+            progress.tell(&samples);
             samples.push(trial(&mut cluster, number, how).await.with_context(|| format!("trial {number}"))?);
             whole_again(&cluster).await?;
         }
+        progress.tell(&samples);
         Ok(samples)
     })
 }

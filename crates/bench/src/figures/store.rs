@@ -21,7 +21,7 @@ pub(super) const NODES: usize = 10_000;
 const TASKS: usize = 100_000;
 
 /// How many the cases of `_1m` have.
-const MILLION: usize = 1_000_000;
+pub(super) const MILLION: usize = 1_000_000;
 
 /// `store.create`
 pub(crate) fn create(lab: &mut Lab, repeats: u32) -> Result<Vec<f64>> {
@@ -229,7 +229,7 @@ fn named(name: String) -> wire::Annotations {
 }
 
 /// Running tasks of so many services, on a thousand nodes. All tasks of a service share its specification.
-fn tasks(count: usize, services: usize) -> impl Iterator<Item = Task> {
+pub(super) fn tasks(count: usize, services: usize) -> impl Iterator<Item = Task> {
     let env = Env::real();
     let container = wire::ContainerSpec {
         image: "registry.example.com/team/web:1.4.2".into(),
@@ -270,7 +270,7 @@ fn tasks(count: usize, services: usize) -> impl Iterator<Item = Task> {
 }
 
 /// Creates tasks in the groups of a batch.
-async fn fill(store: &Store, tasks: impl IntoIterator<Item = Task>) -> Result<()> {
+pub(super) async fn fill(store: &Store, tasks: impl IntoIterator<Item = Task>) -> Result<()> {
     let edits = tasks.into_iter().map(|task| move |tx: &mut Transaction| tx.create(task).map(drop));
     store.batch::<StoreError, _>(edits).await.map_err(|error| anyhow!(error))?;
     Ok(())

@@ -13,6 +13,9 @@ use crate::{
 const MEMBERS: usize = 3;
 const WRITERS: usize = 128;
 
+/// So many tasks are created before the next ones are.
+const FILLED_AT_ONCE: usize = 2_000;
+
 /// How long the load of each half runs.
 const MEASURED: Duration = Duration::from_secs(10);
 
@@ -65,7 +68,11 @@ fn each(lab: &mut Lab, repeats: u32, of: impl Fn(&Pair) -> f64) -> Result<Vec<f6
 async fn pairs(repeats: u32) -> Result<Vec<Pair>> {
     let group = Group::of(MEMBERS).await?;
     group.set_snapshot_interval(0)?;
-    fill(group.store()?, tasks(MILLION, 1000)).await?;
+    let mut tasks = tasks(MILLION, 1000).peekable();
+    while tasks.peek().is_some() {
+        // All at once would be a load that nothing is to be learnt from, and that may cost the leader its lease.
+        fill(group.store()?, tasks.by_ref().take(FILLED_AT_ONCE)).await?;
+    }
     let mut pairs = Vec::new();
     for _ in 0..repeats {
         let without = load(group.store()?, WRITERS, MEASURED).await?;
