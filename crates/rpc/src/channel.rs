@@ -29,7 +29,7 @@ use crate::{
     connect_error::ConnectError,
     deadline,
     executor::CallExecutor,
-    limits,
+    limits, measure,
     peer::Origin,
     services::Services,
     transport::{Link, ServerRole, Stream, Transport},
@@ -212,14 +212,21 @@ impl Channel {
         match &self.0.way {
             Way::Here(services) => Ok(services.call(&Origin::Local, request).await),
             Way::Connection { send, fault, .. } => {
-                let request = self.addressed(request).map_err(|status| Lost { status, sent: false })?;
+                let method = access::method(request.uri().path()).map_or("", |method| method.path);
+                let span = tracing::debug_span!("rpc.client", method, code = tracing::field::Empty);
+                let lost = |lost: Lost| {
+                    measure::failed(&span, lost.status.code());
+                    lost
+                };
+                let request = self.addressed(request).map_err(|status| lost(Lost { status, sent: false }))?;
                 let answer = send.clone().try_send_request(request).await;
                 let answer = answer.map_err(|mut error| {
                     let sent = error.take_message().is_none();
-                    Lost { status: self.lost(fault, error.error()), sent }
+                    lost(Lost { status: self.lost(fault, error.error()), sent })
                 })?;
                 let (shared, fault) = (self.clone(), fault.clone());
-                Ok(answer.map(|body| Body::new(body.map_err(move |error| shared.lost(&fault, &error)))))
+                let answer = answer.map(|body| Body::new(body.map_err(move |error| shared.lost(&fault, &error))));
+                Ok(measure::told(span, answer))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The span of a call: it lasts until the answer is over, and knows how that went.
 //!
-//! Whoever subscribes to spans named `rpc.call` can count and time calls by `method` and `code`. Where nobody does, a
-//! call costs one look at a flag.
+//! Whoever subscribes to spans named `rpc.call` (on the serving side) and `rpc.client` (on the calling side, for calls that
+//! leave the process) can count and time calls by `method` and `code`. Where nobody does, a call costs one look at a flag.
 
 use std::{
     pin::Pin,
@@ -25,6 +25,11 @@ pub(crate) fn told(span: Span, answer: Response<Body>) -> Response<Body> {
         return answer;
     }
     answer.map(|body| Body::new(Told { body, span, over: false }))
+}
+
+/// Says that there was no answer.
+pub(crate) fn failed(span: &Span, code: Code) {
+    span.record("code", tracing::field::debug(code));
 }
 
 fn record(span: &Span, headers: &HeaderMap) {
@@ -52,7 +57,7 @@ impl http_body::Body for Told {
                 }
             }
             Poll::Ready(Some(Err(status))) => {
-                self.span.record("code", tracing::field::debug(status.code()));
+                failed(&self.span, status.code());
                 self.over = true;
             }
             Poll::Ready(None) | Poll::Pending => {}

@@ -74,9 +74,25 @@ pub(super) struct Metrics {
     pub(super) write: Histogram,
     pub(super) batch: Histogram,
     pub(super) lock: Histogram,
+    /// Those that this process has answered.
+    pub(super) server: Calls,
+    /// Those that it has made of others.
+    pub(super) client: Calls,
+}
+
+/// Calls on one of their two sides.
+#[derive(Clone)]
+pub(super) struct Calls {
     pub(super) started: Family<Call, Counter>,
     pub(super) handled: Family<Handled, Counter>,
     pub(super) handling: Family<Call, Histogram>,
+}
+
+impl Calls {
+    fn new() -> Self {
+        let handling = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        Self { started: Family::default(), handled: Family::default(), handling }
+    }
 }
 
 /// Which node of which cluster this is.
@@ -92,7 +108,7 @@ pub(super) struct State {
     pub(super) state: &'static str,
 }
 
-/// A method of a server.
+/// A method.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Call {
     pub(super) grpc_service: &'static str,
@@ -161,9 +177,8 @@ impl Registry {
             write: histogram(),
             batch: histogram(),
             lock: histogram(),
-            started: Family::default(),
-            handled: Family::default(),
-            handling: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            server: Calls::new(),
+            client: Calls::new(),
         };
         TASK_STATES.map(task_label).iter().for_each(|state| drop(metrics.tasks.get_or_create(state)));
         NODE_STATES.map(node_label).iter().for_each(|state| drop(metrics.nodes.get_or_create(state)));
@@ -245,7 +260,12 @@ fn register(client: &mut Client, metrics: &Metrics) {
     for (name, help, histogram) in histograms {
         client.register(name, help, histogram.clone());
     }
-    client.register("grpc_server_started", "Calls that were begun", metrics.started.clone());
-    client.register("grpc_server_handled", "Calls that are over, by their code", metrics.handled.clone());
-    client.register("grpc_server_handling_seconds", "How long calls took", metrics.handling.clone());
+    let Calls { started, handled, handling } = metrics.server.clone();
+    client.register("grpc_server_started", "Calls that were begun", started);
+    client.register("grpc_server_handled", "Calls that are over, by their code", handled);
+    client.register("grpc_server_handling_seconds", "How long calls took", handling);
+    let Calls { started, handled, handling } = metrics.client.clone();
+    client.register("grpc_client_started", "Calls of other nodes that were begun", started);
+    client.register("grpc_client_handled", "Calls of other nodes that are over, by their code", handled);
+    client.register("grpc_client_handling_seconds", "How long calls of other nodes took", handling);
 }

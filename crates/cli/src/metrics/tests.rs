@@ -22,6 +22,14 @@ async fn settle() {
     }
 }
 
+/// How many there are of what has no states.
+const TOTALS: [&str; 4] = [
+    "swarm_manager_services_total",
+    "swarm_manager_networks_total",
+    "swarm_manager_secrets_total",
+    "swarm_manager_configs_total",
+];
+
 #[tokio::test]
 async fn gauges_follow_the_store_and_are_reset_with_it() {
     let (registry, store) = (Registry::new(), Store::local(Env::real()));
@@ -38,6 +46,10 @@ async fn gauges_follow_the_store_and_are_reset_with_it() {
     let create = |tx: &mut swarmkit_store::Transaction| -> Result<(), StoreError> {
         tx.create(node.clone())?;
         tx.create(Service::new(ServiceId::from("s1"), wire::ServiceSpec::default()))?;
+        tx.create(swarmkit_testing::network("n"))?;
+        tx.create(swarmkit_testing::secret("s", "x"))?;
+        tx.create(swarmkit_testing::config("c", "x"))?;
+        tx.create(swarmkit_testing::cluster())?;
         tx.create(task.clone()).map(drop)
     };
     store.update(create).await.unwrap();
@@ -45,8 +57,14 @@ async fn gauges_follow_the_store_and_are_reset_with_it() {
     let shown = |name| sample(&registry, name).unwrap();
     assert_eq!(shown("swarm_manager_leader"), 1.0);
     assert_eq!(shown("swarm_node_manager"), 1.0);
-    assert_eq!(shown("swarm_manager_services_total"), 1.0);
+    for name in TOTALS {
+        assert_eq!(shown(name), 1.0, "{name}");
+    }
+    assert_eq!(shown("swarm_node_info{swarm_id=\"default\",node_id=\"n1\"}"), 1.0);
     assert_eq!(shown("swarm_manager_nodes{state=\"unknown\"}"), 1.0);
+    for other in ["down", "ready", "disconnected"] {
+        assert_eq!(sample(&registry, &format!("swarm_manager_nodes{{state=\"{other}\"}}")), Some(0.0), "{other}");
+    }
     assert_eq!(shown("swarm_manager_tasks_total{state=\"new\"}"), 1.0);
     assert_eq!(shown("swarm_manager_tasks_total{state=\"complete\"}"), 0.0);
 
@@ -69,8 +87,7 @@ async fn gauges_follow_the_store_and_are_reset_with_it() {
 
     store.close();
     crew.finish().await.unwrap();
-    for name in
-        ["swarm_manager_leader", "swarm_manager_store_differs", "swarm_node_manager", "swarm_manager_services_total"]
+    for name in ["swarm_manager_leader", "swarm_manager_store_differs", "swarm_node_manager"].into_iter().chain(TOTALS)
     {
         assert_eq!(shown(name), 0.0, "{name}");
     }
@@ -98,26 +115,31 @@ async fn transactions_are_timed_from_their_call_to_their_visibility() {
 }
 
 #[tokio::test]
-async fn calls_are_counted_by_method_and_code() {
+async fn calls_are_counted_by_method_and_code_on_either_side() {
     let registry = Registry::new();
     let layer = Timers::new(&registry).with_filter(Timers::filter());
     let _subscribed = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
-    let call = |code: Option<tonic::Code>| {
-        let method = "/docker.swarmkit.v1.Control/GetNode";
-        let span = tracing::debug_span!("rpc.call", method, code = tracing::field::Empty);
+    let method = "/docker.swarmkit.v1.Control/GetNode";
+    for code in [Some(tonic::Code::Ok), Some(tonic::Code::NotFound), None] {
+        // The names of spans are known to the compiler.
+        let answered = tracing::debug_span!("rpc.call", method, code = tracing::field::Empty);
+        let asked = tracing::debug_span!("rpc.client", method, code = tracing::field::Empty);
         if let Some(code) = code {
-            span.record("code", tracing::field::debug(code));
+            answered.record("code", tracing::field::debug(code));
+            asked.record("code", tracing::field::debug(code));
         }
-    };
-    call(Some(tonic::Code::Ok));
-    call(Some(tonic::Code::NotFound));
-    call(None);
+        if code.is_none() {
+            drop(tracing::debug_span!("rpc.client", method, code = tracing::field::Empty));
+        }
+    }
     let labels = "grpc_service=\"docker.swarmkit.v1.Control\",grpc_method=\"GetNode\",grpc_type=\"unary\"";
     let shown =
         |name: String| sample(&registry, &name).unwrap_or_else(|| panic!("{name}: {}", registry.text().unwrap()));
-    assert_eq!(shown(format!("grpc_server_started_total{{{labels}}}")), 3.0);
-    for code in ["OK", "NotFound", "Cancelled"] {
-        assert_eq!(shown(format!("grpc_server_handled_total{{{labels},grpc_code=\"{code}\"}}")), 1.0);
+    for (side, cancelled) in [("server", 1.0), ("client", 2.0)] {
+        assert_eq!(shown(format!("grpc_{side}_started_total{{{labels}}}")), 2.0 + cancelled);
+        for (code, count) in [("OK", 1.0), ("NotFound", 1.0), ("Cancelled", cancelled)] {
+            assert_eq!(shown(format!("grpc_{side}_handled_total{{{labels},grpc_code=\"{code}\"}}")), count);
+        }
+        assert_eq!(shown(format!("grpc_{side}_handling_seconds_count{{{labels}}}")), 2.0 + cancelled);
     }
-    assert_eq!(shown(format!("grpc_server_handling_seconds_count{{{labels}}}")), 3.0);
 }

@@ -19,11 +19,14 @@ use tracing_subscriber::{
 
 use super::{
     Registry,
-    registry::{Call, Handled},
+    registry::{Call, Calls, Handled},
 };
 
 /// The spans that are measured.
-const SPANS: [&str; 6] = ["raft.proposal", "raft.snapshot", "store.write", "store.batch", "store.lock", "rpc.call"];
+const SPANS: [&str; 7] = ["raft.proposal", "raft.snapshot", "store.write", "store.batch", "store.lock", SERVER, CLIENT];
+/// A call that this process answers, and one that it makes of another.
+const SERVER: &str = "rpc.call";
+const CLIENT: &str = "rpc.client";
 
 /// A subscriber of spans that measures the ones it has a histogram for.
 pub struct Timers(Registry);
@@ -42,6 +45,15 @@ impl Timers {
         Self(registry.clone())
     }
 
+    /// The calls that a span is counted among, if it is one.
+    fn calls(&self, name: &str) -> Option<&Calls> {
+        match name {
+            SERVER => Some(&self.0.metrics().server),
+            CLIENT => Some(&self.0.metrics().client),
+            _ => None,
+        }
+    }
+
     /// What it wants to see. Everything else stays as cheap as it is without it.
     pub fn filter<S>() -> impl Filter<S> + Send + Sync + 'static {
         let wanted = |metadata: &Metadata<'_>| metadata.is_span() && SPANS.contains(&metadata.name());
@@ -53,10 +65,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Timers {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut open = Open { since: Instant::now(), call: None, code: None };
-        if attributes.metadata().name() == "rpc.call" {
+        if let Some(calls) = self.calls(attributes.metadata().name()) {
             attributes.record(&mut open);
             if let Some(call) = &open.call {
-                self.0.metrics().started.get_or_create(call).inc();
+                calls.started.get_or_create(call).inc();
             }
         }
         span.extensions_mut().insert(open);
@@ -80,13 +92,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Timers {
             "store.write" => metrics.write.observe(seconds),
             "store.batch" => metrics.batch.observe(seconds),
             "store.lock" => metrics.lock.observe(seconds),
-            _ => {
-                let Some(call) = call else { return };
-                metrics.handling.get_or_create(&call).observe(seconds);
+            name => {
+                let (Some(call), Some(calls)) = (call, self.calls(name)) else { return };
+                calls.handling.get_or_create(&call).observe(seconds);
                 let Call { grpc_service, grpc_method, grpc_type } = call;
-                // The server was dropped before it had an answer.
+                // Whoever was to answer, or waited for it, was dropped before there was an answer.
                 let grpc_code = code.unwrap_or_else(|| "Cancelled".to_owned());
-                metrics.handled.get_or_create(&Handled { grpc_service, grpc_method, grpc_type, grpc_code }).inc();
+                calls.handled.get_or_create(&Handled { grpc_service, grpc_method, grpc_type, grpc_code }).inc();
             }
         }
     }

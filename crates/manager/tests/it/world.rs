@@ -184,7 +184,10 @@ impl Running {
         drop(self.crew);
     }
 
+    /// Is told to stop, twice, as by somebody in a hurry.
     pub(crate) async fn end(self) -> Result<(), PartError> {
+        self.stop.cancel();
+        tokio::task::yield_now().await;
         self.stop.cancel();
         in_time(self.crew.finish()).await
     }
