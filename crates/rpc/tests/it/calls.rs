@@ -102,7 +102,7 @@ async fn messages_beyond_four_mebibytes_are_refused() {
     let channel = world.connect(&world.node("m2", NodeRole::Manager), &manager.address).await.unwrap();
     check(&channel, &"x".repeat(4 * 1024 * 1024 - 100)).await.unwrap();
     let status = check(&channel, &"x".repeat(4 * 1024 * 1024)).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     check(&channel, "").await.unwrap();
 }
 
