@@ -55,6 +55,9 @@ impl SimDisk {
     /// The disk for one life of a member. The power goes off by cancelling `life`, after [`SimDisk::lose_power`].
     #[must_use]
     pub fn mount(&self, life: CancellationToken) -> Arc<dyn Disk> {
+        let mut state = self.0.state.lock();
+        state.was_faulty = state.faulty;
+        drop(state);
         Arc::new(Mounted { disk: self.clone(), life })
     }
 
@@ -76,13 +79,13 @@ impl SimDisk {
     /// Lets so many bytes more be written, then no more.
     pub fn fill_up_after(&self, bytes: usize) {
         let mut state = self.0.state.lock();
-        (state.room, state.faulty) = (Some(bytes), true);
+        (state.room, state.faulty, state.was_faulty) = (Some(bytes), true, true);
     }
 
     /// Lets every sync fail from now on.
     pub fn fail_syncs(&self) {
         let mut state = self.0.state.lock();
-        (state.failing_syncs, state.faulty) = (true, true);
+        (state.failing_syncs, state.faulty, state.was_faulty) = (true, true, true);
     }
 
     /// Lets a sync take so many milliseconds.
@@ -132,10 +135,17 @@ impl SimDisk {
         self.note(format_args!("is wiped"));
     }
 
-    /// Whether it fails, or has failed since it was repaired.
+    /// Whether it was told to fail, and not repaired since.
     #[must_use]
     pub fn is_faulty(&self) -> bool {
         self.0.state.lock().faulty
+    }
+
+    /// Whether it was told to fail since it was mounted, or before that and was not repaired. A member takes a moment to
+    /// end of a failure, in which the disk may be repaired.
+    #[must_use]
+    pub fn was_faulty(&self) -> bool {
+        self.0.state.lock().was_faulty
     }
 
     /// Whether what it holds was damaged since it was last wiped.

@@ -210,7 +210,7 @@ impl Site {
                 }
                 true
             }
-            _ if self.disk.is_faulty() => false,
+            _ if self.disk.was_faulty() => false,
             // A snapshot that cannot be read comes back through openraft, which wraps it.
             _ if self.disk.has_decayed() => true,
             _ => {

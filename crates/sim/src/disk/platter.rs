@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) aim: Option<Aim>,
     /// It was told to fail since it was last repaired.
     pub(super) faulty: bool,
+    /// It was told to fail since it was last mounted.
+    pub(super) was_faulty: bool,
     /// Bits have changed since it was last wiped.
     pub(super) decayed: bool,
 }
@@ -77,6 +79,7 @@ impl State {
             sync_ms: QUICK_MS,
             aim: None,
             faulty: false,
+            was_faulty: false,
             decayed: false,
         }
     }
