@@ -9,6 +9,7 @@ mod deadlines;
 mod forwarding;
 mod fresh;
 mod leader_changes;
+mod measuring;
 mod reconnecting;
 mod socket;
 mod stopping;
