@@ -119,7 +119,10 @@ impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, SnapshotFile>> {
         let _span = tracing::debug_span!("raft.snapshot", last = ?self.meta.last_log_id);
         let mut writer = self.shelf.begin(self.meta.clone()).await?;
-        for piece in self.state.chunks() {
+        for (number, piece) in self.state.chunks().enumerate() {
+            if number > 0 {
+                self.shelf.rest().await;
+            }
             writer.write(&piece).await?;
         }
         let snapshot = self.shelf.adopt(writer.finish().await?).await?;
