@@ -1,6 +1,6 @@
 //! Leadership that changes, and what callers and the managers themselves notice of it.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use swarmkit_api::{NodeRole, Service, wire};
 use swarmkit_manager::Begin;
@@ -33,8 +33,24 @@ async fn futures_at_rest() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_thousand_changes_of_leadership_leave_nothing_behind() {
+/// Set in the process that [`a_thousand_changes_of_leadership_leave_nothing_behind`] starts for itself.
+const ALONE: &str = "SWARMKIT_TEST_ALONE";
+
+#[test]
+fn a_thousand_changes_of_leadership_leave_nothing_behind() {
+    if std::env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        return runtime.unwrap().block_on(a_thousand_changes());
+    }
+    // Memory is that of a process, so no other test may run in it.
+    let this = "leading::a_thousand_changes_of_leadership_leave_nothing_behind";
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(["--exact", this, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+async fn a_thousand_changes() {
     let seats = cluster(&["m2", "m3"]).await;
     let mut counted = None;
     for change in 0..CHANGES {
