@@ -33,6 +33,9 @@ const END_BYTES: usize = 12;
 const END: u64 = u64::MAX;
 /// No piece is longer: a chunk of the store, and one object of the largest size that a proposal allows.
 const MAX_PIECE_BYTES: usize = 64 << 20;
+/// How much of a file that is being written may wait for the disk, in bytes. If all of it did until the end, its sync would
+/// hold up those of the log.
+const UNSYNCED_BYTES: u64 = 8 << 20;
 
 /// A finished snapshot. Clones share the file.
 #[derive(Clone)]
@@ -64,6 +67,7 @@ pub(crate) struct SnapshotWriter {
     data_at: u64,
     number: u64,
     size: u64,
+    unsynced: u64,
     checksum: crc32fast::Hasher,
 }
 
@@ -95,7 +99,7 @@ impl SnapshotWriter {
         let data_at = head.len() as u64;
         file.append(head.freeze()).await.map_err(LogError::io("write", &name))?;
         let checksum = crc32fast::Hasher::new();
-        Ok(Self { used, meta, disk, name, file, salt, sealer, data_at, number: 1, size: 0, checksum })
+        Ok(Self { used, meta, disk, name, file, salt, sealer, data_at, number: 1, size: 0, unsynced: 0, checksum })
     }
 
     pub(crate) async fn write(&mut self, data: &[u8]) -> Result<(), LogError> {
@@ -104,7 +108,14 @@ impl SnapshotWriter {
         self.number += 1;
         self.size += data.len() as u64;
         self.checksum.update(data);
-        self.file.append(piece.freeze()).await.map_err(LogError::io("write", &self.name))
+        self.unsynced += piece.len() as u64;
+        let written = if self.unsynced < UNSYNCED_BYTES {
+            self.file.append(piece.freeze()).await
+        } else {
+            self.unsynced = 0;
+            self.file.append_and_sync(piece.freeze()).await
+        };
+        written.map_err(LogError::io("write", &self.name))
     }
 
     /// Ends the file; its content is durable when this returns.
