@@ -131,8 +131,9 @@ impl Group {
         self.members[at].running.as_ref().context("the member does not run")
     }
 
-    pub(super) async fn end(self) -> Result<()> {
-        for running in self.members.into_iter().rev().filter_map(|member| member.running) {
+    pub(super) async fn end(mut self) -> Result<()> {
+        // Their folders go with `self`, and not before they have stopped.
+        for running in self.members.iter_mut().rev().filter_map(|member| member.running.take()) {
             running.stop.cancel();
             running.parts.finish().await.map_err(|error| anyhow!(error))?;
         }
