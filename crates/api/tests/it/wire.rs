@@ -22,10 +22,11 @@ const UNPACKED: [&str; 6] = [
     "LogSubscriptionOptions.streams",
 ];
 
-/// Fields of this project in messages of the wire, for what managers store. Their numbers are beyond those of the wire, and
-/// peers skip what they do not know.
 /// Where the numbers of this project begin.
 const OUR_NUMBERS: u32 = 57_000;
+
+/// Fields of this project in messages of the wire, for what managers store. Their numbers are beyond those of the wire, and
+/// peers skip what they do not know.
 const OURS: [&str; 1] = ["Cluster.network_keys_rotated_at"];
 
 pub(crate) fn proto() -> DescriptorPool {
