@@ -121,6 +121,16 @@ impl Credentials {
         self.trust.borrow().clone()
     }
 
+    /// TLS settings for calling a server over HTTP/1.1 that is not a node: its certificate must chain to one of `roots`, and
+    /// this node shows the one that it has now. Take them anew for each call, since renewals replace them.
+    ///
+    /// # Errors
+    ///
+    /// When the roots cannot be used for verification.
+    pub fn https_client(&self, roots: &[&RootCa]) -> Result<Arc<ClientConfig>, Error> {
+        tls::https_client(roots, &self.trust().node, &self.env)
+    }
+
     /// Who this node is now. Its role may change with a renewal.
     #[must_use]
     pub fn identity(&self) -> Identity {

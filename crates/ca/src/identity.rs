@@ -69,8 +69,10 @@ impl Identity {
         Ok(Self { node: NodeId::from(node), role, cluster: ClusterId::from(cluster) })
     }
 
-    /// The DNS names that the certificate of this node carries, in upstream's order.
-    pub(crate) fn names(&self) -> Vec<&str> {
+    /// The DNS names that the certificate of this node carries, in upstream's order: its role, its id, and
+    /// [`SWARM_CA`] for a manager.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
         let mut names = vec![role_name(self.role), self.node.as_str()];
         names.extend((self.role == NodeRole::Manager).then_some(SWARM_CA));
         names

@@ -11,6 +11,7 @@ use swarmkit_runtime::Env;
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
 
 use crate::{
+    certificate::Validity,
     chain::{Expiry, verify_chain},
     error::Error,
     identity::{Identity, role_name},
@@ -53,7 +54,7 @@ impl RootCa {
 }
 
 /// Whether a request can be answered at all: readable, of an accepted size and key, and signed by that key.
-fn public_key(request: &str) -> Result<SubjectPublicKeyInfo, Error> {
+pub(crate) fn public_key(request: &str) -> Result<SubjectPublicKeyInfo, Error> {
     let malformed = |reason: String| Error::MalformedRequest { reason };
     if request.len() > REQUEST_BYTES_MAX {
         return Err(malformed(format!("larger than {REQUEST_BYTES_MAX} bytes")));
@@ -73,12 +74,18 @@ fn public_key(request: &str) -> Result<SubjectPublicKeyInfo, Error> {
     Ok(key)
 }
 
-fn params(identity: &Identity, validity: Duration, env: &Env) -> Result<CertificateParams, Error> {
+/// When a certificate that is issued now is to count, for a wanted life of `validity`.
+pub(crate) fn span(validity: Duration, now: SystemTime) -> Validity {
     let validity = if validity < LEAF_VALIDITY_MIN { LEAF_VALIDITY_DEFAULT } else { validity };
-    let now = to_the_minute(env.now());
+    let now = to_the_minute(now);
+    Validity { not_before: now - LEAF_BACKDATE, not_after: now + validity }
+}
+
+fn params(identity: &Identity, validity: Duration, env: &Env) -> Result<CertificateParams, Error> {
+    let span = span(validity, env.now());
     let mut params = CertificateParams::default();
-    params.not_before = (now - LEAF_BACKDATE).into();
-    params.not_after = (now + validity).into();
+    params.not_before = span.not_before.into();
+    params.not_after = span.not_after.into();
     params.serial_number = Some(serial(env));
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, identity.cluster.as_str());

@@ -27,6 +27,7 @@
 //! - Of a signing request only the public key is believed; who the certificate is for is said by the issuer.
 //! - Private keys and tokens are wiped from the memory that this crate owns, and no `Debug` form shows them.
 //! - What an unlock key encrypts is written by this crate in clear only where a lock is taken off, or for a worker.
+//! - What an authority outside of the cluster has signed is passed on only if it is what was ordered ([`SigningOrder`]).
 //! - A root CA object that exists has been checked: every root signs itself, is valid now, and the signer chains to it.
 //! - The process-wide default of rustls is never used: one provider is named, in one place.
 
@@ -36,6 +37,7 @@ mod chain;
 mod credentials;
 mod data_keys;
 mod error;
+mod external;
 mod fault;
 mod identity;
 mod issue;
@@ -61,6 +63,7 @@ pub use chain::{Expiry, verify_chain};
 pub use credentials::{Credentials, Trust};
 pub use data_keys::{DataKey, DataKeys};
 pub use error::Error;
+pub use external::{Authorities, ExternalCa, ExternalCaError, NoExternalCa, SigningOrder};
 pub use fault::TlsFault;
 pub use identity::{Identity, MANAGER, SWARM_CA, WORKER, role_name};
 pub use issue::{LEAF_BACKDATE, LEAF_VALIDITY_DEFAULT, LEAF_VALIDITY_MIN, REQUEST_BYTES_MAX};

@@ -24,6 +24,9 @@ use crate::{certificate::NodeCertificate, error::Error, root::RootCa};
 /// that once their certificate has been renewed.
 pub const ALPN_H2: &[u8] = b"h2";
 
+/// The application protocol of plain HTTP.
+const ALPN_HTTP: &[u8] = b"http/1.1";
+
 /// Settings for a node that has no certificate yet, but knows the cluster's roots.
 ///
 /// Verify the name [`SWARM_CA`](crate::SWARM_CA) with them.
@@ -58,6 +61,23 @@ pub(crate) fn client(root: &RootCa, node: &NodeCertificate, env: &Env) -> Result
         .map_err(|error| Error::malformed("root CA certificate", error))?;
     let config = builder(ClientConfig::builder_with_details, env)?.with_webpki_verifier(verifier);
     Ok(finish_client(config.with_client_cert_resolver(Arc::new(certified(node)?))))
+}
+
+/// Settings for calling a server that is not a node, over HTTP/1.1: its certificate must chain to one of `roots`, and this
+/// node shows its own.
+pub(crate) fn https_client(roots: &[&RootCa], node: &NodeCertificate, env: &Env) -> Result<Arc<ClientConfig>, Error> {
+    let mut trusted = RootCertStore::empty();
+    for root in roots {
+        trusted.roots.extend_from_slice(&anchors(root)?.roots);
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), provider())
+        .build()
+        .map_err(|error| Error::malformed("root CA certificate", error))?;
+    let config = builder(ClientConfig::builder_with_details, env)?.with_webpki_verifier(verifier);
+    let mut config = config.with_client_cert_resolver(Arc::new(certified(node)?));
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 /// Settings for serving this node's cluster. A client certificate is asked for, verified when shown, and not required:
