@@ -105,6 +105,17 @@ impl NodeCertificate {
     }
 }
 
+impl IssuerInfo {
+    /// What every certificate that is signed by this one (one, PEM) says of its signer.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not exactly one certificate.
+    pub fn of_signer(certificate_pem: &str) -> Result<Self, Error> {
+        Ok(issuer_info(&parse(&pem_text::single_certificate(certificate_pem)?)?))
+    }
+}
+
 impl Validity {
     /// When the leaf of a chain (PEM, leaf first) counts.
     ///
@@ -115,6 +126,11 @@ impl Validity {
         let chain = pem_text::certificates(chain_pem)?;
         let leaf = chain.first().ok_or_else(|| Error::malformed("certificate", "no certificate"))?;
         Ok(validity(&parse(leaf)?))
+    }
+
+    /// The span in which both count. It ends before it begins when there is none.
+    pub(crate) fn common(self, other: Self) -> Self {
+        Self { not_before: self.not_before.max(other.not_before), not_after: self.not_after.min(other.not_after) }
     }
 }
 

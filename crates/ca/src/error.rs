@@ -83,6 +83,12 @@ pub enum Error {
         /// What stands against it.
         reason: String,
     },
+    /// A certificate that is no authority's cannot be cross-signed.
+    #[error("the certificate of {subject:?} is no certificate authority's")]
+    NotAnAuthority {
+        /// The common name of the certificate.
+        subject: String,
+    },
     /// A signing request cannot be read, is not signed by its own key, or carries a kind of key that is not accepted.
     #[error("malformed certificate signing request: {reason}")]
     MalformedRequest {

@@ -11,10 +11,14 @@ use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, RsaEncoding, RsaKeyPair},
 };
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, locked_key, pem_text};
+use crate::{
+    der::{OCTET_STRING, SEQUENCE, tagged},
+    error::Error,
+    locked_key, pem_text,
+};
 
 /// The tag of a private key in PKCS#8 form, which is how keys are written.
 pub(crate) const PKCS8: &str = "PRIVATE KEY";
@@ -144,6 +148,31 @@ impl KeyPair {
         Ok(pem_text::encode(pem_text::REQUEST, request.der()))
     }
 
+    /// Signs a statement, in the way that [`KeyPair::signature_algorithm`] says.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let random = SystemRandom::new();
+        match &self.signer {
+            Signer::Ecdsa(key) => key.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            Signer::Rsa(key, encoding) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(*encoding, &random, message, &mut signature).map(|()| signature)
+            }
+        }
+        .map_err(|_| Error::crypto("a signature could not be made"))
+    }
+
+    /// How this key signs, as certificates say it (AlgorithmIdentifier in DER form).
+    pub(crate) fn signature_algorithm(&self) -> Vec<u8> {
+        let contents = match self.algorithm {
+            algorithm if algorithm == &PKCS_ECDSA_P256_SHA256 => alg_id::ECDSA_SHA256,
+            algorithm if algorithm == &PKCS_ECDSA_P384_SHA384 => alg_id::ECDSA_SHA384,
+            algorithm if algorithm == &PKCS_RSA_SHA512 => alg_id::RSA_PKCS1_SHA512,
+            algorithm if algorithm == &PKCS_RSA_SHA384 => alg_id::RSA_PKCS1_SHA384,
+            _ => alg_id::RSA_PKCS1_SHA256,
+        };
+        tagged(SEQUENCE, &[&contents]).to_vec()
+    }
+
     /// The key in the form that rustls signs handshakes with.
     pub(crate) fn to_rustls(&self) -> Result<std::sync::Arc<dyn rustls::sign::SigningKey>, Error> {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.as_slice()));
@@ -172,15 +201,7 @@ impl PublicKeyData for KeyPair {
 
 impl SigningKey for KeyPair {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let random = SystemRandom::new();
-        match &self.signer {
-            Signer::Ecdsa(key) => key.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
-            Signer::Rsa(key, encoding) => {
-                let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(*encoding, &random, message, &mut signature).map(|()| signature)
-            }
-        }
-        .map_err(|_| rcgen::Error::RingUnspecified)
+        KeyPair::sign(self, message).map_err(|_| rcgen::Error::RingUnspecified)
     }
 }
 
@@ -211,31 +232,11 @@ const P384_ALGORITHM: [u8; 18] =
 const RSA_ALGORITHM: [u8; 15] =
     [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
-/// Tags of DER.
-pub(crate) const SEQUENCE: u8 = 0x30;
-pub(crate) const OCTET_STRING: u8 = 0x04;
-
 /// Wraps a key in PKCS#8: version 0, the algorithm, and the key as an octet string.
 fn wrap(algorithm: &[u8], key: &[u8]) -> Zeroizing<Vec<u8>> {
     const VERSION_0: [u8; 3] = [0x02, 0x01, 0x00];
     let inner = tagged(OCTET_STRING, &[key]);
     tagged(SEQUENCE, &[&VERSION_0, algorithm, &inner])
-}
-
-/// One DER element: tag, length, contents.
-pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    // Sized up front: growing would leave copies of the key behind.
-    let mut out = Zeroizing::new(Vec::with_capacity(length + 1 + 1 + size_of::<usize>()));
-    out.push(tag);
-    let bytes = length.to_be_bytes();
-    let significant = &bytes[bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1)..];
-    if length >= 0x80 {
-        out.push(0x80 | significant.len() as u8);
-    }
-    out.extend_from_slice(significant);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
-    out
 }
 
 #[cfg(test)]

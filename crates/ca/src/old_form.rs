@@ -10,14 +10,14 @@ use pkcs8::{
 use zeroize::Zeroizing;
 
 use crate::{
+    der::{BIT_STRING, OCTET_STRING, SEQUENCE, explicit, tagged},
     error::Error,
-    key::{KeyPair, OCTET_STRING, PKCS1, SEC1, SEQUENCE, tagged},
+    key::{KeyPair, PKCS1, SEC1},
 };
 
-const BIT_STRING: u8 = 0x03;
 /// The curve, and the public half, in what SEC1 says of a key.
-const CURVE: u8 = 0xa0;
-const PUBLIC: u8 = 0xa1;
+const CURVE: u8 = explicit(0);
+const PUBLIC: u8 = explicit(1);
 /// Version 1, with its tag and length.
 const VERSION_1: [u8; 3] = [0x02, 0x01, 0x01];
 

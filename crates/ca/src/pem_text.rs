@@ -35,6 +35,13 @@ pub(crate) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, E
         .collect()
 }
 
+/// The one certificate of a text. None and several are an error.
+pub(crate) fn single_certificate(text: &str) -> Result<CertificateDer<'static>, Error> {
+    let [certificate] = <[_; 1]>::try_from(certificates(text)?)
+        .map_err(|found| Error::malformed("certificate", format!("{} certificates instead of one", found.len())))?;
+    Ok(certificate)
+}
+
 /// Writes one block.
 pub(crate) fn encode(tag: &str, contents: &[u8]) -> String {
     pem::encode_config(&Pem::new(tag, contents), ENCODING)

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use swarmkit_runtime::Env;
 
 use crate::{
-    certificate::{issuer_info, parse},
+    certificate::{IssuerInfo, Validity, issuer_info, parse, validity},
     chain::{Expiry, check_algorithm, check_time, signs, verify_chain},
     error::Error,
     identity::{SWARM_CA, common_name},
@@ -37,6 +37,9 @@ struct Inner {
     roots: Vec<CertificateDer<'static>>,
     intermediates: Intermediates,
     signer: Option<Arc<Signer>>,
+    /// Who issues when the signer is elsewhere.
+    issuer: IssuerInfo,
+    validity: Validity,
 }
 
 /// What every issued leaf is followed by.
@@ -50,6 +53,7 @@ struct Intermediates {
 pub(crate) struct Signer {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    info: IssuerInfo,
 }
 
 // === impl RootDigest ===
@@ -138,9 +142,8 @@ impl RootCa {
     /// by itself, or out of time.
     pub fn from_pem(bundle: &str, now: SystemTime) -> Result<Self, Error> {
         let roots = pem_text::certificates(bundle)?;
-        if roots.is_empty() {
-            return Err(Error::NoRoots);
-        }
+        let first = parse(roots.first().ok_or(Error::NoRoots)?)?;
+        let (issuer, mut span) = (issuer_info(&first), validity(&first));
         for (index, der) in roots.iter().enumerate() {
             let root = parse(der)?;
             check_algorithm(&root)?;
@@ -148,9 +151,11 @@ impl RootCa {
             if !root.is_ca() || !signs(&root, &root) {
                 return Err(Error::NotSelfSigned { subject: common_name(&root) });
             }
+            span = span.common(validity(&root));
         }
-        let inner = Inner { bundle: bundle.to_owned(), roots, intermediates: Intermediates::default(), signer: None };
-        Ok(Self(Arc::new(inner)))
+        let intermediates = Intermediates::default();
+        let bundle = bundle.to_owned();
+        Ok(Self(Arc::new(Inner { bundle, roots, intermediates, signer: None, issuer, validity: span })))
     }
 
     /// Reads a remote bundle of trust roots, and checks first that it is the pinned one.
@@ -175,6 +180,8 @@ impl RootCa {
         let chain = pem_text::certificates(text).map_err(invalid)?;
         verify_chain(&self, &chain, Expiry::Enforced, now).map_err(invalid)?;
         let mut inner = Arc::unwrap_or_clone(self.0);
+        // An empty chain was refused above.
+        inner.issuer = issuer_info(&parse(&chain[0])?);
         inner.intermediates = Intermediates { text: text.to_owned(), chain };
         Ok(Self(Arc::new(inner)))
     }
@@ -208,7 +215,8 @@ impl RootCa {
         if parsed.public_key().raw != key.public_key() {
             return Err(Error::KeyMismatch);
         }
-        let signer = Signer::new(certificate, key)?;
+        let info = issuer_info(&parsed);
+        let signer = Signer::new(certificate, key, info)?;
         let mut inner = Arc::unwrap_or_clone(self.0);
         inner.signer = Some(Arc::new(signer));
         let root = Self(Arc::new(inner));
@@ -232,6 +240,21 @@ impl RootCa {
     #[must_use]
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.0.roots
+    }
+
+    /// The span in which all roots count: that of the certificate, where there is one.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.0.validity
+    }
+
+    /// What the certificates issued by this authority say of their signer: its signing certificate, where it has none
+    /// the first intermediate, and the first root if there is neither.
+    ///
+    /// Cross-signing changes neither name nor key, so a new root and its cross certificate say the same.
+    #[must_use]
+    pub fn issuer_info(&self) -> &IssuerInfo {
+        self.0.signer.as_ref().map_or(&self.0.issuer, |signer| &signer.info)
     }
 
     /// What join tokens pin.
@@ -262,6 +285,11 @@ impl RootCa {
         self.0.signer.as_ref().map(|signer| &signer.issuer).ok_or(Error::NoSigner)
     }
 
+    /// The signing certificate and its key.
+    pub(crate) fn signer(&self) -> Result<(&CertificateDer<'static>, &KeyPair), Error> {
+        self.0.signer.as_ref().map(|signer| (&signer.certificate, signer.issuer.key())).ok_or(Error::NoSigner)
+    }
+
     /// The text that follows every issued leaf.
     pub(crate) fn intermediates(&self) -> &str {
         &self.0.intermediates.text
@@ -277,7 +305,7 @@ impl fmt::Debug for RootCa {
 // === impl Signer ===
 
 impl Signer {
-    fn new(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, Error> {
+    fn new(certificate: CertificateDer<'static>, key: KeyPair, info: IssuerInfo) -> Result<Self, Error> {
         let unusable = |reason: String| Error::UnusableSigner { reason };
         {
             let parsed = parse(&certificate)?;
@@ -290,7 +318,7 @@ impl Signer {
             }
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { certificate, issuer })
+        Ok(Self { certificate, issuer, info })
     }
 }
 

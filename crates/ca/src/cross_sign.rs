@@ -1,0 +1,158 @@
+//! Cross-signing: how those who trust one root come to trust what another root signs.
+//!
+//! While a cluster changes its root, its nodes trust the old one only. The old root therefore signs the new one's name
+//! and key: that *cross certificate* issues with the new key, and follows every leaf.
+
+use x509_parser::{certificate::X509Certificate, extensions::X509Extension, oid_registry, x509::X509Name};
+
+use crate::{
+    certificate::parse,
+    chain::check_algorithm,
+    der::{INTEGER, SEQUENCE, SET, elements, explicit, signed, tagged},
+    error::Error,
+    identity::common_name,
+    pem_text,
+    root::RootCa,
+};
+
+/// What another authority is told so that it signs the certificate of this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrossSignRequest {
+    /// A signing request (PKCS#10, PEM) for the name and the key of this authority, that asks for the same
+    /// alternative names and the same basic constraints.
+    pub request: String,
+    /// The common name of this authority, empty when it has none.
+    pub common_name: String,
+    /// The other parts of its name, as many as the part that occurs most often.
+    pub names: Vec<CrossSignName>,
+    /// The contents of its basic constraints (DER), which say that it is an authority. They are critical.
+    pub basic_constraints: Vec<u8>,
+}
+
+/// Parts of an authority's name beside the common name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named as X.520 names it")]
+pub struct CrossSignName {
+    pub country: Option<String>,
+    pub province: Option<String>,
+    pub locality: Option<String>,
+    pub organization: Option<String>,
+    pub organizational_unit: Option<String>,
+}
+
+impl RootCa {
+    /// Signs the certificate of another authority (one, PEM) with this one's key: subject, key, serial number, validity
+    /// and extensions stay as they are, byte for byte; issuer and signature are new.
+    ///
+    /// Whoever trusts this root then accepts what the other authority signs, if the cross certificate follows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSigner`] when the key is elsewhere, [`Error::NotAnAuthority`] for the certificate of a node,
+    /// [`Error::UnsupportedSignature`] as for a root, and [`Error::Malformed`] for what is not exactly one certificate.
+    pub fn cross_sign(&self, other_pem: &str) -> Result<String, Error> {
+        let (certificate, key) = self.signer()?;
+        let other = pem_text::single_certificate(other_pem)?;
+        let other = authority(&other)?;
+        let issuer = parse(certificate)?;
+        let tbs = reissued(other.tbs_certificate.as_ref(), issuer.subject().as_raw(), &key.signature_algorithm())?;
+        Ok(pem_text::encode(pem_text::CERTIFICATE, &signed(&tbs, key)?))
+    }
+
+    /// What to ask another authority for, so that it cross-signs the certificate that this one signs with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSigner`] when the key is elsewhere.
+    pub fn cross_sign_request(&self) -> Result<CrossSignRequest, Error> {
+        let (certificate, key) = self.signer()?;
+        let certificate = authority(certificate)?;
+        let constraints = |extension: &&X509Extension<'_>| extension.oid == BASIC_CONSTRAINTS;
+        let basic_constraints = certificate.extensions().iter().find(constraints).map(|found| found.value.to_vec());
+        let subject = certificate.subject();
+        Ok(CrossSignRequest {
+            request: pem_text::encode(pem_text::REQUEST, &signed(&request_info(&certificate)?, key)?),
+            common_name: common_name(&certificate),
+            names: names(subject),
+            // An authority has them: that was checked above.
+            basic_constraints: basic_constraints.unwrap_or_default(),
+        })
+    }
+}
+
+const BASIC_CONSTRAINTS: oid_registry::Oid<'static> = oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
+const ALTERNATIVE_NAMES: oid_registry::Oid<'static> = oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
+
+/// The attribute of a request that holds the extensions it asks for (1.2.840.113549.1.9.14), with its tag and length.
+const EXTENSION_REQUEST: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
+
+fn authority(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
+    let certificate = parse(der)?;
+    check_algorithm(&certificate)?;
+    if !certificate.is_ca() {
+        return Err(Error::NotAnAuthority { subject: common_name(&certificate) });
+    }
+    Ok(certificate)
+}
+
+/// The statement of a certificate with another issuer and another way to sign it.
+fn reissued(tbs: &[u8], issuer: &[u8], algorithm: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut fields = elements(tbs).map_err(|error| Error::malformed("certificate", error))?;
+    // The version comes first, but for a certificate of the first version.
+    let serial = usize::from(fields.first().is_some_and(|field| field[0] == explicit(0)));
+    let [_, signature, signer, ..] = &mut fields[serial..] else {
+        return Err(Error::malformed("certificate", "it has too few fields"));
+    };
+    (*signature, *signer) = (algorithm, issuer);
+    Ok(tagged(SEQUENCE, &fields).to_vec())
+}
+
+/// The statement of a request for the name and the key of a certificate.
+fn request_info(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Error> {
+    let malformed = |error| Error::malformed("certificate", error);
+    let fields = elements(certificate.tbs_certificate.as_ref()).map_err(malformed)?;
+    let extensions = match fields.last() {
+        Some(field) if field[0] == explicit(3) => {
+            elements(elements(field).map_err(malformed)?[0]).map_err(malformed)?
+        }
+        _ => Vec::new(),
+    };
+    let wanted: Vec<&[u8]> = extensions
+        .into_iter()
+        .zip(certificate.extensions())
+        .filter(|(_, parsed)| parsed.oid == BASIC_CONSTRAINTS || parsed.oid == ALTERNATIVE_NAMES)
+        .map(|(raw, _)| raw)
+        .collect();
+    let attribute = tagged(SEQUENCE, &[&EXTENSION_REQUEST, &tagged(SET, &[&tagged(SEQUENCE, &wanted)])]);
+    let version = tagged(INTEGER, &[&[0]]);
+    let (subject, key) = (certificate.subject().as_raw(), certificate.public_key().raw);
+    Ok(tagged(SEQUENCE, &[&version, subject, key, &tagged(explicit(0), &[&attribute])]).to_vec())
+}
+
+/// The first of each part together, then the second ones, and so on.
+fn names(subject: &X509Name<'_>) -> Vec<CrossSignName> {
+    let mut names: Vec<CrossSignName> = Vec::new();
+    let mut put = |index: usize, set: &dyn Fn(&mut CrossSignName)| {
+        names.resize(names.len().max(index + 1), CrossSignName::default());
+        set(&mut names[index]);
+    };
+    let text = |part: &x509_parser::x509::AttributeTypeAndValue<'_>| part.as_str().ok().map(str::to_owned);
+    subject.iter_country().enumerate().for_each(|(index, part)| put(index, &|name| name.country = text(part)));
+    subject
+        .iter_state_or_province()
+        .enumerate()
+        .for_each(|(index, part)| put(index, &|name| name.province = text(part)));
+    subject.iter_locality().enumerate().for_each(|(index, part)| put(index, &|name| name.locality = text(part)));
+    subject
+        .iter_organization()
+        .enumerate()
+        .for_each(|(index, part)| put(index, &|name| name.organization = text(part)));
+    subject
+        .iter_organizational_unit()
+        .enumerate()
+        .for_each(|(index, part)| put(index, &|name| name.organizational_unit = text(part)));
+    names
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The little of DER that is written and taken apart here: what comes from elsewhere is copied byte for byte.
+
+use pkcs8::der::{self, Reader as _, SliceReader};
+use zeroize::Zeroizing;
+
+use crate::{error::Error, key::KeyPair};
+
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
+
+/// The tag of a field that is numbered and holds a whole element.
+pub(crate) const fn explicit(number: u8) -> u8 {
+    0xa0 | number
+}
+
+/// One DER element: tag, length, contents. Wiped when dropped, since it may hold a key.
+pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    // Sized up front: growing would leave copies of the key behind.
+    let mut out = Zeroizing::new(Vec::with_capacity(length + 1 + 1 + size_of::<usize>()));
+    out.push(tag);
+    let bytes = length.to_be_bytes();
+    let significant = &bytes[bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1)..];
+    if length >= 0x80 {
+        out.push(0x80 | significant.len() as u8);
+    }
+    out.extend_from_slice(significant);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out
+}
+
+/// The elements that a constructed element (a sequence, a set, a numbered field) is made of, each with its tag.
+pub(crate) fn elements(constructed: &[u8]) -> der::Result<Vec<&[u8]>> {
+    let mut outer = SliceReader::new(constructed)?;
+    let header = outer.peek_header()?;
+    let whole = outer.tlv_bytes()?;
+    outer.finish(())?;
+    let contents = &whole[whole.len() - usize::try_from(header.length)?..];
+    let mut inner = SliceReader::new(contents)?;
+    let mut found = Vec::new();
+    while !inner.is_finished() {
+        found.push(inner.tlv_bytes()?);
+    }
+    Ok(found)
+}
+
+/// A statement, the way it is signed, and the signature: the shape of certificates and of requests for them.
+pub(crate) fn signed(statement: &[u8], key: &KeyPair) -> Result<Vec<u8>, Error> {
+    let signature = tagged(BIT_STRING, &[&[0], &key.sign(statement)?]);
+    Ok(tagged(SEQUENCE, &[statement, &key.signature_algorithm(), &signature]).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_found_whatever_the_form_of_their_length() {
+        let (short, long) = (tagged(OCTET_STRING, &[b"short"]), tagged(OCTET_STRING, &[&[7; 300]]));
+        let sequence = tagged(SEQUENCE, &[&short, &long]);
+        assert_eq!(sequence[..4], [SEQUENCE, 0x82, 0x01, 0x37]);
+        assert_eq!(elements(&sequence).unwrap(), [&short[..], &long[..]]);
+        assert!(elements(&tagged(SEQUENCE, &[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_off_or_goes_on_is_refused() {
+        let sequence = tagged(SEQUENCE, &[&tagged(OCTET_STRING, &[b"content"])]);
+        assert!(elements(&sequence[..sequence.len() - 1]).is_err());
+        assert!(elements(&[&sequence[..], &[0]].concat()).is_err());
+        assert!(elements(&[SEQUENCE, 3, OCTET_STRING, 5, 1]).is_err());
+        assert!(elements(&[]).is_err());
+    }
+}
