@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use swarmkit_agent::AgentError;
-use swarmkit_api::ClusterId;
+use swarmkit_api::{ClusterId, NodeRole};
 use swarmkit_raft::RaftError;
 use swarmkit_rpc::{ConnectError, FetchError};
 use swarmkit_runtime::PartError;
@@ -44,6 +44,16 @@ pub enum NodeError {
         /// The state directory.
         path: PathBuf,
         /// What is wrong.
+        source: swarmkit_ca::Error,
+    },
+    /// The time of the node's certificate is over, and nobody renews it for whoever shows an old one.
+    #[error("error while loading TLS certificate in {}: {source}; {}", path.display(), mend(*role))]
+    Expired {
+        /// The state directory.
+        path: PathBuf,
+        /// The role in the certificate.
+        role: NodeRole,
+        /// When it ended.
         source: swarmkit_ca::Error,
     },
     /// The node's key is encrypted, and cannot be read without the cluster's unlock key.
@@ -142,6 +152,19 @@ impl From<swarmkit_ca::Error> for NodeError {
         match error {
             swarmkit_ca::Error::Locked => Self::Locked,
             error => Self::Certificates(error),
+        }
+    }
+}
+
+/// What to do about a certificate that is out of time.
+fn mend(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Worker => {
+            "if that is what time it is, join with an empty directory, and remove the node that this one was"
+        }
+        NodeRole::Manager => {
+            "if that is what time it is, renew it with `swarm-rafttool renew-certs`, or go on with --force-new-cluster \
+             if no other manager is left"
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::NodeRole;
-use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa};
+use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa, RootDigest};
 use swarmkit_rpc::{ChannelOptions, Channels, TlsTransport, fetch_root};
 use swarmkit_runtime::{Env, Spawner};
 use zeroize::Zeroizing;
@@ -29,7 +29,21 @@ pub(crate) struct Joined {
     pub(crate) lock: Option<ManagerLock>,
 }
 
-/// Joins a cluster: gets its roots, unless they are known already, and a certificate.
+/// Asks a manager for the roots of its cluster. Without a token whoever answers is believed.
+pub(crate) async fn learn_root(target: &Target, env: &Env, spawner: &Spawner) -> Result<RootCa, JoinError> {
+    let token = target.token.as_deref().map(|token| parse(token)).transpose()?;
+    if !is_address(&target.address) {
+        return Err(JoinError::Address { address: target.address.clone() });
+    }
+    fetch(target, token.map(|token| token.digest()), env, spawner).await
+}
+
+async fn fetch(target: &Target, pin: Option<RootDigest>, env: &Env, spawner: &Spawner) -> Result<RootCa, JoinError> {
+    persist(env, async || Ok(fetch_root(&target.address, pin, env, spawner).await?)).await
+}
+
+/// Joins a cluster: gets its roots, unless they are known already, and a certificate. Roots that the token does not pin are
+/// those of another cluster, or old, and are not used.
 pub(crate) async fn join(
     target: &Target,
     known: Option<RootCa>,
@@ -40,14 +54,10 @@ pub(crate) async fn join(
     if !is_address(&target.address) {
         return Err(JoinError::Address { address: target.address.clone() });
     }
-    let parsed = JoinToken::parse(token).map_err(JoinError::Token)?;
-    if parsed.requires_fips() {
-        return Err(JoinError::Fips);
-    }
-    let pin = Some(parsed.digest());
+    let pin = parse(token)?.digest();
     let root = match known {
-        Some(root) => root,
-        None => persist(env, async || Ok(fetch_root(&target.address, pin, env, spawner).await?)).await?,
+        Some(root) if root.digest() == pin => root,
+        Some(_) | None => fetch(target, Some(pin), env, spawner).await?,
     };
     let unusable = |source| JoinError::Unusable { address: target.address.clone(), source };
     let transport = TlsTransport::joining(&root, env).map_err(unusable)?;
@@ -78,6 +88,12 @@ async fn admission(
 ) -> Result<NodeCertificate, JoinError> {
     let asked = persist(env, async || request::ask(channels.authority(address).await?, token).await).await?;
     persist(env, async || request::outcome(channels.authority(address).await?, &asked, root, env).await).await
+}
+
+/// Reads a token that this node can join with.
+fn parse(token: &str) -> Result<JoinToken, JoinError> {
+    let token = JoinToken::parse(token).map_err(JoinError::Token)?;
+    if token.requires_fips() { Err(JoinError::Fips) } else { Ok(token) }
 }
 
 /// Could that be the `host:port` of somebody?
