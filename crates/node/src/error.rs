@@ -230,6 +230,16 @@ pub enum JoinError {
 }
 
 impl JoinError {
+    /// Whether the manager has had too many callers without a certificate, and wants this one to come back later.
+    #[must_use]
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => status.code() == Code::ResourceExhausted,
+            Self::Roots(FetchError::Refused { status, .. }) => status.code() == Code::ResourceExhausted,
+            _ => false,
+        }
+    }
+
     /// Whether trying again can help without anybody mending anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -237,7 +247,8 @@ impl JoinError {
             Self::Roots(error) => error.is_transient(),
             Self::Connect(error) => error.is_transient(),
             Self::Refused { status, .. } => {
-                matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded)
+                let passes = [Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::ResourceExhausted];
+                passes.contains(&status.code())
             }
             Self::NoManager => true,
             Self::NoToken

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use swarmkit_api::NodeRole;
 use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa, RootDigest};
 use swarmkit_rpc::{ChannelOptions, Channels, TlsTransport, fetch_root};
-use swarmkit_runtime::{Env, Spawner};
+use swarmkit_runtime::{Backoff, Env, Spawner};
 use zeroize::Zeroizing;
 
 use crate::{JoinError, request, unlock};
@@ -14,6 +14,9 @@ use crate::{JoinError, request, unlock};
 const ATTEMPTS: u32 = 5;
 /// The pause between attempts, as upstream.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often a step is attempted where a manager has too many callers, with pauses that grow up to this: five minutes in all.
+const CROWDED_ATTEMPTS: u32 = 14;
+const CROWDED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The cluster that a node wants to join. Its token is wiped when dropped, and there is no form that shows it.
 pub(crate) struct Target {
@@ -104,10 +107,18 @@ fn is_address(address: &str) -> bool {
 
 /// Tries again, with pauses, what can get better by itself.
 async fn persist<T>(env: &Env, attempt: impl AsyncFn() -> Result<T, JoinError>) -> Result<T, JoinError> {
-    let mut attempts = 1;
+    let (mut attempts, mut crowded) = (1, 0);
+    let mut retry = Backoff::new(PAUSE, CROWDED_PAUSE_MAX, env.rng("join retry"));
     loop {
         match attempt().await {
-            Err(error) if error.is_transient() && attempts < ATTEMPTS => {
+            // A crowd that was sent away together must not come back together.
+            Err(error) if error.is_crowded() && crowded < CROWDED_ATTEMPTS => {
+                let pause = retry.next_delay();
+                tracing::warn!("{error}; trying again in {} ms", pause.as_millis());
+                crowded += 1;
+                env.sleep(pause).await;
+            }
+            Err(error) if error.is_transient() && !error.is_crowded() && attempts < ATTEMPTS => {
                 tracing::warn!("{error}; trying again in {} s ({attempts} of {ATTEMPTS})", PAUSE.as_secs());
                 attempts += 1;
                 env.sleep(PAUSE).await;
