@@ -2,7 +2,8 @@
 //!
 //! A node hands in a signing request, with a join token or under its present certificate; the request is kept in the
 //! store, as part of the node's object; [`run`] signs what is pending; the node waits for the outcome. Keeping every
-//! step in the store is what lets a new leader go on where the old one stopped.
+//! step in the store is what lets a new leader go on where the old one stopped. [`rotate`] replaces the root of trust, if the
+//! cluster is to have another one: node by node, and then for all of them at once.
 //!
 //! This crate decides who gets a certificate, and for which role. How one is made is the business of the `ca` crate. It
 //! knows no sockets and no files, and never sees a node's private key.
@@ -21,16 +22,16 @@
 //! - The role in a certificate comes from the store or from the token, never from what the caller says.
 //! - A certificate is stored only beside the signing request that it was made for.
 //! - A removed node gets no certificate under its old identity.
-//! - The number of nodes that wait for their first certificate is bounded.
 //! - A request fails for good only by its own fault. Anything else is tried again, by this leader or the next.
 
-mod crowd;
 mod error;
+mod rotation;
 mod run;
 mod service;
 mod sign;
 
 pub use error::Error;
+pub use rotation::{Laggard, Progress, rotate};
 pub use run::run;
 pub use service::CaApi;
 pub use sign::{Decision, decide, leaf_validity, root_ca};

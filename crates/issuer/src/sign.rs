@@ -99,19 +99,30 @@ impl Signed {
     }
 }
 
-/// The root of trust as the cluster keeps it, with its key where it is not kept elsewhere.
+/// The root of trust as the cluster keeps it, and what signs for it, where that is not kept elsewhere.
+///
+/// While the root is being replaced the next one's key signs, and its cross certificate follows every leaf: the trust stays
+/// what it is until everybody has such a leaf.
 ///
 /// # Errors
 ///
 /// Why it cannot be used.
 pub fn root_ca(root: &wire::RootCa, env: &Env) -> Result<RootCa, CaError> {
-    let bundle = std::str::from_utf8(&root.ca_cert).map_err(|_| CaError::NoRoots)?;
-    let certificate = RootCa::from_pem(bundle, env.now())?;
-    if root.ca_key.is_empty() {
-        return Ok(certificate);
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| CaError::NoRoots);
+    let key = |bytes| KeyPair::from_pem(std::str::from_utf8(bytes).map_err(|_| CaError::MalformedKey)?);
+    let trusted = RootCa::from_pem(text(&root.ca_cert)?, env.now())?;
+    match &root.root_rotation {
+        None if root.ca_key.is_empty() => Ok(trusted),
+        None => trusted.with_key(key(&root.ca_key)?, env),
+        Some(next) => {
+            let cross_signed = text(&next.cross_signed_ca_cert)?;
+            let trusted = trusted.with_intermediates(cross_signed, env.now())?;
+            if next.ca_key.is_empty() {
+                return Ok(trusted);
+            }
+            trusted.with_signer(cross_signed, key(&next.ca_key)?, env)
+        }
     }
-    let key = std::str::from_utf8(&root.ca_key).map_err(|_| CaError::MalformedKey)?;
-    certificate.with_key(KeyPair::from_pem(key)?, env)
 }
 
 /// How long a certificate lives in this cluster.

@@ -43,6 +43,7 @@ impl LeaderTerm {
         let mut crew = Crew::under(&stop);
         crew.spawn("voters", |stop| voters::run(raft.clone(), env.clone(), stop));
         crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
+        crew.spawn("root rotation", |stop| swarmkit_issuer::rotate(env.clone(), store.clone(), stop));
         crew.spawn("network keys", |stop| network_keys::run(env.clone(), store.clone(), stop));
         crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));
         crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
