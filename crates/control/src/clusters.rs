@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use prost_types::Timestamp;
-use swarmkit_api::{Cluster, ClusterId, Object, wire};
-use swarmkit_store::ClusterBy;
+use swarmkit_api::{Cluster, ClusterId, Object, Version, wire};
+use swarmkit_store::{ClusterBy, StoreError};
 
 use crate::{
-    ControlApi, ControlError, filter,
+    ControlApi, ControlError,
+    ca_rotation::{Current, Facts, Stop, Wish, answer, decide},
+    filter,
     request::{missing, name_of, required},
     unlock_keys, validate,
 };
@@ -68,34 +70,82 @@ impl ControlApi {
         let rotation = request.rotation.unwrap_or_default();
         let locked = spec.encryption_config.is_some_and(|config| config.auto_lock_managers);
         let now = self.timestamp();
+        let wish = Wish::read(spec.ca_config.as_ref(), &self.env);
+        let facts = self.learn(&id, version, &wish, &spec).await?;
         let updated = self
             .store
             .update(|tx| {
                 let stored = tx.get::<Cluster>(&id).ok_or_else(|| missing("cluster", &id))?;
-                refuse_another_root(&stored.spec, &spec)?;
                 let mut cluster = stored.as_ref().clone();
                 cluster.meta.version = version;
-                cluster.spec = Arc::new(spec);
+                cluster.spec = Arc::new(without_keys(spec));
                 prune_blacklist(&mut cluster, now);
-                unlock_keys::follow(&mut cluster.unlock_keys, locked, rotation.manager_unlock_key, &self.env);
-                if rotation.worker_join_token || rotation.manager_join_token {
-                    let mut root_ca = cluster.root_ca.as_ref().clone();
-                    let tokens = root_ca.join_tokens.get_or_insert_default();
-                    for (wanted, token) in [
-                        (rotation.worker_join_token, &mut tokens.worker),
-                        (rotation.manager_join_token, &mut tokens.manager),
-                    ] {
-                        if wanted {
-                            *token = (self.new_join_token)(&cluster).map_err(ControlError::Authority)?;
-                        }
-                    }
-                    cluster.root_ca = Arc::new(root_ca);
+                self.rotate_tokens(&mut cluster, rotation)?;
+                match decide(&Current::read(&cluster.root_ca, &self.env)?, &wish, &facts, &self.env) {
+                    Ok(Some(root)) => cluster.root_ca = Arc::new(root),
+                    Ok(None) => {}
+                    Err(Stop::Refuse(refusal)) => return Err(refusal),
+                    // What was found out is about another root than that of now.
+                    Err(Stop::Ask(_)) => return Err(StoreError::OutOfSequence.into()),
                 }
+                unlock_keys::follow(&mut cluster.unlock_keys, locked, rotation.manager_unlock_key, &self.env);
                 tx.update(cluster).map_err(ControlError::from)
             })
             .await?;
         Ok(wire::UpdateClusterResponse { cluster: Some(redacted(&updated.value)) })
     }
+
+    /// Finds out what the decision about the root depends on: before the transaction, for it may take as long as nobody
+    /// answers who is asked. The version of the cluster is what makes sure that it is still true in the transaction.
+    async fn learn(
+        &self,
+        id: &ClusterId,
+        version: Version,
+        wish: &Wish,
+        spec: &wire::ClusterSpec,
+    ) -> Result<Facts, ControlError> {
+        let cluster = self.store.view().get::<Cluster>(id).ok_or_else(|| missing("cluster", id))?.clone();
+        let current = Current::read(&cluster.root_ca, &self.env)?;
+        let known = spec.ca_config.as_ref().map(|config| config.external_cas.as_slice()).unwrap_or_default();
+        let mut facts = Facts::default();
+        loop {
+            let question = match decide(&current, wish, &facts, &self.env) {
+                Ok(_) => return Ok(facts),
+                Err(Stop::Refuse(refusal)) => return Err(refusal),
+                Err(Stop::Ask(_)) if cluster.meta.version != version => return Err(StoreError::OutOfSequence.into()),
+                Err(Stop::Ask(question)) => question,
+            };
+            answer(question, &current, known, &*self.external_ca, &mut facts, &self.env).await?;
+        }
+    }
+
+    /// Replaces the join tokens that are to be replaced.
+    fn rotate_tokens(&self, cluster: &mut Cluster, rotation: wire::KeyRotation) -> Result<(), ControlError> {
+        if !rotation.worker_join_token && !rotation.manager_join_token {
+            return Ok(());
+        }
+        let mut root_ca = cluster.root_ca.as_ref().clone();
+        let tokens = root_ca.join_tokens.get_or_insert_default();
+        for (wanted, token) in
+            [(rotation.worker_join_token, &mut tokens.worker), (rotation.manager_join_token, &mut tokens.manager)]
+        {
+            if wanted {
+                *token = (self.new_join_token)(cluster).map_err(ControlError::Authority)?;
+            }
+        }
+        cluster.root_ca = Arc::new(root_ca);
+        Ok(())
+    }
+}
+
+/// The settings as they are kept. The root that was wanted is with the other one now, or will never be; its key is kept in
+/// one place only.
+fn without_keys(mut spec: wire::ClusterSpec) -> wire::ClusterSpec {
+    if let Some(config) = &mut spec.ca_config {
+        config.signing_ca_cert.clear();
+        config.signing_ca_key.clear();
+    }
+    spec
 }
 
 /// Rules for a cluster's settings.
@@ -122,18 +172,6 @@ fn check(spec: &wire::ClusterSpec) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Replacing the root of trust is a process of its own, which this manager does not offer.
-fn refuse_another_root(stored: &wire::ClusterSpec, wanted: &wire::ClusterSpec) -> Result<(), ControlError> {
-    let rotation = |spec: &wire::ClusterSpec| spec.ca_config.as_ref().map_or(0, |config| config.force_rotate);
-    let asks = wanted.ca_config.as_ref().is_some_and(|config| {
-        !config.signing_ca_cert.is_empty() || !config.signing_ca_key.is_empty() || !config.external_cas.is_empty()
-    });
-    if asks || rotation(stored) != rotation(wanted) {
-        return Err(ControlError::Unsupported("the root certificate of this cluster cannot be replaced".to_owned()));
-    }
-    Ok(())
-}
-
 /// Forgets removed nodes whose certificates can no longer be used.
 pub(crate) fn prune_blacklist(cluster: &mut Cluster, now: Timestamp) {
     cluster
@@ -145,12 +183,7 @@ pub(crate) fn prune_blacklist(cluster: &mut Cluster, now: Timestamp) {
 fn redacted(cluster: &Cluster) -> wire::Cluster {
     let mut shown = Cluster::new(cluster.id.clone());
     shown.meta = cluster.meta;
-    let mut spec = cluster.spec.as_ref().clone();
-    if let Some(config) = &mut spec.ca_config {
-        config.signing_ca_cert.clear();
-        config.signing_ca_key.clear();
-    }
-    shown.spec = Arc::new(spec);
+    shown.spec = Arc::new(without_keys(cluster.spec.as_ref().clone()));
     let mut root_ca = cluster.root_ca.as_ref().clone();
     root_ca.ca_key.clear();
     if let Some(rotation) = &mut root_ca.root_rotation {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prost_types::Timestamp;
 use swarmkit_api::Cluster;
+use swarmkit_ca::{ExternalCa, NoExternalCa};
 use swarmkit_runtime::Env;
 use swarmkit_store::Store;
 
@@ -24,6 +25,8 @@ pub struct ControlConfig {
     pub new_join_token: Arc<NewJoinToken>,
     /// Reads certificates of nodes that are removed.
     pub certificate_expiry: Arc<CertificateExpiry>,
+    /// Asks the authorities outside of the cluster that the settings name.
+    pub external_ca: Arc<dyn ExternalCa>,
 }
 
 impl Default for ControlConfig {
@@ -33,6 +36,7 @@ impl Default for ControlConfig {
             members: Members::default(),
             new_join_token: Arc::new(|_| Err("this store has no certificate authority".to_owned())),
             certificate_expiry: Arc::new(|_| None),
+            external_ca: Arc::new(NoExternalCa),
         }
     }
 }
@@ -45,14 +49,15 @@ pub struct ControlApi {
     pub(crate) members: Members,
     pub(crate) new_join_token: Arc<NewJoinToken>,
     pub(crate) certificate_expiry: Arc<CertificateExpiry>,
+    pub(crate) external_ca: Arc<dyn ExternalCa>,
 }
 
 impl ControlApi {
     /// Serves a store.
     #[must_use]
     pub fn new(env: Env, store: Store, config: ControlConfig) -> Self {
-        let ControlConfig { members, new_join_token, certificate_expiry } = config;
-        Self { env, store, members, new_join_token, certificate_expiry }
+        let ControlConfig { members, new_join_token, certificate_expiry, external_ca } = config;
+        Self { env, store, members, new_join_token, certificate_expiry, external_ca }
     }
 
     /// The time of day, as objects carry it.

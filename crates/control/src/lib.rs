@@ -30,6 +30,7 @@
 //! - No key and no secret's data leaves through an answer. Watch messages carry whole objects, and are for managers only.
 
 mod backup;
+mod ca_rotation;
 mod clusters;
 mod configs;
 mod control;

@@ -119,6 +119,7 @@ fn control(parts: &Parts<'_>) -> ControlApi {
             let since_epoch = validity.not_after.duration_since(UNIX_EPOCH).ok()?;
             Some(Timestamp { seconds: i64::try_from(since_epoch.as_secs()).ok()?, nanos: 0 })
         }),
+        ..ControlConfig::default()
     };
     ControlApi::new(parts.env.clone(), parts.store.clone(), config)
 }

@@ -46,8 +46,7 @@ impl FetchError {
         match self {
             Self::Connect(error) => error.is_transient(),
             Self::Refused { status, .. } => {
-                let passes = [Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::ResourceExhausted];
-                passes.contains(&status.code())
+                matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded)
             }
             Self::Roots { .. } => false,
         }

@@ -150,30 +150,21 @@ async fn each_join_token_is_replaced_by_itself() {
     assert!(third.worker == second.worker && third.manager != second.manager);
     let fourth = rotate(true, true).await;
     assert!(fourth.worker != third.worker && fourth.manager != third.manager);
+    let root = world.view().cluster().unwrap().root_ca.ca_cert.clone();
     for token in [&fourth.worker, &fourth.manager] {
-        assert_eq!(JoinToken::parse(token).unwrap().digest(), RootDigest::of(b"a bundle"));
+        assert_eq!(JoinToken::parse(token).unwrap().digest(), RootDigest::of(&root));
     }
     assert_eq!(world.view().cluster().unwrap().root_ca.join_tokens.as_ref(), Some(&fourth));
 }
 
 #[tokio::test]
-async fn tokens_cannot_be_made_without_a_root() {
+async fn nothing_of_a_cluster_is_changed_whose_root_cannot_be_read() {
     let world = World::new();
     world.put(|tx| tx.create(swarmkit_testing::cluster()).map(drop)).await;
     let rotation = Some(wire::KeyRotation { worker_join_token: true, ..Default::default() });
-    let refusal = refused(&world, |request| request.rotation = rotation).await;
-    assert_eq!(refusal, (Code::Internal, "the cluster has no root certificate".to_owned()));
-}
-
-#[tokio::test]
-async fn what_this_cluster_cannot_do_yet_is_refused_and_not_forgotten() {
-    let world = World::with_cluster().await;
-    let forced = wire::CaConfig { force_rotate: 1, ..Default::default() };
-    let signing = wire::CaConfig { signing_ca_cert: b"x".as_slice().into(), ..Default::default() };
-    for config in [forced, signing] {
-        let (code, text) = refused(&world, |request| spec(request).ca_config = Some(config)).await;
-        assert_eq!(code, Code::Unimplemented, "{text}");
-    }
+    let text = "invalid cluster root CA object in raft: no valid root CA certificates found";
+    assert_eq!(refused(&world, |request| request.rotation = rotation).await, (Code::Internal, text.to_owned()));
+    assert_eq!(refused(&world, |_| {}).await, (Code::Internal, text.to_owned()));
 }
 
 #[tokio::test]

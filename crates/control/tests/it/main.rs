@@ -11,6 +11,7 @@ mod malformed;
 mod networks;
 mod nodes;
 mod payloads;
+mod roots;
 mod services;
 mod statuses;
 mod tasks;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use swarmkit_api::{ClusterId, NodeRole, wire};
-use swarmkit_ca::{Identity, JoinToken, RootDigest};
+use swarmkit_ca::{ExternalCa, Identity, JoinToken, NoExternalCa, RootCa, RootDigest, SystemKeys};
 use swarmkit_control::{BackupApi, ControlApi, ControlConfig, Members, WatchApi};
 use swarmkit_rpc::{Authority, Channel, Services};
 use swarmkit_runtime::{Crew, Env};
@@ -34,6 +34,11 @@ pub(crate) struct World {
 impl World {
     /// An empty store.
     pub(crate) fn new() -> Self {
+        Self::asking(Arc::new(NoExternalCa))
+    }
+
+    /// An empty store, and somebody who asks authorities elsewhere.
+    fn asking(external_ca: Arc<dyn ExternalCa>) -> Self {
         let env = swarmkit_testing::env();
         let store = Store::local(env.clone());
         let (members, stop) = (Members::default(), CancellationToken::new());
@@ -45,6 +50,7 @@ impl World {
                 let seconds = std::str::from_utf8(chain).ok()?.parse().ok()?;
                 Some(prost_types::Timestamp { seconds, nanos: 0 })
             }),
+            external_ca,
         };
         let own = Identity::new("m".into(), NodeRole::Manager, "c".into());
         let services = Services::new(Authority::fixed(own))
@@ -59,10 +65,19 @@ impl World {
 
     /// A store with a cluster, its root certificate and its tokens.
     pub(crate) async fn with_cluster() -> Self {
-        let world = Self::new();
+        Self::with_cluster_asking(Arc::new(NoExternalCa)).await
+    }
+
+    pub(crate) async fn with_cluster_asking(external_ca: Arc<dyn ExternalCa>) -> Self {
+        let world = Self::asking(external_ca);
         let env = swarmkit_testing::env();
         let mut cluster = swarmkit_testing::cluster();
-        cluster.root_ca = Arc::new(wire::RootCa { ca_cert: b"a bundle".as_slice().into(), ..Default::default() });
+        let root = RootCa::create(&SystemKeys, &env).unwrap();
+        cluster.root_ca = Arc::new(wire::RootCa {
+            ca_key: root.signing_key().unwrap().to_pem().as_bytes().to_vec().into(),
+            ca_cert: root.bundle().to_owned().into(),
+            ..Default::default()
+        });
         let token = || new_join_token(&env)(&cluster).unwrap();
         let join_tokens = Some(wire::JoinTokens { worker: token(), manager: token() });
         cluster.root_ca = Arc::new(wire::RootCa { join_tokens, ..cluster.root_ca.as_ref().clone() });

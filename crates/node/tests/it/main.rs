@@ -4,7 +4,6 @@
 
 mod ending;
 mod joining;
-mod leftovers;
 mod locking;
 mod restoring;
 mod roles;

@@ -13,5 +13,4 @@ mod measuring;
 mod reconnecting;
 mod socket;
 mod stopping;
-mod strangers;
 mod world;
