@@ -1,114 +1,17 @@
 //! Who gets through to whom, and what is said to those who do not.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
-use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
-use swarmkit_api::{ClusterId, NodeId, NodeRole};
-use swarmkit_ca::{
-    Credentials, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, MANAGER, NodeCertificate, RootCa, SWARM_CA,
-    SystemKeys, TlsFault, joining_client, unverified_client,
-};
-use swarmkit_runtime::{Clock, Env};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use rustls::pki_types::ServerName;
+use swarmkit_api::NodeRole;
+use swarmkit_ca::{LEAF_VALIDITY_DEFAULT, RootCa, SWARM_CA, TlsFault, joining_client, unverified_client};
+use swarmkit_runtime::Env;
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::TlsConnector;
+
+use crate::world::{Wall, World, caller, fault, meet, meet_nodes, server_of};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A clock that a test turns.
-#[derive(Clone)]
-struct Wall(Arc<AtomicU64>);
-
-impl Wall {
-    fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(1_893_499_200)))
-    }
-
-    fn turn(&self, by: Duration) {
-        self.0.fetch_add(by.as_secs(), Ordering::Relaxed);
-    }
-}
-
-impl Clock for Wall {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::Relaxed))
-    }
-}
-
-struct World {
-    wall: Wall,
-    env: Env,
-    root: RootCa,
-}
-
-impl World {
-    fn new() -> Self {
-        let wall = Wall::new();
-        let env = Env::seeded(1, wall.clone());
-        let root = RootCa::create(&SystemKeys, &env).unwrap();
-        Self { wall, env, root }
-    }
-
-    fn certificate(&self, role: NodeRole) -> NodeCertificate {
-        let identity = Identity::new(NodeId::new(self.env.new_id()), role, ClusterId::from("cluster"));
-        let key = SystemKeys.generate().unwrap();
-        let chain = self.root.issue(&key.request().unwrap(), &identity, LEAF_VALIDITY_DEFAULT, &self.env).unwrap();
-        NodeCertificate::new(&chain, key).unwrap()
-    }
-
-    fn node(&self, role: NodeRole) -> Credentials {
-        Credentials::new(self.root.without_signer(), self.certificate(role), &self.env).unwrap()
-    }
-}
-
-type Served = io::Result<server::TlsStream<tokio::io::DuplexStream>>;
-type Called = io::Result<client::TlsStream<tokio::io::DuplexStream>>;
-
-/// Shakes hands, then sends a byte each way: under TLS 1.3 a server's refusal of the client's certificate arrives only
-/// after the client is done.
-async fn meet(server: Arc<ServerConfig>, client: Arc<ClientConfig>, name: &'static str) -> (Served, Called) {
-    let (near, far) = tokio::io::duplex(64 * 1024);
-    let serve = async {
-        let mut stream = TlsAcceptor::from(server).accept(far).await?;
-        stream.write_u8(1).await?;
-        stream.read_u8().await?;
-        Ok(stream)
-    };
-    let call = async {
-        let name = ServerName::try_from(name).unwrap();
-        let mut stream = TlsConnector::from(client).connect(name, near).await?;
-        stream.read_u8().await?;
-        stream.write_u8(1).await?;
-        stream.flush().await?;
-        Ok(stream)
-    };
-    tokio::join!(serve, call)
-}
-
-async fn meet_nodes(server: &Credentials, client: &Credentials) -> (Served, Called) {
-    meet(server.trust().server_config(), client.trust().client_config(), MANAGER).await
-}
-
-fn caller(served: Served) -> Option<Identity> {
-    let stream = served.unwrap();
-    let chain = stream.get_ref().1.peer_certificates()?;
-    Some(Identity::from_certificate(&chain[0]).unwrap())
-}
-
-fn server_of(called: Called) -> Identity {
-    Identity::from_certificate(&called.unwrap().get_ref().1.peer_certificates().unwrap()[0]).unwrap()
-}
-
-fn fault<T>(result: io::Result<T>) -> TlsFault {
-    let error = result.err().expect("the handshake fails");
-    TlsFault::from_io(&error).unwrap_or_else(|| panic!("no TLS fault: {error:?}"))
-}
 
 #[tokio::test]
 async fn a_worker_and_a_manager_know_each_other() {

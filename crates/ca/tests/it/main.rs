@@ -3,3 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod handshake;
+mod rotation;
+mod world;
