@@ -15,11 +15,12 @@ use x509_parser::{
 };
 
 use crate::{
+    algorithm::{self, VERIFICATION, check_key},
     certificate::{IssuerInfo, issuer_info, parse, validity},
+    der,
     error::Error,
     identity::common_name,
     root::RootCa,
-    tls,
 };
 
 /// Whether a certificate whose time is over may still be read.
@@ -53,6 +54,7 @@ pub fn verify_chain(
     for (index, certificate) in parsed.iter().enumerate() {
         check_time(certificate, index + 1, expiry, now)?;
         check_algorithm(certificate)?;
+        check_key(certificate.public_key())?;
     }
     for pair in parsed.windows(2) {
         if !signs(&pair[1], &pair[0]) {
@@ -70,8 +72,23 @@ pub fn verify_chain(
 
 /// Whether `issuer` made the signature of `certificate`, by name and by key.
 pub(crate) fn signs(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bool {
-    certificate.issuer().as_raw() == issuer.subject().as_raw()
-        && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+    certificate.issuer().as_raw() == issuer.subject().as_raw() && is_signed_with(certificate, issuer.public_key().raw)
+}
+
+/// Whether a key (SubjectPublicKeyInfo) made the signature of a certificate.
+fn is_signed_with(certificate: &X509Certificate<'_>, key: &[u8]) -> bool {
+    let statement = certificate.tbs_certificate.as_ref();
+    // What the signature covers says how it was made, and what stands beside it must say the same.
+    certificate.signature_algorithm == certificate.tbs_certificate.signature
+        && signature_algorithm(statement)
+            .is_some_and(|way| algorithm::verify(way, key, statement, &certificate.signature_value.data))
+}
+
+/// Serial number, then the way of signing; the version comes first, but for a certificate of the first version.
+fn signature_algorithm(statement: &[u8]) -> Option<&[u8]> {
+    let fields = der::elements(statement).ok()?;
+    let serial = usize::from(fields.first()?[0] == der::explicit(0));
+    fields.get(serial + 1).copied()
 }
 
 /// Checks the moment against a certificate's validity. Positions count from one.
@@ -155,13 +172,12 @@ fn verify_at(
     }
     let leaf = ParsedCertificate::try_from(&chain[0]).map_err(|error| Error::malformed("certificate", error))?;
     let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let algorithms = tls::provider().signature_verification_algorithms.all;
     verify_server_cert_signed_by_trust_anchor(
         &leaf,
         &anchors,
         &chain[1..],
         UnixTime::since_unix_epoch(seconds),
-        algorithms,
+        VERIFICATION.all,
     )
     .map_err(from_rustls)
 }

@@ -8,11 +8,12 @@ use x509_parser::{certificate::X509Certificate, extensions::X509Extension, oid_r
 use crate::{
     certificate::parse,
     chain::check_algorithm,
-    der::{INTEGER, SEQUENCE, SET, elements, explicit, signed, tagged},
+    der::{SEQUENCE, elements, explicit, signed, tagged},
     error::Error,
     identity::common_name,
     pem_text,
-    root::RootCa,
+    root::{RootCa, Signer},
+    statement,
 };
 
 /// What another authority is told so that it signs the certificate of this one.
@@ -51,11 +52,11 @@ impl RootCa {
     /// [`Error::NoSigner`] when the key is elsewhere, [`Error::NotAnAuthority`] for the certificate of a node,
     /// [`Error::UnsupportedSignature`] as for a root, and [`Error::Malformed`] for what is not exactly one certificate.
     pub fn cross_sign(&self, other_pem: &str) -> Result<String, Error> {
-        let (certificate, key) = self.signer()?;
+        let Signer { certificate, key, .. } = self.signer()?;
         let other = pem_text::single_certificate(other_pem)?;
         let other = authority(&other)?;
         let issuer = parse(certificate)?;
-        let tbs = reissued(other.tbs_certificate.as_ref(), issuer.subject().as_raw(), &key.signature_algorithm())?;
+        let tbs = reissued(other.tbs_certificate.as_ref(), issuer.subject().as_raw(), &key.algorithm().of_signature())?;
         Ok(pem_text::encode(pem_text::CERTIFICATE, &signed(&tbs, key)?))
     }
 
@@ -65,7 +66,7 @@ impl RootCa {
     ///
     /// [`Error::NoSigner`] when the key is elsewhere.
     pub fn cross_sign_request(&self) -> Result<CrossSignRequest, Error> {
-        let (certificate, key) = self.signer()?;
+        let Signer { certificate, key, .. } = self.signer()?;
         let certificate = authority(certificate)?;
         let constraints = |extension: &&X509Extension<'_>| extension.oid == BASIC_CONSTRAINTS;
         let basic_constraints = certificate.extensions().iter().find(constraints).map(|found| found.value.to_vec());
@@ -82,9 +83,6 @@ impl RootCa {
 
 const BASIC_CONSTRAINTS: oid_registry::Oid<'static> = oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
 const ALTERNATIVE_NAMES: oid_registry::Oid<'static> = oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
-
-/// The attribute of a request that holds the extensions it asks for (1.2.840.113549.1.9.14), with its tag and length.
-const EXTENSION_REQUEST: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
 
 fn authority(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     let certificate = parse(der)?;
@@ -123,10 +121,7 @@ fn request_info(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Error> {
         .filter(|(_, parsed)| parsed.oid == BASIC_CONSTRAINTS || parsed.oid == ALTERNATIVE_NAMES)
         .map(|(raw, _)| raw)
         .collect();
-    let attribute = tagged(SEQUENCE, &[&EXTENSION_REQUEST, &tagged(SET, &[&tagged(SEQUENCE, &wanted)])]);
-    let version = tagged(INTEGER, &[&[0]]);
-    let (subject, key) = (certificate.subject().as_raw(), certificate.public_key().raw);
-    Ok(tagged(SEQUENCE, &[&version, subject, key, &tagged(explicit(0), &[&attribute])]).to_vec())
+    Ok(statement::request(certificate.subject().as_raw(), certificate.public_key().raw, &wanted))
 }
 
 /// The first of each part together, then the second ones, and so on.

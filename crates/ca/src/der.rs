@@ -32,14 +32,18 @@ pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// The elements that a constructed element (a sequence, a set, a numbered field) is made of, each with its tag.
-pub(crate) fn elements(constructed: &[u8]) -> der::Result<Vec<&[u8]>> {
-    let mut outer = SliceReader::new(constructed)?;
+/// What is in the one element that these bytes are, without its tag and its length.
+pub(crate) fn contents(element: &[u8]) -> der::Result<&[u8]> {
+    let mut outer = SliceReader::new(element)?;
     let header = outer.peek_header()?;
     let whole = outer.tlv_bytes()?;
     outer.finish(())?;
-    let contents = &whole[whole.len() - usize::try_from(header.length)?..];
-    let mut inner = SliceReader::new(contents)?;
+    Ok(&whole[whole.len() - usize::try_from(header.length)?..])
+}
+
+/// The elements that a constructed element (a sequence, a set, a numbered field) is made of, each with its tag.
+pub(crate) fn elements(constructed: &[u8]) -> der::Result<Vec<&[u8]>> {
+    let mut inner = SliceReader::new(contents(constructed)?)?;
     let mut found = Vec::new();
     while !inner.is_finished() {
         found.push(inner.tlv_bytes()?);
@@ -50,7 +54,7 @@ pub(crate) fn elements(constructed: &[u8]) -> der::Result<Vec<&[u8]>> {
 /// A statement, the way it is signed, and the signature: the shape of certificates and of requests for them.
 pub(crate) fn signed(statement: &[u8], key: &KeyPair) -> Result<Vec<u8>, Error> {
     let signature = tagged(BIT_STRING, &[&[0], &key.sign(statement)?]);
-    Ok(tagged(SEQUENCE, &[statement, &key.signature_algorithm(), &signature]).to_vec())
+    Ok(tagged(SEQUENCE, &[statement, &key.algorithm().of_signature(), &signature]).to_vec())
 }
 
 #[cfg(test)]

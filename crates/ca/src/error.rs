@@ -26,6 +26,13 @@ pub enum Error {
         /// The common name of the certificate.
         subject: String,
     },
+    /// A key is too weak, or of a kind that does not sign here: RSA of at least 2048 bits and ECDSA on P-256, P-384 and
+    /// P-521 do.
+    #[error("{reason}")]
+    UnsupportedKey {
+        /// What stands against it.
+        reason: &'static str,
+    },
     /// A trust root is not signed by its own key.
     #[error("root CA certificate of {subject:?} is not signed by itself")]
     NotSelfSigned {

@@ -8,7 +8,6 @@
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
-use rcgen::PublicKeyData as _;
 use rustls_pki_types::CertificateDer;
 use swarmkit_api::{wire, wire::external_ca::CaProtocol};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -189,7 +188,7 @@ impl SigningOrder {
     ///
     /// [`Error::MalformedRequest`] for a request that no certificate can be made for.
     pub fn new(request: &str, identity: Identity, validity: Duration) -> Result<Self, Error> {
-        let key = issue::public_key(request)?.subject_public_key_info();
+        let key = issue::public_key(request)?;
         Ok(Self { request: request.to_owned(), key, identity, validity })
     }
 

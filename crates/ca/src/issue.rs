@@ -2,21 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PublicKeyData as _,
-    SanType, SerialNumber, SubjectPublicKeyInfo,
-};
 use swarmkit_api::{ClusterId, NodeId, NodeRole};
 use swarmkit_runtime::Env;
-use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
+use x509_parser::{
+    certificate::X509Certificate, certification_request::X509CertificationRequest, extensions::ParsedExtension,
+    prelude::FromDer as _,
+};
 
 use crate::{
-    certificate::Validity,
+    algorithm::{self, check_key},
+    certificate::{Validity, parse},
     chain::{Expiry, verify_chain},
+    der,
     error::Error,
     identity::{Identity, role_name},
     pem_text,
     root::RootCa,
+    statement::{self, Extension, Part, Statement, Usage},
 };
 
 /// How long a node's certificate lasts unless the cluster says otherwise: 90 days, as upstream.
@@ -46,15 +48,30 @@ impl RootCa {
     /// [`Error::MalformedRequest`] for a request that no certificate can be made for, [`Error::NoSigner`] when the key
     /// is elsewhere.
     pub fn issue(&self, request: &str, identity: &Identity, validity: Duration, env: &Env) -> Result<String, Error> {
-        let issuer = self.issuer()?;
+        let signer = self.signer()?;
         let key = public_key(request)?;
-        let certificate = params(identity, validity, env)?.signed_by(&key, issuer).map_err(Error::crypto)?;
-        Ok(pem_text::encode_certificates([certificate.der()]) + self.intermediates())
+        let issuer = parse(&signer.certificate)?;
+        let statement = Statement {
+            serial: &serial(env),
+            issuer: issuer.subject().as_raw(),
+            validity: span(validity, env.now()),
+            subject: &statement::name(&[
+                (Part::Organization, identity.cluster.as_str()),
+                (Part::OrganizationalUnit, role_name(identity.role)),
+                (Part::CommonName, identity.node.as_str()),
+            ])?,
+            key: &key,
+            extensions: extensions(identity, &key, &issuer)?,
+        };
+        let statement = statement.encode(&signer.key.algorithm().of_signature())?;
+        let certificate = der::signed(&statement, &signer.key)?;
+        Ok(pem_text::encode(pem_text::CERTIFICATE, &certificate) + self.intermediates())
     }
 }
 
-/// Whether a request can be answered at all: readable, of an accepted size and key, and signed by that key.
-pub(crate) fn public_key(request: &str) -> Result<SubjectPublicKeyInfo, Error> {
+/// The key of a request (SubjectPublicKeyInfo) that can be answered at all: readable, of an accepted size and key, and
+/// signed by that key.
+pub(crate) fn public_key(request: &str) -> Result<Vec<u8>, Error> {
     let malformed = |reason: String| Error::MalformedRequest { reason };
     if request.len() > REQUEST_BYTES_MAX {
         return Err(malformed(format!("larger than {REQUEST_BYTES_MAX} bytes")));
@@ -65,13 +82,16 @@ pub(crate) fn public_key(request: &str) -> Result<SubjectPublicKeyInfo, Error> {
     }
     let (_, parsed) =
         X509CertificationRequest::from_der(block.contents()).map_err(|error| malformed(error.to_string()))?;
-    parsed.verify_signature().map_err(|error| malformed(error.to_string()))?;
-    let key = parsed.certification_request_info.subject_pki.raw;
-    let key = SubjectPublicKeyInfo::from_der(key).map_err(|error| malformed(error.to_string()))?;
-    if key.algorithm() == &rcgen::PKCS_ED25519 {
-        return Err(malformed("an Ed25519 key, which other nodes do not accept".to_owned()));
+    let info = &parsed.certification_request_info;
+    check_key(&info.subject_pki).map_err(|error| malformed(error.to_string()))?;
+    let parts = der::elements(block.contents()).map_err(|error| malformed(error.to_string()))?;
+    // The statement, the way it is signed, and the signature: what was parsed above has three parts.
+    let way = parts.get(1).copied().unwrap_or_default();
+    let key = info.subject_pki.raw;
+    if !algorithm::verify(way, key, info.raw, &parsed.signature_value.data) {
+        return Err(malformed("its signature was not made with its key in an accepted way".to_owned()));
     }
-    Ok(key)
+    Ok(key.to_vec())
 }
 
 /// When a certificate that is issued now is to count, for a wanted life of `validity`.
@@ -81,32 +101,28 @@ pub(crate) fn span(validity: Duration, now: SystemTime) -> Validity {
     Validity { not_before: now - LEAF_BACKDATE, not_after: now + validity }
 }
 
-fn params(identity: &Identity, validity: Duration, env: &Env) -> Result<CertificateParams, Error> {
-    let span = span(validity, env.now());
-    let mut params = CertificateParams::default();
-    params.not_before = span.not_before.into();
-    params.not_after = span.not_after.into();
-    params.serial_number = Some(serial(env));
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, identity.cluster.as_str());
-    params.distinguished_name.push(DnType::OrganizationalUnitName, role_name(identity.role));
-    params.distinguished_name.push(DnType::CommonName, identity.node.as_str());
-    params.subject_alt_names = identity
-        .names()
-        .into_iter()
-        .map(|name| name.try_into().map(SanType::DnsName).map_err(Error::crypto))
-        .collect::<Result<_, _>>()?;
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
+/// What a node's certificate says beside whose it is, in upstream's order.
+fn extensions(identity: &Identity, key: &[u8], issuer: &X509Certificate<'_>) -> Result<Vec<Extension>, Error> {
+    let issuer_key = issuer.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+        _ => None,
+    });
+    let mut extensions = vec![
+        Extension::key_usage(&[Usage::DigitalSignature, Usage::KeyEncipherment]),
+        Extension::server_and_client(),
+        Extension::authority(false),
+        Extension::subject_key(&statement::key_id(key)),
+    ];
+    // An authority whose certificate gives its key no identifier is found by name.
+    extensions.extend(issuer_key.map(Extension::authority_key));
+    extensions.push(Extension::dns_names(&identity.names())?);
+    Ok(extensions)
 }
 
 /// Issues a certificate to the signer's own key and checks it as any node would, so that a signer whose certificates
-/// nobody would accept (a name that cannot be copied, a path length of zero, a forbidden use) is found out at once.
+/// nobody would accept (a path length of zero in the middle of its chain, a forbidden use, a name it may not give) is found out at once.
 pub(crate) fn try_out(root: &RootCa, env: &Env) -> Result<(), Error> {
-    let request = root.issuer()?.key().request()?;
+    let request = root.signer()?.key.request()?;
     let nobody = Identity::new(NodeId::from("trial"), NodeRole::Worker, ClusterId::from("trial"));
     let chain = pem_text::certificates(&root.issue(&request, &nobody, LEAF_VALIDITY_MIN, env)?)?;
     verify_chain(root, &chain, Expiry::Enforced, env.now())
@@ -115,11 +131,11 @@ pub(crate) fn try_out(root: &RootCa, env: &Env) -> Result<(), Error> {
 }
 
 /// A random serial number, positive.
-pub(crate) fn serial(env: &Env) -> SerialNumber {
-    let mut bytes = vec![0; SERIAL_BYTES];
+pub(crate) fn serial(env: &Env) -> [u8; SERIAL_BYTES] {
+    let mut bytes = [0; SERIAL_BYTES];
     env.fill_random(&mut bytes);
     bytes[0] &= 0x7f;
-    bytes.into()
+    bytes
 }
 
 /// The nearest whole minute.

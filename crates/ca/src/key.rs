@@ -1,23 +1,24 @@
 //! Private keys: making, reading, signing and wiping them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use pem::Pem;
-use rcgen::{
-    CertificateParams, DistinguishedName, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
-    PKCS_RSA_SHA384, PKCS_RSA_SHA512, PublicKeyData, SignatureAlgorithm, SigningKey,
-};
+use pkcs8::{ObjectIdentifier, PrivateKeyInfo};
 use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, RsaEncoding, RsaKeyPair},
 };
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
+use rustls::sign::SigningKey as HandshakeKey;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use crate::{
-    der::{OCTET_STRING, SEQUENCE, tagged},
+    algorithm::{self, Algorithm},
+    der::{self, BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, explicit, tagged},
     error::Error,
-    locked_key, pem_text,
+    locked_key,
+    p521_key::P521Key,
+    pem_text, statement,
 };
 
 /// The tag of a private key in PKCS#8 form, which is how keys are written.
@@ -43,19 +44,21 @@ pub trait KeySource: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemKeys;
 
-/// A private key and its public half.
+/// A private key and its public half: ECDSA on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits.
 ///
 /// The encoded form is wiped when dropped; what the cryptographic library derives from it while the key is in use is
-/// out of reach. ECDSA on P-256 and P-384 and RSA of 2048 to 4096 bits can sign.
+/// out of reach.
 pub struct KeyPair {
     pkcs8: Zeroizing<Vec<u8>>,
     signer: Signer,
-    algorithm: &'static SignatureAlgorithm,
+    algorithm: Algorithm,
+    public_key: Vec<u8>,
 }
 
 enum Signer {
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
+    P521(P521Key),
 }
 
 // === impl SystemKeys ===
@@ -87,37 +90,38 @@ impl KeyPair {
         match block.tag() {
             PKCS8 => Self::from_pkcs8(Zeroizing::new(block.contents().to_vec())),
             SEC1 => Self::from_sec1(block.contents()),
-            PKCS1 => Self::from_pkcs8(wrap(&RSA_ALGORITHM, block.contents())),
+            PKCS1 => Self::from_pkcs8(wrap(&Algorithm::RsaSha256.of_key(), block.contents())),
             _ => Err(Error::MalformedKey),
         }
     }
 
     fn from_sec1(sec1: &[u8]) -> Result<Self, Error> {
-        // The curve is named outside of what PKCS#8 wraps, so both are tried.
-        [&P256_ALGORITHM[..], &P384_ALGORITHM]
-            .into_iter()
-            .find_map(|algorithm| Self::from_pkcs8(wrap(algorithm, sec1)).ok())
-            .ok_or(Error::MalformedKey)
+        let curve = match sec1_curve(sec1).ok_or(Error::MalformedKey)? {
+            P256 => Algorithm::EcdsaP256Sha256,
+            P384 => Algorithm::EcdsaP384Sha384,
+            P521 => Algorithm::EcdsaP521Sha512,
+            _ => return Err(Error::UnsupportedKey { reason: algorithm::CURVE }),
+        };
+        Self::from_pkcs8(wrap(&curve.of_key(), sec1))
     }
 
     /// Reads a key in PKCS#8 form.
     ///
     /// # Errors
     ///
-    /// [`Error::MalformedKey`] when it is none, or of a kind that cannot sign here.
+    /// [`Error::MalformedKey`] when it is none, [`Error::UnsupportedKey`] when it is of a kind that does not sign here.
     pub fn from_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, Error> {
-        let curves: [(&'static EcdsaSigningAlgorithm, &'static SignatureAlgorithm); 2] = [
-            (&signature::ECDSA_P256_SHA256_ASN1_SIGNING, &PKCS_ECDSA_P256_SHA256),
-            (&signature::ECDSA_P384_SHA384_ASN1_SIGNING, &PKCS_ECDSA_P384_SHA384),
-        ];
-        for (curve, algorithm) in curves {
-            if let Ok(key) = EcdsaKeyPair::from_pkcs8(curve, &pkcs8, &SystemRandom::new()) {
-                return Ok(Self { pkcs8, signer: Signer::Ecdsa(key), algorithm });
+        let (signer, algorithm) = {
+            let info = PrivateKeyInfo::try_from(&pkcs8[..]).map_err(|_| Error::MalformedKey)?;
+            match info.algorithm.oid {
+                ELLIPTIC => elliptic(&pkcs8, info.algorithm.parameters_oid().map_err(|_| Error::MalformedKey)?)?,
+                RSA => rsa(&pkcs8, info.private_key)?,
+                _ => return Err(Error::MalformedKey),
             }
-        }
-        let key = RsaKeyPair::from_pkcs8(&pkcs8).map_err(|_| Error::MalformedKey)?;
-        let (encoding, algorithm) = rsa_by_size(key.public().modulus_len() * 8);
-        Ok(Self { pkcs8, signer: Signer::Rsa(key, encoding), algorithm })
+        };
+        let bits = tagged(BIT_STRING, &[&[0], &signer.public()]);
+        let public_key = tagged(SEQUENCE, &[&algorithm.of_key(), &bits]).to_vec();
+        Ok(Self { pkcs8, signer, algorithm, public_key })
     }
 
     /// The key as a PKCS#8 block in PEM form, in clear. The text is wiped when dropped.
@@ -133,7 +137,16 @@ impl KeyPair {
     /// The public half, as certificates carry it (SubjectPublicKeyInfo in DER form).
     #[must_use]
     pub fn public_key(&self) -> Vec<u8> {
-        self.subject_public_key_info()
+        self.public_key.clone()
+    }
+
+    pub(crate) fn spki(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// How this key signs.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// A signing request (PKCS#10, PEM) for this key. It names nobody: the issuer decides whom the key belongs to.
@@ -142,39 +155,31 @@ impl KeyPair {
     ///
     /// [`Error::Crypto`] when signing fails.
     pub fn request(&self) -> Result<String, Error> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        let request = params.serialize_request(self).map_err(Error::crypto)?;
-        Ok(pem_text::encode(pem_text::REQUEST, request.der()))
+        let nobody = tagged(SEQUENCE, &[]);
+        let request = der::signed(&statement::request(&nobody, self.spki(), &[]), self)?;
+        Ok(pem_text::encode(pem_text::REQUEST, &request))
     }
 
-    /// Signs a statement, in the way that [`KeyPair::signature_algorithm`] says.
+    /// Signs a statement, in the way that [`KeyPair::algorithm`] says.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let failed = || Error::crypto("a signature could not be made");
         let random = SystemRandom::new();
         match &self.signer {
-            Signer::Ecdsa(key) => key.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            Signer::Ecdsa(key) => Ok(key.sign(&random, message).map_err(|_| failed())?.as_ref().to_vec()),
             Signer::Rsa(key, encoding) => {
                 let mut signature = vec![0; key.public().modulus_len()];
-                key.sign(*encoding, &random, message, &mut signature).map(|()| signature)
+                key.sign(*encoding, &random, message, &mut signature).map_err(|_| failed())?;
+                Ok(signature)
             }
+            Signer::P521(key) => key.sign(message),
         }
-        .map_err(|_| Error::crypto("a signature could not be made"))
-    }
-
-    /// How this key signs, as certificates say it (AlgorithmIdentifier in DER form).
-    pub(crate) fn signature_algorithm(&self) -> Vec<u8> {
-        let contents = match self.algorithm {
-            algorithm if algorithm == &PKCS_ECDSA_P256_SHA256 => alg_id::ECDSA_SHA256,
-            algorithm if algorithm == &PKCS_ECDSA_P384_SHA384 => alg_id::ECDSA_SHA384,
-            algorithm if algorithm == &PKCS_RSA_SHA512 => alg_id::RSA_PKCS1_SHA512,
-            algorithm if algorithm == &PKCS_RSA_SHA384 => alg_id::RSA_PKCS1_SHA384,
-            _ => alg_id::RSA_PKCS1_SHA256,
-        };
-        tagged(SEQUENCE, &[&contents]).to_vec()
     }
 
     /// The key in the form that rustls signs handshakes with.
-    pub(crate) fn to_rustls(&self) -> Result<std::sync::Arc<dyn rustls::sign::SigningKey>, Error> {
+    pub(crate) fn to_rustls(&self) -> Result<Arc<dyn HandshakeKey>, Error> {
+        if let Signer::P521(key) = &self.signer {
+            return Ok(Arc::new(key.for_handshakes(&self.public_key)));
+        }
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.as_slice()));
         rustls::crypto::ring::sign::any_supported_type(&der).map_err(|_| Error::MalformedKey)
     }
@@ -186,57 +191,72 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-impl PublicKeyData for KeyPair {
-    fn der_bytes(&self) -> &[u8] {
-        match &self.signer {
-            Signer::Ecdsa(key) => key.public_key().as_ref(),
-            Signer::Rsa(key, _) => key.public_key().as_ref(),
+impl Signer {
+    /// The public half without the words about what it is.
+    fn public(&self) -> Vec<u8> {
+        match self {
+            Self::Ecdsa(key) => key.public_key().as_ref().to_vec(),
+            Self::Rsa(key, _) => key.public_key().as_ref().to_vec(),
+            Self::P521(key) => key.point(),
         }
     }
+}
 
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.algorithm
+fn elliptic(pkcs8: &[u8], curve: ObjectIdentifier) -> Result<(Signer, Algorithm), Error> {
+    let ring = |curve: &'static EcdsaSigningAlgorithm| {
+        let key = EcdsaKeyPair::from_pkcs8(curve, pkcs8, &SystemRandom::new()).map_err(|_| Error::MalformedKey)?;
+        Ok(Signer::Ecdsa(key))
+    };
+    match curve {
+        P256 => Ok((ring(&signature::ECDSA_P256_SHA256_ASN1_SIGNING)?, Algorithm::EcdsaP256Sha256)),
+        P384 => Ok((ring(&signature::ECDSA_P384_SHA384_ASN1_SIGNING)?, Algorithm::EcdsaP384Sha384)),
+        P521 => Ok((Signer::P521(P521Key::from_pkcs8(pkcs8)?), Algorithm::EcdsaP521Sha512)),
+        _ => Err(Error::UnsupportedKey { reason: algorithm::CURVE }),
     }
 }
 
-impl SigningKey for KeyPair {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        KeyPair::sign(self, message).map_err(|_| rcgen::Error::RingUnspecified)
+/// `pkcs1` is the part of `pkcs8` that says the numbers.
+fn rsa(pkcs8: &[u8], pkcs1: &[u8]) -> Result<(Signer, Algorithm), Error> {
+    let numbers = der::elements(pkcs1).map_err(|_| Error::MalformedKey)?;
+    let number =
+        |index: usize| numbers.get(index).and_then(|number| der::contents(number).ok()).ok_or(Error::MalformedKey);
+    // Version, modulus, exponent. A zero byte in front keeps a number from being negative.
+    let (modulus, exponent) = (number(1)?, number(2)?);
+    let bytes = modulus.iter().skip_while(|&&byte| byte == 0).count();
+    if bytes * 8 < algorithm::RSA_BITS_MIN || exponent == [1] {
+        return Err(Error::UnsupportedKey { reason: algorithm::RSA_PARAMETERS });
     }
+    let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| Error::MalformedKey)?;
+    let algorithm = Algorithm::rsa(key.public().modulus_len() * 8);
+    let encoding: &'static dyn RsaEncoding = match algorithm {
+        Algorithm::RsaSha512 => &signature::RSA_PKCS1_SHA512,
+        Algorithm::RsaSha384 => &signature::RSA_PKCS1_SHA384,
+        _ => &signature::RSA_PKCS1_SHA256,
+    };
+    Ok((Signer::Rsa(key, encoding), algorithm))
 }
 
-/// The digest grows with the key, as upstream.
-fn rsa_by_size(bits: usize) -> (&'static dyn RsaEncoding, &'static SignatureAlgorithm) {
-    match bits {
-        4096.. => (&signature::RSA_PKCS1_SHA512, &PKCS_RSA_SHA512),
-        3072.. => (&signature::RSA_PKCS1_SHA384, &PKCS_RSA_SHA384),
-        _ => (&signature::RSA_PKCS1_SHA256, &PKCS_RSA_SHA256),
-    }
+/// The curve that a key in SEC1 form names: version, secret, `[0]` curve, `[1]` public half.
+fn sec1_curve(sec1: &[u8]) -> Option<ObjectIdentifier> {
+    let fields = der::elements(sec1).ok()?;
+    let curve = fields.iter().find(|field| field[0] == explicit(0))?;
+    ObjectIdentifier::from_bytes(der::contents(der::contents(curve).ok()?).ok()?).ok()
 }
 
 fn is_encrypted(block: &Pem) -> bool {
     block.tag() == locked_key::ENCRYPTED || block.headers().get("DEK-Info").is_some()
 }
 
-// The algorithm identifiers that PKCS#8 puts before a key, in DER form.
-
-/// `id-ecPublicKey` on `prime256v1`.
-const P256_ALGORITHM: [u8; 21] = [
-    0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
-    0x01, 0x07,
-];
-/// `id-ecPublicKey` on `secp384r1`.
-const P384_ALGORITHM: [u8; 18] =
-    [0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
-/// `rsaEncryption` with its NULL parameters.
-const RSA_ALGORITHM: [u8; 15] =
-    [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+const ELLIPTIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
 /// Wraps a key in PKCS#8: version 0, the algorithm, and the key as an octet string.
 fn wrap(algorithm: &[u8], key: &[u8]) -> Zeroizing<Vec<u8>> {
-    const VERSION_0: [u8; 3] = [0x02, 0x01, 0x00];
     let inner = tagged(OCTET_STRING, &[key]);
-    tagged(SEQUENCE, &[&VERSION_0, algorithm, &inner])
+    tagged(SEQUENCE, &[&tagged(INTEGER, &[&[0]]), algorithm, &inner])
 }
 
 #[cfg(test)]

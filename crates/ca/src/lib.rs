@@ -31,6 +31,7 @@
 //! - A root CA object that exists has been checked: every root signs itself, is valid now, and the signer chains to it.
 //! - The process-wide default of rustls is never used: one provider is named, in one place.
 
+mod algorithm;
 mod base36;
 mod certificate;
 mod chain;
@@ -38,6 +39,8 @@ mod credentials;
 mod cross_sign;
 mod data_keys;
 mod der;
+mod digest;
+mod ecdsa;
 mod error;
 mod external;
 mod fault;
@@ -49,10 +52,12 @@ mod key_store;
 mod lock;
 mod locked_key;
 mod old_form;
+mod p521_key;
 mod pem_text;
 mod record;
 mod renewal;
 mod root;
+mod statement;
 mod tls;
 mod token;
 mod unlock;
@@ -65,6 +70,7 @@ pub use chain::{Expiry, verify_chain};
 pub use credentials::{Credentials, Trust};
 pub use cross_sign::{CrossSignName, CrossSignRequest};
 pub use data_keys::{DataKey, DataKeys};
+pub use digest::RootDigest;
 pub use error::Error;
 pub use external::{Authorities, ExternalCa, ExternalCaError, NoExternalCa, SigningOrder};
 pub use fault::TlsFault;
@@ -76,7 +82,7 @@ pub use key_store::KeyStore;
 pub use lock::{LockChange, ManagerLock};
 pub use pem_text::normalize as normalize_pem;
 pub use renewal::{renewal_delay, renewal_time};
-pub use root::{ROOT_VALIDITY, RootCa, RootDigest};
+pub use root::{ROOT_VALIDITY, RootCa};
 pub use tls::{ALPN_H2, joining_client, unverified_client};
 pub use token::JoinToken;
 pub use unlock::UnlockKey;

@@ -1,20 +1,26 @@
 //! The root CA: what a cluster trusts, and, where its key is known, what signs.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
-use sha2::{Digest as _, Sha256};
 use swarmkit_runtime::Env;
 
 use crate::{
+    algorithm::check_key,
     certificate::{IssuerInfo, Validity, issuer_info, parse, validity},
     chain::{Expiry, check_algorithm, check_time, signs, verify_chain},
+    der,
+    digest::RootDigest,
     error::Error,
     identity::{SWARM_CA, common_name},
     issue::{self, MINUTE},
     key::{KeyPair, KeySource},
     pem_text,
+    statement::{self, Extension, Part, Statement, Usage},
 };
 
 /// How long a self-made root lasts: 20 years of 365 days, as upstream.
@@ -22,10 +28,6 @@ pub const ROOT_VALIDITY: Duration = Duration::from_secs(630_720_000);
 
 /// How far back a self-made root begins, for clocks that are behind. As upstream.
 const ROOT_BACKDATE: Duration = Duration::from_secs(5 * 60);
-
-/// The SHA-256 digest of a root bundle's text, byte for byte. Join tokens pin it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RootDigest([u8; 32]);
 
 /// Trust roots, checked, with the signer if there is one. Clones share it.
 #[derive(Clone)]
@@ -51,63 +53,9 @@ struct Intermediates {
 
 /// The certificate that issues, and its key.
 pub(crate) struct Signer {
-    certificate: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
-    info: IssuerInfo,
-}
-
-// === impl RootDigest ===
-
-impl RootDigest {
-    /// The digest of a bundle, which is not normalized first.
-    #[must_use]
-    pub fn of(bundle: &[u8]) -> Self {
-        Self(Sha256::digest(bundle).into())
-    }
-
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The digest itself.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The digest as lower-case hexadecimal digits.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// `sha256:` and 64 hexadecimal digits, as the wire carries it.
-impl fmt::Display for RootDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.to_hex())
-    }
-}
-
-impl fmt::Debug for RootDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for RootDigest {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let malformed = || Error::malformed("digest", "expected sha256: and 64 hexadecimal digits");
-        let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64).ok_or_else(malformed)?;
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            let pair = str::from_utf8(pair).map_err(|_| malformed())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| malformed())?;
-        }
-        Ok(Self(bytes))
-    }
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: KeyPair,
+    pub(crate) info: IssuerInfo,
 }
 
 // === impl RootCa ===
@@ -120,17 +68,22 @@ impl RootCa {
     /// When `keys` has none to give, or the key cannot sign.
     pub fn create(keys: &dyn KeySource, env: &Env) -> Result<Self, Error> {
         let key = keys.generate()?;
-        let mut params = CertificateParams::default();
         let not_before = issue::to_the_minute(env.now()) - ROOT_BACKDATE;
-        params.not_before = not_before.into();
-        params.not_after = (not_before + ROOT_VALIDITY).into();
-        params.serial_number = Some(issue::serial(env));
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, SWARM_CA);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).map_err(Error::crypto)?;
-        let bundle = pem_text::encode_certificates([certificate.der()]);
+        let name = statement::name(&[(Part::CommonName, SWARM_CA)])?;
+        let statement = Statement {
+            serial: &issue::serial(env),
+            issuer: &name,
+            validity: Validity { not_before, not_after: not_before + ROOT_VALIDITY },
+            subject: &name,
+            key: key.spki(),
+            extensions: vec![
+                Extension::key_usage(&[Usage::CertificateSigning, Usage::RevocationSigning]),
+                Extension::authority(true),
+                Extension::subject_key(&statement::key_id(key.spki())),
+            ],
+        };
+        let certificate = der::signed(&statement.encode(&key.algorithm().of_signature())?, &key)?;
+        let bundle = pem_text::encode(pem_text::CERTIFICATE, &certificate);
         Self::from_pem(&bundle, env.now())?.with_key(key, env)
     }
 
@@ -147,6 +100,7 @@ impl RootCa {
         for (index, der) in roots.iter().enumerate() {
             let root = parse(der)?;
             check_algorithm(&root)?;
+            check_key(root.public_key())?;
             check_time(&root, index + 1, Expiry::Enforced, now)?;
             if !root.is_ca() || !signs(&root, &root) {
                 return Err(Error::NotSelfSigned { subject: common_name(&root) });
@@ -204,21 +158,29 @@ impl RootCa {
     /// another's, [`Error::UnusableSigner`] when what it issues would not be accepted by those who trust the roots.
     pub fn with_signer(self, certificate_pem: &str, key: KeyPair, env: &Env) -> Result<Self, Error> {
         let certificate = pem_text::certificates(certificate_pem)?.into_iter().next().ok_or(Error::NoSigner)?;
-        let parsed = parse(&certificate)?;
-        check_algorithm(&parsed)?;
-        match self.0.intermediates.chain.first() {
-            None => drop(verify_chain(&self, std::slice::from_ref(&certificate), Expiry::Enforced, env.now())?),
-            // The intermediates were checked when they were set.
-            Some(first) if issuer_info(&parse(first)?) == issuer_info(&parsed) => {}
-            Some(_) => return Err(Error::InvalidIntermediates(Box::new(Error::BrokenChain))),
-        }
-        if parsed.public_key().raw != key.public_key() {
+        let info = {
+            let parsed = parse(&certificate)?;
+            check_algorithm(&parsed)?;
+            check_key(parsed.public_key())?;
+            let info = issuer_info(&parsed);
+            match self.0.intermediates.chain.first() {
+                None => drop(verify_chain(&self, std::slice::from_ref(&certificate), Expiry::Enforced, env.now())?),
+                // The intermediates were checked when they were set.
+                Some(first) if issuer_info(&parse(first)?) == info => {
+                    check_time(&parsed, 1, Expiry::Enforced, env.now())?;
+                }
+                Some(_) => return Err(Error::InvalidIntermediates(Box::new(Error::BrokenChain))),
+            }
+            if !parsed.is_ca() {
+                return Err(Error::UnusableSigner { reason: "it is no authority".to_owned() });
+            }
+            info
+        };
+        if info.public_key != key.spki() {
             return Err(Error::KeyMismatch);
         }
-        let info = issuer_info(&parsed);
-        let signer = Signer::new(certificate, key, info)?;
         let mut inner = Arc::unwrap_or_clone(self.0);
-        inner.signer = Some(Arc::new(signer));
+        inner.signer = Some(Arc::new(Signer { certificate, key, info }));
         let root = Self(Arc::new(inner));
         issue::try_out(&root, env)?;
         Ok(root)
@@ -278,16 +240,11 @@ impl RootCa {
     /// The signing key, if there is one: for handing it to the store, and nowhere else.
     #[must_use]
     pub fn signing_key(&self) -> Option<&KeyPair> {
-        self.0.signer.as_ref().map(|signer| signer.issuer.key())
+        self.0.signer.as_ref().map(|signer| &signer.key)
     }
 
-    pub(crate) fn issuer(&self) -> Result<&Issuer<'static, KeyPair>, Error> {
-        self.0.signer.as_ref().map(|signer| &signer.issuer).ok_or(Error::NoSigner)
-    }
-
-    /// The signing certificate and its key.
-    pub(crate) fn signer(&self) -> Result<(&CertificateDer<'static>, &KeyPair), Error> {
-        self.0.signer.as_ref().map(|signer| (&signer.certificate, signer.issuer.key())).ok_or(Error::NoSigner)
+    pub(crate) fn signer(&self) -> Result<&Signer, Error> {
+        self.0.signer.as_deref().ok_or(Error::NoSigner)
     }
 
     /// The text that follows every issued leaf.
@@ -299,26 +256,6 @@ impl RootCa {
 impl fmt::Debug for RootCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RootCa").field("digest", &self.digest()).field("can_sign", &self.can_sign()).finish()
-    }
-}
-
-// === impl Signer ===
-
-impl Signer {
-    fn new(certificate: CertificateDer<'static>, key: KeyPair, info: IssuerInfo) -> Result<Self, Error> {
-        let unusable = |reason: String| Error::UnusableSigner { reason };
-        {
-            let parsed = parse(&certificate)?;
-            if !parsed.is_ca() {
-                return Err(unusable("it is no authority".to_owned()));
-            }
-            // The library below panics on a name with an empty part.
-            if parsed.subject().iter_rdn().any(|part| part.iter().next().is_none()) {
-                return Err(unusable("its name has an empty part".to_owned()));
-            }
-        }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { certificate, issuer, info })
     }
 }
 

@@ -18,7 +18,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use swarmkit_runtime::Env;
 
-use crate::{certificate::NodeCertificate, error::Error, root::RootCa};
+use crate::{algorithm::VERIFICATION, certificate::NodeCertificate, error::Error, root::RootCa};
 
 /// The application protocol that both sides offer. A peer that offers none is served all the same: older engines do
 /// that once their certificate has been renewed.
@@ -99,7 +99,8 @@ pub(crate) fn server(root: &RootCa, node: &NodeCertificate, env: &Env) -> Result
 /// The provider of all cryptography in TLS. Its suites for TLS 1.2 are those that upstream allows: ECDHE with AES-GCM
 /// or ChaCha20-Poly1305.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    let ring = rustls::crypto::ring::default_provider();
+    Arc::new(CryptoProvider { signature_verification_algorithms: VERIFICATION, ..ring })
 }
 
 fn builder<S: ConfigSide>(

@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq as _;
 use swarmkit_runtime::Env;
 use zeroize::Zeroizing;
 
-use crate::{base36, error::Error, root::RootDigest};
+use crate::{base36, digest::RootDigest, error::Error};
 
 const PREFIX: &str = "SWMTKN";
 const DIGEST_DIGITS: usize = 50;

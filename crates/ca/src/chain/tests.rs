@@ -18,7 +18,7 @@ struct Three {
 
 fn three(middle: (i32, i32), leaf: (i32, i32)) -> Three {
     let root = root();
-    let (authority, key) = make("authority", true, middle, root.issuer().unwrap());
+    let (authority, key) = make("authority", true, middle, &root.issuer());
     let issuer = Issuer::from_ca_cert_der(&authority, key).unwrap();
     let (leaf, _) = make("leaf", false, leaf, &issuer);
     Three { root, middle: authority, leaf }

@@ -36,7 +36,7 @@ fn made(root: &RootCa, key: &KeyPair, identity: &Identity, edit: impl FnOnce(&mu
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     edit(&mut params);
     let key = SubjectPublicKeyInfo::from_der(&key.public_key()).unwrap();
-    let certificate = params.signed_by(&key, root.issuer().unwrap()).unwrap();
+    let certificate = params.signed_by(&key, &root.issuer()).unwrap();
     pem_text::encode_certificates([certificate.der()])
 }
 

@@ -1,15 +1,12 @@
 //! What issued certificates hold.
 
-use x509_parser::{
-    certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension},
-};
+use x509_parser::extensions::GeneralName;
 
 use super::*;
 use crate::{
     certificate::{parse, validity},
-    key::{KeySource as _, SystemKeys},
-    testing::{env, fixture, manager, noon, root, worker},
+    key::{KeyPair, KeySource as _, SystemKeys},
+    testing::{env, fixture, manager, member, noon, root, root_with, worker},
 };
 
 fn issued(identity: &Identity, validity: Duration) -> Vec<u8> {
@@ -58,12 +55,78 @@ fn a_leaf_may_sign_handshakes_on_both_sides_and_nothing_else() {
     assert!(extended.server_auth && extended.client_auth && !extended.any);
     let constraints = certificate.basic_constraints().unwrap().unwrap();
     assert!(constraints.critical && !constraints.value.ca);
-    let has = |wanted: fn(&ParsedExtension<'_>) -> bool| {
-        certificate.extensions().iter().any(|extension| wanted(extension.parsed_extension()))
-    };
-    assert!(has(|extension| matches!(extension, ParsedExtension::SubjectKeyIdentifier(_))));
-    assert!(has(|extension| matches!(extension, ParsedExtension::AuthorityKeyIdentifier(_))));
     assert_eq!(certificate.raw_serial().len(), SERIAL_BYTES);
+}
+
+/// The identifiers of its own key and of its issuer's.
+fn key_ids<'a>(certificate: &'a X509Certificate<'_>) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+    let (mut own, mut issuers) = (None, None);
+    for extension in certificate.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => own = Some(id.0),
+            ParsedExtension::AuthorityKeyIdentifier(id) => issuers = id.key_identifier.as_ref().map(|id| id.0),
+            _ => {}
+        }
+    }
+    (own, issuers)
+}
+
+#[test]
+fn a_leaf_points_to_the_key_of_its_issuer_and_a_root_made_here_to_none() {
+    let root = root();
+    let leaf = member(&root, &worker());
+    let (root, leaf) = (parse(&root.roots()[0]).unwrap(), parse(&leaf.chain()[0]).unwrap());
+    let ((root_id, above), (leaf_id, issuer)) = (key_ids(&root), key_ids(&leaf));
+    assert_eq!(above, None);
+    assert_eq!(issuer, root_id);
+    assert_eq!(root_id.unwrap().len(), 20);
+    assert_eq!(leaf_id.unwrap().len(), 20);
+    assert_ne!(leaf_id, root_id);
+}
+
+#[test]
+fn an_issuer_whose_key_has_no_identifier_is_found_by_its_name() {
+    let key = KeyPair::from_pem(fixture!("p256-sec1.key")).unwrap();
+    let root = RootCa::from_pem(fixture!("root-without-key-id.crt"), noon()).unwrap().with_key(key, &env()).unwrap();
+    let leaf = member(&root, &worker());
+    let (own, issuer) = {
+        let leaf = parse(&leaf.chain()[0]).unwrap();
+        let (own, issuer) = key_ids(&leaf);
+        (own.map(<[u8]>::len), issuer.map(<[u8]>::len))
+    };
+    assert_eq!((own, issuer), (Some(20), None));
+}
+
+#[test]
+fn the_digest_of_a_signature_grows_with_the_key_of_the_issuer() {
+    for (key, oid) in [
+        (fixture!("p256-sec1.key"), "1.2.840.10045.4.3.2"),
+        (fixture!("p384-sec1.key"), "1.2.840.10045.4.3.3"),
+        (fixture!("p521-sec1.key"), "1.2.840.10045.4.3.4"),
+        (fixture!("rsa2048-pkcs1.key"), "1.2.840.113549.1.1.11"),
+        (fixture!("rsa3072.key"), "1.2.840.113549.1.1.12"),
+        (fixture!("rsa4096.key"), "1.2.840.113549.1.1.13"),
+    ] {
+        let root = root_with(key);
+        let leaf = member(&root, &worker());
+        for der in [&root.roots()[0], &leaf.chain()[0]] {
+            assert_eq!(parse(der).unwrap().signature_algorithm.algorithm.to_id_string(), oid);
+        }
+        leaf.verify(&root, Expiry::Enforced, noon()).unwrap();
+    }
+}
+
+#[test]
+fn nodes_may_have_keys_of_every_accepted_kind() {
+    for request in [fixture!("p256.csr"), fixture!("p521.csr"), fixture!("rsa.csr")] {
+        root().issue(request, &worker(), LEAF_VALIDITY_DEFAULT, &env()).unwrap();
+    }
+    for key in [fixture!("p384-sec1.key"), fixture!("p521-sec1.key"), fixture!("rsa4096.key")] {
+        let key = KeyPair::from_pem(key).unwrap();
+        let chain = root().issue(&key.request().unwrap(), &worker(), LEAF_VALIDITY_DEFAULT, &env()).unwrap();
+        let leaf = pem_text::certificates(&chain).unwrap().remove(0);
+        assert_eq!(parse(&leaf).unwrap().public_key().raw, key.public_key());
+    }
 }
 
 #[test]
@@ -97,6 +160,18 @@ fn what_a_request_says_beside_its_key_is_ignored() {
 }
 
 #[test]
+fn requests_for_weak_keys_are_refused() {
+    for (request, why) in [
+        (fixture!("rsa1024.csr"), "unsupported RSA key parameters"),
+        (fixture!("p224.csr"), "unsupported ECDSA key parameters"),
+        (fixture!("ed25519.csr"), "unknown or unsupported certificate public key algorithm"),
+    ] {
+        let error = root().issue(request, &worker(), LEAF_VALIDITY_DEFAULT, &env()).unwrap_err();
+        assert_eq!(error.to_string(), format!("malformed certificate signing request: {why}"));
+    }
+}
+
+#[test]
 fn requests_that_cannot_be_trusted_are_refused() {
     let good = SystemKeys.generate().unwrap().request().unwrap();
     let mut block = pem::parse(&good).unwrap().into_contents();
@@ -106,7 +181,6 @@ fn requests_that_cannot_be_trusted_are_refused() {
         ("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n".to_owned(), ""),
         (pem_text::encode(pem_text::REQUEST, &block), "signature"),
         (fixture!("p256-sec1.key").to_owned(), "a block of kind"),
-        (fixture!("p521.csr").to_owned(), "unsupported"),
         (good + &" ".repeat(REQUEST_BYTES_MAX), "larger than 16384 bytes"),
     ] {
         let error = root().issue(&request, &worker(), LEAF_VALIDITY_DEFAULT, &env()).unwrap_err();

@@ -1,12 +1,14 @@
 //! What a root CA object accepts, and what it refuses to be.
 
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa};
+
 use super::*;
 use crate::{
     certificate::validity,
     identity::Identity,
     issue::LEAF_VALIDITY_DEFAULT,
     key::SystemKeys,
-    testing::{DAY, env, env_at, fixture, manager, member, noon, root, worker},
+    testing::{DAY, copy_of, env, env_at, fixture, manager, member, noon, root, worker},
 };
 
 /// An authority below `root`, with its certificate.
@@ -18,12 +20,8 @@ fn intermediate(root: &RootCa, name: &str, authority: bool, at: SystemTime) -> (
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = if authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
-    let certificate = params.signed_by(&key, root.issuer().unwrap()).unwrap();
+    let certificate = params.signed_by(&key, &root.issuer()).unwrap();
     (pem_text::encode_certificates([certificate.der()]), key)
-}
-
-fn copy_of(key: &KeyPair) -> KeyPair {
-    KeyPair::from_pem(&key.to_pem()).unwrap()
 }
 
 #[test]
@@ -80,10 +78,91 @@ fn roots_out_of_time_are_refused_and_say_so() {
     assert!(matches!(early, Error::NotYetValid { position: 1, .. }), "{early}");
 }
 
+/// The roots that operators may bring, with their keys: every curve and every size with every digest.
+const ROOTS: [(&str, &str); 14] = [
+    (fixture!("root-p256-sha256.crt"), fixture!("p256-sec1.key")),
+    (fixture!("root-p256-sha384.crt"), fixture!("p256-sec1.key")),
+    (fixture!("root-p256-sha512.crt"), fixture!("p256-sec1.key")),
+    (fixture!("root-p384-sha256.crt"), fixture!("p384-sec1.key")),
+    (fixture!("root-p384-sha384.crt"), fixture!("p384-sec1.key")),
+    (fixture!("root-p384-sha512.crt"), fixture!("p384-sec1.key")),
+    (fixture!("root-p521-sha256.crt"), fixture!("p521-sec1.key")),
+    (fixture!("root-p521-sha384.crt"), fixture!("p521-sec1.key")),
+    (fixture!("root-p521-sha512.crt"), fixture!("p521-sec1.key")),
+    (fixture!("root-rsa2048-sha256.crt"), fixture!("rsa2048-pkcs1.key")),
+    (fixture!("root-rsa2048-sha384.crt"), fixture!("rsa2048-pkcs1.key")),
+    (fixture!("root-rsa2048-sha512.crt"), fixture!("rsa2048-pkcs1.key")),
+    (fixture!("root-rsa3072-sha384.crt"), fixture!("rsa3072.key")),
+    (fixture!("root-rsa4096-sha512.crt"), fixture!("rsa4096.key")),
+];
+
 #[test]
-fn sha1_and_certificates_that_are_no_roots_are_refused() {
-    let error = RootCa::from_pem(fixture!("root-sha1.crt"), noon()).unwrap_err();
-    assert_eq!(error.to_string(), "unsupported signature algorithm in the certificate of \"sha1-root\"");
+fn roots_of_every_accepted_key_and_digest_sign() {
+    for (certificate, key) in ROOTS {
+        let key = KeyPair::from_pem(key).unwrap();
+        let root = RootCa::from_pem(certificate, noon()).unwrap().with_key(key, &env()).unwrap();
+        let issuer = member(&root, &manager()).verify(&root, Expiry::Enforced, noon()).unwrap();
+        assert_eq!(issuer, *root.issuer_info());
+    }
+}
+
+#[test]
+fn roots_whose_signature_was_changed_are_refused() {
+    for (certificate, _) in ROOTS {
+        let mut der = pem::parse(certificate).unwrap().into_contents();
+        *der.last_mut().unwrap() ^= 1;
+        let error = RootCa::from_pem(&pem_text::encode(pem_text::CERTIFICATE, &der), noon()).unwrap_err();
+        assert!(matches!(error, Error::NotSelfSigned { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn ways_of_signing_that_are_not_accepted_are_refused() {
+    for (certificate, name) in [
+        (fixture!("root-sha1.crt"), "sha1-root"),
+        (fixture!("root-p256-sha1.crt"), "p256-sha1"),
+        (fixture!("root-dsa.crt"), "dsa"),
+        (fixture!("root-pss.crt"), "pss"),
+        (fixture!("root-ed25519.crt"), "ed25519"),
+    ] {
+        let expected = format!("unsupported signature algorithm in the certificate of {name:?}");
+        assert_eq!(RootCa::from_pem(certificate, noon()).unwrap_err().to_string(), expected);
+        let key = KeyPair::from_pem(fixture!("p256-sec1.key")).unwrap();
+        assert_eq!(root().with_signer(certificate, key, &env()).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn weak_keys_are_refused_in_roots_and_in_signers() {
+    for (certificate, expected) in [
+        (fixture!("root-rsa1024.crt").to_owned(), "unsupported RSA key parameters"),
+        (fixture!("root-p224.crt").to_owned(), "unsupported ECDSA key parameters"),
+        (exponent_of_one(), "unsupported RSA key parameters"),
+    ] {
+        assert_eq!(RootCa::from_pem(&certificate, noon()).unwrap_err().to_string(), expected);
+        let key = KeyPair::from_pem(fixture!("p256-sec1.key")).unwrap();
+        assert_eq!(root().with_signer(&certificate, key, &env()).unwrap_err().to_string(), expected);
+    }
+}
+
+/// Of a key with which everything is its own signature.
+fn exponent_of_one() -> String {
+    let key = KeyPair::from_pem(fixture!("rsa2048-pkcs1.key")).unwrap();
+    let parts = der::elements(key.spki()).unwrap();
+    let numbers = &der::contents(parts[1]).unwrap()[1..];
+    let one = der::tagged(der::INTEGER, &[&[1]]);
+    let numbers = der::tagged(der::SEQUENCE, &[der::elements(numbers).unwrap()[0], &one]);
+    let spki = der::tagged(der::SEQUENCE, &[parts[0], &der::tagged(der::BIT_STRING, &[&[0], &numbers])]);
+    let name = statement::name(&[(Part::CommonName, "one")]).unwrap();
+    let validity = Validity { not_before: noon(), not_after: noon() + DAY };
+    let extensions = vec![Extension::authority(true)];
+    let statement = Statement { serial: &[1], issuer: &name, validity, subject: &name, key: &spki, extensions };
+    let statement = statement.encode(&key.algorithm().of_signature()).unwrap();
+    pem_text::encode(pem_text::CERTIFICATE, &der::signed(&statement, &key).unwrap())
+}
+
+#[test]
+fn a_certificate_that_is_no_authority_is_no_root() {
     let leaf = member(&root(), &worker());
     assert!(matches!(RootCa::from_pem(&leaf.chain_pem(), noon()), Err(Error::NotSelfSigned { .. })));
 }
@@ -110,19 +189,12 @@ fn a_key_that_is_not_the_certificates_is_refused() {
 }
 
 #[test]
-fn rsa_roots_of_operators_can_sign() {
+fn names_of_operators_are_repeated_as_they_are_written() {
     let key = KeyPair::from_pem(fixture!("rsa2048-pkcs1.key")).unwrap();
-    let root = RootCa::from_pem(fixture!("root-rsa.crt"), noon()).unwrap().with_key(key, &env()).unwrap();
-    let issuer = member(&root, &manager()).verify(&root, Expiry::Enforced, noon()).unwrap();
-    assert_eq!(issuer, issuer_info(&parse(&root.roots()[0]).unwrap()));
-}
-
-#[test]
-fn a_signer_whose_name_cannot_be_copied_is_found_out_at_once() {
-    let key = KeyPair::from_pem(fixture!("rsa2048-pkcs1.key")).unwrap();
-    let root = RootCa::from_pem(fixture!("root-two-organizations.crt"), noon()).unwrap();
-    let error = root.with_key(key, &env()).unwrap_err();
-    assert!(matches!(error, Error::UnusableSigner { .. }), "{error:?}");
+    let root = RootCa::from_pem(fixture!("root-two-organizations.crt"), noon()).unwrap().with_key(key, &env()).unwrap();
+    let leaf = member(&root, &worker());
+    let name = parse(&root.roots()[0]).unwrap().subject().as_raw().to_vec();
+    assert_eq!(parse(&leaf.chain()[0]).unwrap().issuer().as_raw(), name);
 }
 
 #[test]
