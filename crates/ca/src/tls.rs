@@ -9,16 +9,17 @@ use rustls::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, KeyProvider},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
+    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
     time_provider::TimeProvider,
     version::{TLS12, TLS13},
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use swarmkit_runtime::Env;
+use zeroize::Zeroizing;
 
-use crate::{algorithm::VERIFICATION, certificate::NodeCertificate, error::Error, root::RootCa};
+use crate::{algorithm::VERIFICATION, certificate::NodeCertificate, error::Error, key::KeyPair, root::RootCa};
 
 /// The application protocol that both sides offer. A peer that offers none is served all the same: older engines do
 /// that once their certificate has been renewed.
@@ -100,7 +101,23 @@ pub(crate) fn server(root: &RootCa, node: &NodeCertificate, env: &Env) -> Result
 /// or ChaCha20-Poly1305.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     let ring = rustls::crypto::ring::default_provider();
-    Arc::new(CryptoProvider { signature_verification_algorithms: VERIFICATION, ..ring })
+    Arc::new(CryptoProvider { signature_verification_algorithms: VERIFICATION, key_provider: &Keys, ..ring })
+}
+
+/// Reads the keys that this crate can sign with, for those who hand rustls a key instead of a [`NodeCertificate`].
+#[derive(Debug)]
+struct Keys;
+
+impl KeyProvider for Keys {
+    fn load_private_key(&self, der: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        let refused = |error: Error| rustls::Error::General(error.to_string());
+        match &der {
+            PrivateKeyDer::Pkcs8(key) => KeyPair::from_pkcs8(Zeroizing::new(key.secret_pkcs8_der().to_vec()))
+                .and_then(|key| key.to_rustls())
+                .map_err(refused),
+            _ => Err(refused(Error::MalformedKey)),
+        }
+    }
 }
 
 fn builder<S: ConfigSide>(

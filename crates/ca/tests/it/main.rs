@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod handshake;
+mod keys;
+mod other;
 mod rotation;
 mod world;

@@ -1,18 +1,13 @@
 //! Handshakes while a cluster changes its root: the old root, the new one and the cross certificate share one name.
 
-use std::sync::Arc;
-
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
-    version::{TLS12, TLS13},
-};
+use rustls::pki_types::CertificateDer;
 use swarmkit_api::NodeRole;
 use swarmkit_ca::{Credentials, KeyPair, MANAGER, RootCa, SystemKeys, TlsFault};
 
-use crate::world::{Wall, World, caller, fault, meet, meet_nodes};
+use crate::{
+    other::{Other, VERSIONS, ring},
+    world::{World, caller, fault, meet, meet_nodes},
+};
 
 /// A cluster that changes from one root to another, and a third root of the same name that is neither.
 struct Rotation {
@@ -60,46 +55,6 @@ impl Rotation {
     }
 }
 
-/// Another implementation at the other end, which shows its chain in whatever order.
-struct Other<'a> {
-    trusts: &'a RootCa,
-    chain: Vec<CertificateDer<'static>>,
-    key: &'a KeyPair,
-    version: &'static SupportedProtocolVersion,
-}
-
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
-
-impl Other<'_> {
-    fn client(self, wall: &Wall) -> Arc<ClientConfig> {
-        let config = ClientConfig::builder_with_details(provider(), Arc::new(wall.clone()));
-        let config =
-            config.with_protocol_versions(&[self.version]).unwrap().with_root_certificates(anchors(self.trusts));
-        Arc::new(config.with_client_auth_cert(self.chain, private(self.key)).unwrap())
-    }
-
-    fn server(self, wall: &Wall) -> Arc<ServerConfig> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(anchors(self.trusts), provider()).build().unwrap();
-        let config = ServerConfig::builder_with_details(provider(), Arc::new(wall.clone()));
-        let config = config.with_protocol_versions(&[self.version]).unwrap().with_client_cert_verifier(verifier);
-        Arc::new(config.with_single_cert(self.chain, private(self.key)).unwrap())
-    }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn anchors(roots: &RootCa) -> Arc<RootCertStore> {
-    let mut anchors = RootCertStore::empty();
-    roots.roots().iter().for_each(|root| anchors.add(root.clone()).unwrap());
-    Arc::new(anchors)
-}
-
-fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::from_pem_slice(key.to_pem().as_bytes()).unwrap()
-}
-
 /// Ours, with a certificate of the old root or of the new one, trusting a bundle.
 fn ours(issuer: &World, trusts: &RootCa) -> Option<Credentials> {
     Credentials::new(trusts.clone(), issuer.certificate(NodeRole::Manager), &issuer.env).ok()
@@ -133,7 +88,8 @@ async fn the_chain_may_be_shown_in_any_order_and_with_other_roots_of_the_same_na
         let ours = ours(&rotation.signer, &trusts).unwrap();
         for chain in rotation.chains(leaf.chain()) {
             for version in VERSIONS {
-                let other = || Other { trusts: &trusts, chain: chain.clone(), key: leaf.key(), version };
+                let other =
+                    || Other { provider: ring(), trusts: &trusts, chain: chain.clone(), key: leaf.key(), version };
                 let (served, called) = meet(other().server(wall), ours.trust().client_config(), MANAGER).await;
                 assert_eq!(called.unwrap().get_ref().1.protocol_version(), Some(version.version));
                 assert!(served.is_ok());
@@ -154,7 +110,8 @@ async fn without_the_cross_certificate_the_old_root_does_not_trust_the_new_one()
     for chain in [vec![], vec![new], vec![old], vec![old, new]] {
         let chain: Vec<_> = [&leaf.chain()[0]].into_iter().chain(chain).cloned().collect();
         for version in VERSIONS {
-            let other = Other { trusts: &rotation.old.root, chain: chain.clone(), key: leaf.key(), version };
+            let (trusts, chain) = (&rotation.old.root, chain.clone());
+            let other = Other { provider: ring(), trusts, chain, key: leaf.key(), version };
             let (_, called) = meet(other.server(wall), ours.trust().client_config(), MANAGER).await;
             assert_eq!(fault(called), TlsFault::Untrusted);
         }
