@@ -83,6 +83,6 @@ pub use lock::{LockChange, ManagerLock};
 pub use pem_text::normalize as normalize_pem;
 pub use renewal::{renewal_delay, renewal_time};
 pub use root::{ROOT_VALIDITY, RootCa};
-pub use tls::{ALPN_H2, joining_client, unverified_client};
+pub use tls::{ALPN_H2, https_server, joining_client, unverified_client};
 pub use token::JoinToken;
 pub use unlock::UnlockKey;

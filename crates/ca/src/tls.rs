@@ -97,6 +97,29 @@ pub(crate) fn server(root: &RootCa, node: &NodeCertificate, env: &Env) -> Result
     Ok(Arc::new(config))
 }
 
+/// Settings for a server that is not a node, over HTTP/1.1: it shows `chain`, whose key is `key`, and only listens to clients
+/// that show a certificate of `clients`.
+///
+/// # Errors
+///
+/// When the roots cannot be used for verification, or the key does not belong to the chain.
+pub fn https_server(
+    clients: &RootCa,
+    chain: Vec<CertificateDer<'static>>,
+    key: &KeyPair,
+    env: &Env,
+) -> Result<Arc<ServerConfig>, Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(anchors(clients)?, provider())
+        .build()
+        .map_err(|error| Error::malformed("root CA certificate", error))?;
+    let certified = CertifiedKey::new(chain, key.to_rustls()?);
+    certified.keys_match().map_err(|_| Error::KeyMismatch)?;
+    let config = builder(ServerConfig::builder_with_details, env)?.with_client_cert_verifier(verifier);
+    let mut config = config.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    Ok(Arc::new(config))
+}
+
 /// The provider of all cryptography in TLS. Its suites for TLS 1.2 are those that upstream allows: ECDHE with AES-GCM
 /// or ChaCha20-Poly1305.
 pub(crate) fn provider() -> Arc<CryptoProvider> {

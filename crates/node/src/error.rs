@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use swarmkit_agent::AgentError;
-use swarmkit_api::ClusterId;
+use swarmkit_api::{ClusterId, NodeRole};
 use swarmkit_raft::RaftError;
 use swarmkit_rpc::{ConnectError, FetchError};
 use swarmkit_runtime::PartError;
@@ -44,6 +44,16 @@ pub enum NodeError {
         /// The state directory.
         path: PathBuf,
         /// What is wrong.
+        source: swarmkit_ca::Error,
+    },
+    /// The time of the node's certificate is over, and nobody renews it for whoever shows an old one.
+    #[error("error while loading TLS certificate in {}: {source}; {}", path.display(), mend(*role))]
+    Expired {
+        /// The state directory.
+        path: PathBuf,
+        /// The role in the certificate.
+        role: NodeRole,
+        /// When it ended.
         source: swarmkit_ca::Error,
     },
     /// The node's key is encrypted, and cannot be read without the cluster's unlock key.
@@ -146,6 +156,19 @@ impl From<swarmkit_ca::Error> for NodeError {
     }
 }
 
+/// What to do about a certificate that is out of time.
+fn mend(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Worker => {
+            "if that is what time it is, join with an empty directory, and remove the node that this one was"
+        }
+        NodeRole::Manager => {
+            "if that is what time it is, renew it with `swarm-rafttool renew-certs`, or go on with --force-new-cluster \
+             if no other manager is left"
+        }
+    }
+}
+
 /// Why a cluster could not be joined, or a certificate not renewed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -207,6 +230,16 @@ pub enum JoinError {
 }
 
 impl JoinError {
+    /// Whether the manager has had too many callers without a certificate, and wants this one to come back later.
+    #[must_use]
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => status.code() == Code::ResourceExhausted,
+            Self::Roots(FetchError::Refused { status, .. }) => status.code() == Code::ResourceExhausted,
+            _ => false,
+        }
+    }
+
     /// Whether trying again can help without anybody mending anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -214,7 +247,8 @@ impl JoinError {
             Self::Roots(error) => error.is_transient(),
             Self::Connect(error) => error.is_transient(),
             Self::Refused { status, .. } => {
-                matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded)
+                let passes = [Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::ResourceExhausted];
+                passes.contains(&status.code())
             }
             Self::NoManager => true,
             Self::NoToken

@@ -19,6 +19,10 @@ use crate::{
     state_dir::{StateDir, blocking},
 };
 
+mod plan;
+
+use plan::{Held, Pair, Step, first_step};
+
 /// What the id of a cluster begins with in which every node must use validated cryptography.
 const FIPS_CLUSTER: &str = "FIPS.";
 
@@ -39,16 +43,15 @@ pub(crate) struct Wish {
     pub(crate) alone: bool,
 }
 
-/// What the state directory says of this node.
-enum Found {
-    /// It is a member of a cluster.
-    Member(Credentials),
-    /// It knows the roots of a cluster, and has no certificate of it.
-    Root(RootCa),
-    Nothing,
+/// What can be read in a state directory.
+struct Found {
+    root: Option<RootCa>,
+    pair: Pair,
+    /// Whether there is the log of a manager.
+    log: bool,
 }
 
-/// Finds or makes this node's identity.
+/// Finds or makes this node's identity. Which of the two, [`first_step`] says.
 pub(crate) async fn establish(
     dir: &StateDir,
     wish: &Wish,
@@ -56,55 +59,107 @@ pub(crate) async fn establish(
     spawner: &Spawner,
 ) -> Result<Established, NodeError> {
     let (place, clock) = (dir.clone(), env.clone());
-    let expiry = if wish.alone { Expiry::Tolerated } else { Expiry::Enforced };
-    let root = match blocking(move || find(&place, expiry, &clock)).await? {
-        Found::Member(credentials) => return Ok(Established { credentials, founds: None }),
-        Found::Root(root) => Some(root),
-        Found::Nothing => None,
-    };
-    let (place, clock) = (dir.clone(), env.clone());
-    let Some(target) = &wish.join else {
-        let autolock = wish.autolock;
-        return blocking(move || found(&place, autolock, &clock)).await;
-    };
-    let joined = join::join(target, root, env, spawner).await?;
-    blocking(move || keep(&place, joined, &clock)).await
+    let Found { root, pair, log } = blocking(move || find(&place, &clock)).await?;
+    match first_step(Held { path: dir.path(), pair, log }, wish)? {
+        Step::GoOn(credentials) => Ok(Established { credentials, founds: None }),
+        Step::LearnRoot(target, node) => belong(dir, target, node, log, env, spawner).await,
+        Step::Join(target) => ask(dir, target, root, env, spawner).await,
+        Step::Found => {
+            let (place, clock, autolock) = (dir.clone(), env.clone(), wish.autolock);
+            blocking(move || found(&place, autolock, &clock)).await
+        }
+    }
 }
 
 /// Reads the state directory.
-fn find(dir: &StateDir, expiry: Expiry, env: &Env) -> Result<Found, NodeError> {
+fn find(dir: &StateDir, env: &Env) -> Result<Found, NodeError> {
     let (state_dir, keys) = (dir.path(), dir.keys());
     if restore::is_unfinished(state_dir) {
         return Err(NodeError::Unrestored { path: state_dir.to_owned() });
     }
     Founding::clear(state_dir, keys)?;
-    let wrong = |error| match error {
-        CaError::Locked => NodeError::Locked,
-        source => NodeError::Identity { path: state_dir.to_owned(), source },
-    };
+    let wrong = |error| unusable(dir, error);
     let root = match keys.load_root() {
-        Ok(root) => root,
-        Err(CaError::NoLocalRoot) => return Ok(Found::Nothing),
+        Ok(root) => Some(root),
+        Err(CaError::NoLocalRoot) => None,
         Err(error) => return Err(wrong(error)),
     };
-    let node = match keys.load_node() {
-        Ok(node) => node,
-        Err(CaError::NoLocalCertificate { .. }) => return Ok(Found::Root(root)),
-        Err(error) => return Err(wrong(error)),
+    let pair = match (keys.load_node(), &root) {
+        (Ok(node), Some(root)) => belonging(root.without_signer(), node, env).map_err(wrong)?,
+        (Ok(node), None) => Pair::Unverified(node),
+        (Err(CaError::NoLocalCertificate { path }), _) => {
+            if path.parent().is_some_and(|certificates| certificates.exists()) {
+                tracing::info!(missing = %path.display(), "there is no certificate of this node");
+            }
+            Pair::None
+        }
+        (Err(error), _) => return Err(wrong(error)),
     };
-    let credentials = Credentials::with_expiry(root.without_signer(), node, expiry, env).map_err(wrong)?;
-    may_belong_to(&credentials.identity().cluster)?;
-    Ok(Found::Member(credentials))
+    if let Pair::Good(own) | Pair::Expired(own, _) = &pair {
+        may_belong_to(&own.identity().cluster)?;
+    }
+    let log = fs::read_dir(state_dir.join(RAFT)).is_ok_and(|mut files| files.next().is_some());
+    Ok(Found { root, pair, log })
+}
+
+/// What a certificate makes this node under a root.
+fn belonging(root: RootCa, node: NodeCertificate, env: &Env) -> Result<Pair, CaError> {
+    match node.verify(&root, Expiry::Enforced, env.now()) {
+        Ok(_) => Ok(Pair::Good(Credentials::new(root, node, env)?)),
+        Err(over @ CaError::Expired { .. }) => {
+            Ok(Pair::Expired(Credentials::with_expiry(root, node, Expiry::Tolerated, env)?, over))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Finds out whether the certificate of a node that has lost its root is of the cluster to join. Without a token whoever
+/// answers is believed, and that is safe: who is not of the cluster has no root that has signed this certificate.
+async fn belong(
+    dir: &StateDir,
+    target: &Target,
+    node: NodeCertificate,
+    log: bool,
+    env: &Env,
+    spawner: &Spawner,
+) -> Result<Established, NodeError> {
+    let root = join::learn_root(target, env, spawner).await?;
+    match belonging(root.clone(), node, env) {
+        Ok(Pair::Good(own)) => {
+            may_belong_to(&own.identity().cluster)?;
+            let place = dir.clone();
+            blocking(move || Ok(place.keys().save_root(&root)?)).await?;
+            Ok(Established { credentials: own, founds: None })
+        }
+        Ok(Pair::Expired(own, source)) => {
+            Err(NodeError::Expired { path: dir.path().to_owned(), role: own.identity().role, source })
+        }
+        // What is left of another cluster counts for nothing where the node joins, unless it is all that is left of it.
+        Err(CaError::UnknownAuthority) if !log => ask(dir, target, Some(root), env, spawner).await,
+        Ok(Pair::None | Pair::Unverified(_)) | Err(CaError::UnknownAuthority) => {
+            Err(NodeError::NoIdentity { path: dir.path().to_owned() })
+        }
+        Err(error) => Err(unusable(dir, error)),
+    }
+}
+
+/// Asks for a certificate, and keeps it.
+async fn ask(
+    dir: &StateDir,
+    target: &Target,
+    known: Option<RootCa>,
+    env: &Env,
+    spawner: &Spawner,
+) -> Result<Established, NodeError> {
+    let joined = join::join(target, known, env, spawner).await?;
+    let (place, clock) = (dir.clone(), env.clone());
+    blocking(move || keep(&place, joined, &clock)).await
 }
 
 /// A new cluster, with this node as its first manager. An unlock key that was given is of no use to it; if it is to be
 /// locked, it gets one of its own.
 fn found(dir: &StateDir, autolock: bool, env: &Env) -> Result<Established, NodeError> {
     let (state_dir, keys) = (dir.path(), dir.keys());
-    let log = state_dir.join(RAFT);
-    if fs::read_dir(log).is_ok_and(|mut files| files.next().is_some()) {
-        return Err(NodeError::NoIdentity { path: state_dir.to_owned() });
-    }
     let founding = Founding::begin(state_dir)?;
     let root = RootCa::create(&SystemKeys, env)?;
     let own = Identity::new(NodeId::from(env.new_id()), NodeRole::Manager, ClusterId::from(env.new_id()));
@@ -132,6 +187,14 @@ fn keep(dir: &StateDir, joined: Joined, env: &Env) -> Result<Established, NodeEr
     }
     tracing::info!(node = %node.identity().node, cluster = %node.identity().cluster, "joined the cluster");
     Ok(Established { credentials: Credentials::new(root, node, env)?, founds: None })
+}
+
+/// What is wrong with a file, told with where it is.
+fn unusable(dir: &StateDir, error: CaError) -> NodeError {
+    match error {
+        CaError::Locked => NodeError::Locked,
+        source => NodeError::Identity { path: dir.path().to_owned(), source },
+    }
 }
 
 /// Refuses clusters whose demands this node does not meet.

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::NodeRole;
-use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa};
+use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa, RootDigest};
 use swarmkit_rpc::{ChannelOptions, Channels, TlsTransport, fetch_root};
-use swarmkit_runtime::{Env, Spawner};
+use swarmkit_runtime::{Backoff, Env, Spawner};
 use zeroize::Zeroizing;
 
 use crate::{JoinError, request, unlock};
@@ -14,6 +14,9 @@ use crate::{JoinError, request, unlock};
 const ATTEMPTS: u32 = 5;
 /// The pause between attempts, as upstream.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often a step is attempted where a manager has too many callers, with pauses that grow up to this: five minutes in all.
+const CROWDED_ATTEMPTS: u32 = 14;
+const CROWDED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The cluster that a node wants to join. Its token is wiped when dropped, and there is no form that shows it.
 pub(crate) struct Target {
@@ -29,7 +32,21 @@ pub(crate) struct Joined {
     pub(crate) lock: Option<ManagerLock>,
 }
 
-/// Joins a cluster: gets its roots, unless they are known already, and a certificate.
+/// Asks a manager for the roots of its cluster. Without a token whoever answers is believed.
+pub(crate) async fn learn_root(target: &Target, env: &Env, spawner: &Spawner) -> Result<RootCa, JoinError> {
+    let token = target.token.as_deref().map(|token| parse(token)).transpose()?;
+    if !is_address(&target.address) {
+        return Err(JoinError::Address { address: target.address.clone() });
+    }
+    fetch(target, token.map(|token| token.digest()), env, spawner).await
+}
+
+async fn fetch(target: &Target, pin: Option<RootDigest>, env: &Env, spawner: &Spawner) -> Result<RootCa, JoinError> {
+    persist(env, async || Ok(fetch_root(&target.address, pin, env, spawner).await?)).await
+}
+
+/// Joins a cluster: gets its roots, unless they are known already, and a certificate. Roots that the token does not pin are
+/// those of another cluster, or old, and are not used.
 pub(crate) async fn join(
     target: &Target,
     known: Option<RootCa>,
@@ -40,14 +57,10 @@ pub(crate) async fn join(
     if !is_address(&target.address) {
         return Err(JoinError::Address { address: target.address.clone() });
     }
-    let parsed = JoinToken::parse(token).map_err(JoinError::Token)?;
-    if parsed.requires_fips() {
-        return Err(JoinError::Fips);
-    }
-    let pin = Some(parsed.digest());
+    let pin = parse(token)?.digest();
     let root = match known {
-        Some(root) => root,
-        None => persist(env, async || Ok(fetch_root(&target.address, pin, env, spawner).await?)).await?,
+        Some(root) if root.digest() == pin => root,
+        Some(_) | None => fetch(target, Some(pin), env, spawner).await?,
     };
     let unusable = |source| JoinError::Unusable { address: target.address.clone(), source };
     let transport = TlsTransport::joining(&root, env).map_err(unusable)?;
@@ -80,6 +93,12 @@ async fn admission(
     persist(env, async || request::outcome(channels.authority(address).await?, &asked, root, env).await).await
 }
 
+/// Reads a token that this node can join with.
+fn parse(token: &str) -> Result<JoinToken, JoinError> {
+    let token = JoinToken::parse(token).map_err(JoinError::Token)?;
+    if token.requires_fips() { Err(JoinError::Fips) } else { Ok(token) }
+}
+
 /// Could that be the `host:port` of somebody?
 fn is_address(address: &str) -> bool {
     let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
@@ -88,10 +107,18 @@ fn is_address(address: &str) -> bool {
 
 /// Tries again, with pauses, what can get better by itself.
 async fn persist<T>(env: &Env, attempt: impl AsyncFn() -> Result<T, JoinError>) -> Result<T, JoinError> {
-    let mut attempts = 1;
+    let (mut attempts, mut crowded) = (1, 0);
+    let mut retry = Backoff::new(PAUSE, CROWDED_PAUSE_MAX, env.rng("join retry"));
     loop {
         match attempt().await {
-            Err(error) if error.is_transient() && attempts < ATTEMPTS => {
+            // A crowd that was sent away together must not come back together.
+            Err(error) if error.is_crowded() && crowded < CROWDED_ATTEMPTS => {
+                let pause = retry.next_delay();
+                tracing::warn!("{error}; trying again in {} ms", pause.as_millis());
+                crowded += 1;
+                env.sleep(pause).await;
+            }
+            Err(error) if error.is_transient() && !error.is_crowded() && attempts < ATTEMPTS => {
                 tracing::warn!("{error}; trying again in {} s ({attempts} of {ATTEMPTS})", PAUSE.as_secs());
                 attempts += 1;
                 env.sleep(PAUSE).await;

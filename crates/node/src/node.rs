@@ -200,11 +200,10 @@ impl Node {
             locked: locked.clone(),
             known: remotes.clone(),
         };
-        let how = match (alone, first) {
-            (false, Some(first)) => How::Founds(first),
-            (false, None) => How::Member,
-            (true, None) if own.role == NodeRole::Manager => How::Alone,
-            (true, _) => return Err(NodeError::NotAlone { path: dir.path().to_owned() }),
+        let how = match first {
+            Some(first) => How::Founds(first),
+            None if alone => How::Alone,
+            None => How::Member,
         };
         let (supervisor, manager) = Self::prepare(making, how).await?;
 

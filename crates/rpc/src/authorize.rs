@@ -111,6 +111,17 @@ impl Authority {
         }
     }
 
+    /// Whether a connection is a member's, whatever it may call: of this cluster, and not removed.
+    pub(crate) fn is_member(&self, origin: &Origin) -> bool {
+        match origin {
+            Origin::Local => true,
+            Origin::Remote { identity: None, .. } => false,
+            Origin::Remote { identity: Some(identity), .. } => {
+                identity.cluster == self.own().cluster && !self.removed.load().contains(&identity.node)
+            }
+        }
+    }
+
     /// Whether a call may go on, and as whose.
     pub(crate) fn decide(&self, method: &Method, origin: &Origin, vouched: Option<&Vouched>) -> Result<Peer, Denied> {
         let own = self.own();
@@ -189,7 +200,8 @@ impl Rules<'_> {
     }
 }
 
-fn is_open(method: &Method) -> bool {
+/// Whether anyone may call it.
+pub(crate) fn is_open(method: &Method) -> bool {
     method.callers.contains(&Caller::Anyone)
 }
 

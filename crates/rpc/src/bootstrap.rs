@@ -46,7 +46,8 @@ impl FetchError {
         match self {
             Self::Connect(error) => error.is_transient(),
             Self::Refused { status, .. } => {
-                matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded)
+                let passes = [Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::ResourceExhausted];
+                passes.contains(&status.code())
             }
             Self::Roots { .. } => false,
         }

@@ -42,6 +42,8 @@
 //!   nothing, or if doing it twice is as good as doing it once.
 //! - Every call without streams has a deadline on the calling side, and every deadline is kept on the serving side.
 //! - A connection error names its cause in one line.
+//! - Callers that have not proved to be members take no more than [`StrangerLimits`] of a server, and nothing that members
+//!   need.
 
 mod authorize;
 mod bootstrap;
@@ -63,6 +65,7 @@ mod server;
 mod services;
 mod socket;
 mod status;
+mod strangers;
 mod tls;
 mod transport;
 
@@ -79,5 +82,6 @@ pub use server::{ServerOptions, serve};
 pub use services::{MountError, Services};
 pub use socket::{ControlSocket, connect_unix};
 pub use status::{ErrorCode, ServiceError};
+pub use strangers::StrangerLimits;
 pub use tls::TlsTransport;
 pub use transport::{Arrival, Link, Listener, ServerRole, Stream, Transport};

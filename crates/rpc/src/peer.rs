@@ -20,6 +20,16 @@ pub enum Origin {
     Local,
 }
 
+impl Origin {
+    /// Its address, where there is one.
+    pub(crate) fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Remote { addr, .. } => *addr,
+            Self::Local => None,
+        }
+    }
+}
+
 /// The caller of one request, after authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

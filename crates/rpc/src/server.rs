@@ -22,6 +22,7 @@ use crate::{
     patience::Patience,
     peer::Origin,
     services::Services,
+    strangers::{Strangers, Visit},
     transport::{Arrival, Link, Listener},
 };
 
@@ -80,13 +81,17 @@ pub async fn serve(mut listener: Box<dyn Listener>, services: Services, options:
         };
         match arrived {
             Ok((place, arrival)) => {
+                let visit = tokio::select! { biased; // a stopping server takes nobody in
+                    () = stop.cancelled() => return,
+                    visit = services.strangers().arrive(arrival.addr) => visit,
+                };
                 let connection = Connection {
                     services: services.clone(),
                     options: options.clone(),
                     spawner: spawner.clone(),
                     _place: place,
                 };
-                drop(spawner.spawn("connection", connection.run(arrival)));
+                drop(spawner.spawn("connection", connection.run(arrival, visit)));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -109,30 +114,48 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, arrival: Arrival) {
+    async fn run(self, arrival: Arrival, visit: Visit) {
         let stop = self.spawner.stop().clone();
         let addr = arrival.addr;
         let handshake = tokio::select! { biased; // who has not said who it is has nothing to lose
             () = stop.cancelled() => return,
+            () = visit.over() => return displaced(addr),
             handshake = timeout(self.options.handshake_timeout, arrival.handshake) => handshake,
         };
         match handshake {
-            Ok(Ok(link)) => self.serve(link).await,
-            Ok(Err(error)) => refused(addr, &error),
+            Ok(Ok(link)) if self.services.authority().is_member(&link.origin) => {
+                drop(visit);
+                self.serve(link, None).await;
+            }
+            Ok(Ok(link)) => self.visited(link, visit).await,
+            Ok(Err(error)) => refused(addr, &error, self.services.strangers()),
             Err(_) => tracing::debug!(?addr, "caller did not finish its handshake in time"),
         }
     }
 
-    async fn serve(self, link: Link) {
+    /// Serves a caller that is not a member, for as long as there is room for it.
+    async fn visited(self, link: Link, visit: Visit) {
+        visit.is_strangers();
+        let addr = link.origin.addr();
+        tokio::select! { biased; // its place is another's already
+            () = visit.over() => displaced(addr),
+            () = self.serve(link, Some(limits::STRANGER_AGE)) => {}
+        }
+    }
+
+    async fn serve(self, link: Link, stranger: Option<Duration>) {
         let Link { stream, origin } = link;
         let stream = Patience::new(stream, self.options.handshake_timeout);
-        let builder = builder(&self.spawner, streams(&origin));
+        let builder = match stranger {
+            Some(_) => strangers_builder(&self.spawner),
+            None => builder(&self.spawner, streams(&origin)),
+        };
         let answer = service_fn(|request: Request<Incoming>| {
             let (services, origin) = (self.services.clone(), origin.clone());
             async move { Ok::<_, Infallible>(services.call(&origin, request.map(body)).await) }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));
-        let age = self.options.connection_age_max;
+        let age = [self.options.connection_age_max, stranger].into_iter().flatten().min();
         let ended = tokio::select! { biased; // a stopping server begins to drain at once
             () = self.spawner.stop().cancelled() => None,
             () = async { tokio::time::sleep(age.unwrap_or_default()).await }, if age.is_some() => None,
@@ -170,6 +193,17 @@ fn builder(spawner: &Spawner, streams: u32) -> http2::Builder<CrewExecutor> {
     builder
 }
 
+/// For callers that are not members: what they send and leave unread is bounded more tightly.
+fn strangers_builder(spawner: &Spawner) -> http2::Builder<CrewExecutor> {
+    let mut builder = builder(spawner, limits::STREAMS_OF_STRANGER);
+    builder
+        .max_header_list_size(limits::STRANGER_HEADER_BYTES)
+        .max_send_buf_size(limits::STRANGER_SEND_BUFFER)
+        .initial_stream_window_size(limits::STRANGER_WINDOW)
+        .initial_connection_window_size(limits::STRANGER_WINDOW);
+    builder
+}
+
 fn streams(origin: &Origin) -> u32 {
     match origin {
         Origin::Local => limits::STREAMS_OF_MANAGER,
@@ -186,12 +220,19 @@ fn body(body: Incoming) -> Body {
     Body::new(body.map_err(|error| Status::cancelled(format!("the caller went away: {error}"))))
 }
 
-/// Says who was not let in. Strays and port scanners are of no interest; nodes with a wrong certificate are.
-fn refused(addr: Option<SocketAddr>, error: &ConnectError) {
+/// A flood would fill the log with it.
+fn displaced(addr: Option<SocketAddr>) {
+    tracing::debug!(?addr, "there is no room for so many callers without a certificate");
+}
+
+/// Says who was not let in. Strays and port scanners are of no interest; nodes with a wrong certificate are, unless they fill
+/// the log.
+fn refused(addr: Option<SocketAddr>, error: &ConnectError, strangers: &Strangers) {
     match error {
         ConnectError::Tls { fault: TlsFault::NotTls | TlsFault::Closed, .. } | ConnectError::Closed { .. } => {
             tracing::debug!(?addr, %error, "caller did not finish its handshake");
         }
-        _ => tracing::warn!(?addr, %error, "caller refused"),
+        _ if strangers.may_tell(addr) => tracing::warn!(?addr, %error, "caller refused"),
+        _ => tracing::debug!(?addr, %error, "caller refused"),
     }
 }

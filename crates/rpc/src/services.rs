@@ -3,17 +3,19 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Limited};
 use swarmkit_api::access;
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
-    authorize::Authority,
+    authorize::{Authority, is_open},
     deadline,
     forward::{Forward, Forwarded, PassedOn},
-    measure, metadata,
+    limits, measure, metadata,
     peer::Origin,
+    strangers::{StrangerLimits, Strangers},
 };
 
 /// How tonic's text on a message over the limit begins, as a header has it.
@@ -46,6 +48,7 @@ pub enum MountError {
 #[derive(Clone)]
 pub struct Services {
     authority: Authority,
+    strangers: Strangers,
     mounted: Arc<BTreeMap<&'static str, AnyService>>,
 }
 
@@ -55,7 +58,13 @@ impl Services {
     /// No services yet.
     #[must_use]
     pub fn new(authority: Authority) -> Self {
-        Self { authority, mounted: Arc::default() }
+        Self { authority, strangers: Strangers::new(StrangerLimits::default()), mounted: Arc::default() }
+    }
+
+    /// Sets how much callers may take that have shown no certificate of a member.
+    #[must_use]
+    pub fn bounding_strangers(self, limits: StrangerLimits) -> Self {
+        Self { strangers: Strangers::new(limits), ..self }
     }
 
     /// Adds a generated service, answered by this node.
@@ -122,6 +131,16 @@ impl Services {
         &self.authority
     }
 
+    /// How many connections have shown no certificate of a member, or not yet.
+    #[must_use]
+    pub fn visits(&self) -> usize {
+        self.strangers.visits()
+    }
+
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.strangers
+    }
+
     /// Answers one request from `origin`.
     pub(crate) async fn call(&self, origin: &Origin, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path();
@@ -144,13 +163,43 @@ impl Services {
         let peer = match self.authority.decide(method, origin, vouched.as_ref()) {
             Ok(peer) => peer,
             Err(denied) => {
-                tracing::info!(method = method.path, ?origin, %denied, "call refused");
+                if self.authority.is_member(origin) || self.strangers.may_tell(origin.addr()) {
+                    tracing::info!(method = method.path, ?origin, %denied, "call refused");
+                }
                 return Status::permission_denied(denied.to_string()).into_http();
             }
         };
-        request.extensions_mut().insert(peer);
-        within(deadline::timeout(request.headers()).map(|timeout| Instant::now() + timeout), serve, request).await
+        request.extensions_mut().insert(peer.clone());
+        let until = deadline::timeout(request.headers()).map(|timeout| Instant::now() + timeout);
+        if !is_open(method) {
+            return within(until, serve, request).await;
+        }
+        let answer = within(until, serve, request.map(short));
+        self.strangers.answered(&peer, method, answer).await
     }
+}
+
+/// The body of a call that anyone may make.
+fn short(body: Body) -> Body {
+    let too_large = || {
+        Status::resource_exhausted(format!(
+            "the message is larger than the {} bytes of this call",
+            limits::OPEN_MESSAGE_BYTES
+        ))
+    };
+    Body::new(Limited::new(body, limits::OPEN_MESSAGE_BYTES).map_err(move |error| match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(_) => too_large(),
+    }))
+}
+
+/// Calls that only ask for something, beside those that get or list.
+const READING: [&str; 2] = ["NodeCertificateStatus", "Save"];
+
+/// Whether a call asks for something and changes nothing. The answer may be a stream.
+pub(crate) fn reads(method: &access::Method) -> bool {
+    let reads = |name: &str| name.starts_with("Get") || name.starts_with("List") || READING.contains(&name);
+    !method.client_streaming && reads(method.method)
 }
 
 /// Ends a call when its caller no longer waits.

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::JoinError;
 
+mod files;
+
 const ROOT: &str = "certificates/swarm-root-ca.crt";
 const CERTIFICATE: &str = "certificates/swarm-node.crt";
 const KEY: &str = "certificates/swarm-node.key";
@@ -67,6 +69,10 @@ impl Machine {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
     }
 
     fn remove(&self, name: &str) {

@@ -38,6 +38,25 @@ async fn what_cannot_get_better_is_tried_once() {
     assert_eq!(attempts.get(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_has_too_many_callers_is_tried_for_minutes_with_pauses_that_grow() {
+    let crowded = || {
+        let status = Box::new(tonic::Status::resource_exhausted("too many nodes wait; try again later"));
+        JoinError::Refused { address: "m:1".into(), status }
+    };
+    let (attempts, begin) = (Cell::new(0), tokio::time::Instant::now());
+    let result = persist(&Env::real(), async || {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() <= ATTEMPTS + 3 { Err(crowded()) } else { Ok(()) }
+    })
+    .await;
+    assert!(result.is_ok());
+    assert!(begin.elapsed() >= PAUSE * (ATTEMPTS + 3), "{:?}", begin.elapsed());
+    let for_ever: Result<(), _> = persist(&Env::real(), async || Err(crowded())).await;
+    assert!(for_ever.unwrap_err().to_string().ends_with("try again later"));
+    assert!(begin.elapsed() <= Duration::from_secs(900));
+}
+
 /// A worker's way to the authority, without a certificate.
 fn channels(authority: &Authority) -> Channels {
     let transport = Arc::new(authority.network.transport(None));

@@ -4,6 +4,7 @@
 
 mod ending;
 mod joining;
+mod leftovers;
 mod locking;
 mod restoring;
 mod roles;

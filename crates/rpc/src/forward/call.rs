@@ -6,13 +6,10 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use swarmkit_api::access::{self, Method};
 use tonic::{Status, body::Body};
 
-use crate::{deadline, limits, metadata, peer::Peer};
+use crate::{deadline, limits, metadata, peer::Peer, services::reads};
 
 /// Calls that may be made twice since they say the same again, beside those that read.
 const REPEATABLE: [&str; 4] = ["Heartbeat", "Join", "UpdateTaskStatus", "UpdateVolumeStatus"];
-
-/// Calls that only ask for something, beside those that get or list.
-const READING: [&str; 2] = ["NodeCertificateStatus", "Save"];
 
 /// One call.
 pub(super) struct Call {
@@ -72,8 +69,7 @@ impl Call {
 
     /// Whether it asks for something and changes nothing. The answer may be a stream.
     pub(super) fn reads(&self) -> bool {
-        let reads = |name: &str| name.starts_with("Get") || name.starts_with("List") || READING.contains(&name);
-        self.method.is_some_and(|method| !method.client_streaming && reads(method.method))
+        self.method.is_some_and(reads)
     }
 
     /// Who passed it on already, if somebody did.

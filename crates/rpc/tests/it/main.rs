@@ -13,4 +13,5 @@ mod measuring;
 mod reconnecting;
 mod socket;
 mod stopping;
+mod strangers;
 mod world;

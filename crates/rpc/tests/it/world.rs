@@ -17,8 +17,8 @@ use swarmkit_api::{
 };
 use swarmkit_ca::{Credentials, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa, SystemKeys};
 use swarmkit_rpc::{
-    Authority, Channel, ChannelOptions, ConnectError, Forward, Peer, ServerOptions, ServerRole, Services, TlsTransport,
-    Transport, serve,
+    Authority, Channel, ChannelOptions, ConnectError, Forward, Peer, ServerOptions, ServerRole, Services,
+    StrangerLimits, TlsTransport, Transport, serve,
 };
 use swarmkit_runtime::{Clock, Crew, Env, Spawner};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,7 @@ pub(crate) struct Served {
     pub(crate) credentials: Credentials,
     pub(crate) desk: Desk,
     pub(crate) authority: Authority,
+    pub(crate) services: Services,
 }
 
 impl World {
@@ -69,14 +70,21 @@ impl World {
     }
 
     pub(crate) fn certificate(&self, node: &str, role: NodeRole) -> NodeCertificate {
-        let identity = identity(node, role);
+        self.certificate_of(&identity(node, role))
+    }
+
+    fn certificate_of(&self, identity: &Identity) -> NodeCertificate {
         let key = SystemKeys.generate().unwrap();
-        let chain = self.root.issue(&key.request().unwrap(), &identity, LEAF_VALIDITY_DEFAULT, &self.env).unwrap();
+        let chain = self.root.issue(&key.request().unwrap(), identity, LEAF_VALIDITY_DEFAULT, &self.env).unwrap();
         NodeCertificate::new(&chain, key).unwrap()
     }
 
     pub(crate) fn node(&self, node: &str, role: NodeRole) -> Credentials {
-        Credentials::new(self.root.without_signer(), self.certificate(node, role), &self.env).unwrap()
+        self.node_of(&identity(node, role))
+    }
+
+    pub(crate) fn node_of(&self, identity: &Identity) -> Credentials {
+        Credentials::new(self.root.without_signer(), self.certificate_of(identity), &self.env).unwrap()
     }
 
     /// A manager on a port of its own, which answers everything itself.
@@ -85,14 +93,29 @@ impl World {
     }
 
     pub(crate) async fn manager_with(&self, node: &str, options: ServerOptions, forward: Option<Forward>) -> Served {
+        self.serve(node, options, forward, StrangerLimits::default()).await
+    }
+
+    /// A manager that lets strangers take so much.
+    pub(crate) async fn manager_bounding(&self, limits: StrangerLimits) -> Served {
+        self.serve("m", ServerOptions::default(), None, limits).await
+    }
+
+    async fn serve(
+        &self,
+        node: &str,
+        options: ServerOptions,
+        forward: Option<Forward>,
+        limits: StrangerLimits,
+    ) -> Served {
         let credentials = self.node(node, NodeRole::Manager);
         let transport = TlsTransport::new(credentials.clone());
         let listener = transport.listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (desk, authority) = (Desk::new(&self.root), Authority::of(&credentials));
-        let services = desk.services(authority.clone(), forward.as_ref());
-        drop(self.spawner().spawn("server", serve(listener, services, options, self.spawner())));
-        Served { address, credentials, desk, authority }
+        let services = desk.services(authority.clone(), forward.as_ref()).bounding_strangers(limits);
+        drop(self.spawner().spawn("server", serve(listener, services.clone(), options, self.spawner())));
+        Served { address, credentials, desk, authority, services }
     }
 
     /// A connection from a node to a manager.
@@ -281,6 +304,16 @@ pub(crate) async fn root_bundle(channel: &Channel) -> Result<String, Status> {
         .get_root_ca_certificate(wire::GetRootCaCertificateRequest {})
         .await?;
     Ok(String::from_utf8(answer.into_inner().certificate.to_vec()).unwrap())
+}
+
+/// The same, and sends so many bytes that the server does not know.
+pub(crate) async fn root_bundle_with(channel: &Channel, bytes: usize) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await?;
+    let path = http::uri::PathAndQuery::from_static("/docker.swarmkit.v1.CA/GetRootCACertificate");
+    let codec = tonic_prost::ProstCodec::<wire::HealthCheckRequest, wire::GetRootCaCertificateResponse>::default();
+    let padding = wire::HealthCheckRequest { service: "x".repeat(bytes) };
+    client.unary(Request::new(padding), path, codec).await.map(drop)
 }
 
 pub(crate) async fn unlock_key(channel: &Channel) -> Result<(), Status> {
