@@ -31,6 +31,8 @@ const NODE_CERTIFICATE: &str = "swarm-node.crt";
 const NODE_KEY: &str = "swarm-node.key";
 /// Where a new certificate waits until its key is in place.
 const NODE_CERTIFICATE_NEXT: &str = ".swarm-node.crt";
+/// Where early versions of upstream wrote a new key before they renamed it, certificate first.
+const NODE_KEY_EARLY: &str = ".swarm-node.key";
 
 const PUBLIC: u32 = 0o644;
 const PRIVATE: u32 = 0o600;
@@ -101,6 +103,7 @@ impl KeyStore {
     /// [`Error::NoLocalCertificate`] when either file is missing, [`Error::Locked`] when the key is encrypted and the unlock
     /// key is missing or wrong, [`Error::KeyMismatch`] when the two do not belong together.
     pub fn load_node(&self) -> Result<NodeCertificate, Error> {
+        self.settle_early_layout()?;
         let key = self.key_file(self.unlock.lock().as_ref())?.key;
         let found = self.node_with(NODE_CERTIFICATE, &key);
         let Err(problem) = found else { return found };
@@ -112,13 +115,28 @@ impl KeyStore {
         Ok(node)
     }
 
+    /// An early version may have been cut off with its new certificate in place and the key for it beside. That key is
+    /// put in its place; one that belongs to nothing is removed. One that is locked, and not with the unlock key at
+    /// hand, may belong here: it is left alone.
+    fn settle_early_layout(&self) -> Result<(), Error> {
+        let unlock = self.unlock.lock();
+        let Some(text) = self.read(NODE_KEY_EARLY)?.map(Zeroizing::new) else { return Ok(()) };
+        match KeyFile::parse(&text, unlock.as_ref()) {
+            Ok(file) if self.node_with(NODE_CERTIFICATE, &file.key).is_ok() => self.rename(NODE_KEY_EARLY, NODE_KEY),
+            Err(Error::Locked) => Ok(()),
+            Ok(_) | Err(_) => self.remove(NODE_KEY_EARLY),
+        }
+    }
+
     /// Forgets the node's certificate and key, headers included.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
     pub fn remove_node(&self) -> Result<(), Error> {
-        [NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE, NODE_KEY].into_iter().try_for_each(|name| self.remove(name))
+        [NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE, NODE_KEY_EARLY, NODE_KEY]
+            .into_iter()
+            .try_for_each(|name| self.remove(name))
     }
 
     /// The headers of the node's key file.

@@ -42,8 +42,21 @@ mod tests {
             let span = validity(minutes);
             let waited = renewal_time(span, &mut SmallRng::seed_from_u64(seed)).duration_since(span.not_before).unwrap();
             prop_assert!(waited >= MINUTE * (minutes / 2));
-            prop_assert!(waited < MINUTE * minutes * 4 / 5);
+            prop_assert!(waited < MINUTE * (minutes * 4 / 5));
+            prop_assert_eq!(waited.as_secs() % 60, 0);
         }
+    }
+
+    #[test]
+    fn every_minute_of_the_window_is_drawn_and_no_other() {
+        // ⌊0.5 · 61⌋ to ⌊0.8 · 61⌋, the end not included, whatever seconds are left over.
+        let mut span = validity(61);
+        span.not_after += Duration::from_secs(59);
+        let mut rng = SmallRng::seed_from_u64(1);
+        let drawn: std::collections::BTreeSet<u64> = (0..2_000)
+            .map(|_| renewal_time(span, &mut rng).duration_since(span.not_before).unwrap().as_secs())
+            .collect();
+        assert_eq!(drawn, (30..48).map(|minute| minute * 60).collect());
     }
 
     #[test]

@@ -65,9 +65,45 @@ fn a_chain_verifies_with_and_without_its_root_and_so_does_an_authority_alone() {
 fn empty_incomplete_and_disordered_chains_fail() {
     let chain = three((-1, 10), (-1, 5));
     assert!(matches!(chain.check(&[], Expiry::Enforced), Err(Error::Malformed { .. })));
+    let longer = CertificateDer::from([&chain.leaf[..], &[0]].concat());
+    for garbage in [CertificateDer::from(&b"garbage"[..]), CertificateDer::from(&[][..]), longer] {
+        assert!(matches!(chain.check(&[&garbage, &chain.middle], Expiry::Enforced), Err(Error::Malformed { .. })));
+        assert!(matches!(chain.check(&[&chain.leaf, &garbage], Expiry::Enforced), Err(Error::Malformed { .. })));
+    }
     assert!(matches!(chain.check(&[&chain.leaf], Expiry::Enforced), Err(Error::UnknownAuthority)));
     assert!(matches!(chain.check(&[&chain.middle, &chain.leaf], Expiry::Enforced), Err(Error::BrokenChain)));
     assert!(matches!(chain.check(&[&chain.leaf, &chain.root.roots()[0]], Expiry::Enforced), Err(Error::BrokenChain)));
+}
+
+#[test]
+fn a_certificate_that_says_two_things_about_its_signature_is_not_signed() {
+    let chain = three((-1, 10), (-1, 5));
+    let root = &chain.root.roots()[0];
+    let fields = der::elements(&chain.leaf).unwrap();
+    let other = crate::algorithm::Algorithm::EcdsaP384Sha384.of_signature();
+    let changed = der::tagged(der::SEQUENCE, &[fields[0], &other, fields[2]]).to_vec();
+    let changed = CertificateDer::from(changed);
+    for chain in [[&changed, &chain.middle], [&changed, root]] {
+        let chain: Vec<_> = chain.into_iter().cloned().collect();
+        let error = verify_chain(&crate::testing::root(), &chain, Expiry::Enforced, noon()).unwrap_err();
+        assert!(matches!(error, Error::BrokenChain), "{error:?}");
+    }
+}
+
+#[test]
+fn a_chain_of_another_program_verifies_by_its_keys() {
+    let trusted = RootCa::from_pem(include_str!("../../tests/fixtures/root-p521-sha512.crt"), noon()).unwrap();
+    let texts = [
+        include_str!("../../tests/fixtures/chain-manager.crt"),
+        include_str!("../../tests/fixtures/chain-authority.crt"),
+    ];
+    let chain = crate::pem_text::certificates(&texts.concat()).unwrap();
+    verify_chain(&trusted, &chain, Expiry::Enforced, noon()).unwrap();
+    verify_chain(&trusted, &chain[1..], Expiry::Enforced, noon()).unwrap();
+    // One of the three other keys of that curve's size: another root, another name, another key.
+    let other = RootCa::from_pem(include_str!("../../tests/fixtures/root-p256-sha512.crt"), noon()).unwrap();
+    let error = verify_chain(&other, &chain, Expiry::Enforced, noon()).unwrap_err();
+    assert!(matches!(error, Error::UnknownAuthority), "{error:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     issue::LEAF_VALIDITY_DEFAULT,
-    testing::{DAY, env, env_at, manager, member, noon, root, worker},
+    key::KeyPair,
+    testing::{DAY, env, env_at, fixture, manager, member, noon, root, worker},
 };
 
 #[test]
@@ -48,4 +49,43 @@ fn an_expired_certificate_is_refused_unless_tolerated() {
     let later = env_at(noon() + LEAF_VALIDITY_DEFAULT + DAY);
     assert!(matches!(Credentials::new(root.clone(), node.clone(), &later), Err(Error::Expired { .. })));
     assert!(Credentials::with_expiry(root, node, Expiry::Tolerated, &later).is_ok());
+}
+
+#[test]
+fn watchers_see_roots_and_signers_change_and_one_that_ends_disturbs_nobody() {
+    let (old, new) = (root(), root());
+    let credentials = Credentials::new(old.clone(), member(&old, &worker()), &env()).unwrap();
+    let (mut changes, ended) = (credentials.subscribe(), credentials.subscribe());
+    drop(ended);
+    let seen = |changes: &mut watch::Receiver<Arc<Trust>>| {
+        assert!(changes.has_changed().unwrap());
+        let trust = changes.borrow_and_update().clone();
+        (trust.root().bundle().to_owned(), trust.issuer().clone(), trust.generation())
+    };
+    let both = RootCa::from_pem(&format!("{}{}", old.bundle(), new.bundle()), noon()).unwrap();
+    credentials.replace_root(both.clone()).unwrap();
+    assert_eq!(seen(&mut changes), (both.bundle().to_owned(), old.issuer_info().clone(), 1));
+    credentials.replace_certificate(member(&new, &worker())).unwrap();
+    assert_eq!(seen(&mut changes), (both.bundle().to_owned(), new.issuer_info().clone(), 2));
+    credentials.replace_root(new.clone()).unwrap();
+    assert_eq!(seen(&mut changes), (new.bundle().to_owned(), new.issuer_info().clone(), 3));
+    drop(changes);
+    credentials.replace_certificate(member(&new, &manager())).unwrap();
+    assert_eq!((credentials.identity(), credentials.trust().generation()), (manager(), 4));
+}
+
+#[test]
+fn a_chain_with_a_gap_is_refused_and_a_complete_one_is_not() {
+    let trusted = RootCa::from_pem(fixture!("root-p521-sha512.crt"), noon()).unwrap();
+    let (leaf, authority) = (fixture!("chain-manager.crt"), fixture!("chain-authority.crt"));
+    let node = |chain: &[&str]| {
+        let key = KeyPair::from_pem(fixture!("p256-sec1.key")).unwrap();
+        Credentials::new(trusted.clone(), NodeCertificate::new(&chain.concat(), key).unwrap(), &env())
+    };
+    for complete in [&[leaf, authority][..], &[leaf, authority, trusted.bundle()]] {
+        let credentials = node(complete).unwrap();
+        assert_eq!(*credentials.trust().issuer(), IssuerInfo::of_signer(authority).unwrap());
+    }
+    assert!(matches!(node(&[leaf]), Err(Error::UnknownAuthority)));
+    assert!(matches!(node(&[leaf, trusted.bundle()]), Err(Error::BrokenChain)));
 }

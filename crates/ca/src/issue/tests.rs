@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     certificate::{parse, validity},
     key::{KeyPair, KeySource as _, SystemKeys},
-    testing::{env, fixture, manager, member, noon, root, root_with, worker},
+    testing::{env, env_at, fixture, manager, member, noon, root, root_with, worker},
 };
 
 fn issued(identity: &Identity, validity: Duration) -> Vec<u8> {
@@ -50,9 +50,11 @@ fn a_leaf_may_sign_handshakes_on_both_sides_and_nothing_else() {
     let certificate = parse(&der).unwrap();
     let usage = certificate.key_usage().unwrap().unwrap();
     assert!(usage.critical && usage.value.digital_signature() && usage.value.key_encipherment());
-    assert!(!usage.value.key_cert_sign());
+    assert_eq!(usage.value.flags.count_ones(), 2);
     let extended = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(extended.server_auth && extended.client_auth && !extended.any);
+    assert!(!(extended.code_signing || extended.email_protection || extended.time_stamping || extended.ocsp_signing));
+    assert!(extended.other.is_empty());
     let constraints = certificate.basic_constraints().unwrap().unwrap();
     assert!(constraints.critical && !constraints.value.ca);
     assert_eq!(certificate.raw_serial().len(), SERIAL_BYTES);
@@ -136,6 +138,20 @@ fn a_leaf_lasts_as_asked_and_an_hour_into_the_past() {
     let span = validity(&parse(&certificate).unwrap());
     assert_eq!(span.not_before, noon() - LEAF_BACKDATE);
     assert_eq!(span.not_after, noon() + week);
+    assert_eq!(LEAF_BACKDATE, Duration::from_secs(3600));
+}
+
+#[test]
+fn a_leaf_begins_an_hour_before_the_nearest_minute() {
+    for (seconds, minutes) in [(0, 0), (29, 0), (30, 1), (59, 1), (89, 1), (90, 2)] {
+        let now = noon() + Duration::from_secs(seconds);
+        let root = root();
+        let request = SystemKeys.generate().unwrap().request().unwrap();
+        let chain = root.issue(&request, &worker(), LEAF_VALIDITY_DEFAULT, &env_at(now)).unwrap();
+        let rounded = noon() + MINUTE * minutes;
+        let expected = Validity { not_before: rounded - LEAF_BACKDATE, not_after: rounded + LEAF_VALIDITY_DEFAULT };
+        assert_eq!(Validity::of_chain(&chain).unwrap(), expected, "{seconds} s");
+    }
 }
 
 #[test]

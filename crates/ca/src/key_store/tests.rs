@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::data_keys::DataKeys;
-use crate::testing::{env, fixture, manager, member, root, worker};
+use crate::testing::{copy_of, env, fixture, manager, member, noon, root, worker};
 
 struct Disk {
     directory: TempDir,
@@ -49,7 +49,9 @@ fn a_root_reads_back_without_its_key_and_anyone_may_read_it() {
     let read = disk.store.load_root().unwrap();
     assert_eq!(read.digest(), root.digest());
     assert!(!read.can_sign());
-    assert_eq!(disk.mode(ROOT_CERTIFICATE), 0o644);
+    let text = fs::read_to_string(disk.path(ROOT_CERTIFICATE)).unwrap();
+    assert_eq!(text, crate::normalize_pem(&text).unwrap());
+    assert_eq!((disk.mode(ROOT_CERTIFICATE), disk.mode("")), (0o644, 0o755));
     assert_eq!(disk.names(), [ROOT_CERTIFICATE]);
 }
 
@@ -77,6 +79,73 @@ fn a_node_reads_back_and_its_key_is_its_own() {
     assert_eq!(disk.names(), [NODE_CERTIFICATE, NODE_KEY]);
     let text = fs::read_to_string(disk.path(NODE_KEY)).unwrap();
     assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\nkek-version: 0\n\n"), "{text}");
+}
+
+#[test]
+fn a_chain_is_written_and_read_as_long_as_it_is() {
+    let (old, new) = (root(), root());
+    let cross = old.cross_sign(new.bundle()).unwrap();
+    let rotating = old.without_signer().with_intermediates(&cross, noon()).unwrap();
+    let rotating = rotating.with_signer(&cross, copy_of(new.signing_key().unwrap()), &env()).unwrap();
+    for (authority, length) in [(&old, 1), (&rotating, 2)] {
+        let disk = disk();
+        disk.store.save_node(&member(authority, &worker())).unwrap();
+        let text = fs::read_to_string(disk.path(NODE_CERTIFICATE)).unwrap();
+        assert_eq!(text.matches("BEGIN CERTIFICATE").count(), length);
+        assert_eq!(disk.store.load_node().unwrap().chain().len(), length);
+    }
+}
+
+#[test]
+fn keys_of_other_programs_are_read_in_both_their_forms() {
+    let key = KeyPair::from_pem(fixture!("p256-sec1.key")).unwrap();
+    for text in [fixture!("p256-sec1.key"), &*key.to_pem()] {
+        let disk = disk();
+        disk.store.save_node(&member(&root(), &worker())).unwrap();
+        fs::write(disk.path(NODE_CERTIFICATE), fixture!("chain-manager.crt")).unwrap();
+        fs::write(disk.path(NODE_KEY), text).unwrap();
+        assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
+    }
+}
+
+/// A node's files, with those that an early version has left beside.
+fn early(in_place: &NodeCertificate, key: &str, beside: &str) -> Disk {
+    let disk = disk();
+    disk.store.save_node(in_place).unwrap();
+    fs::write(disk.path(NODE_KEY), key).unwrap();
+    fs::write(disk.path(NODE_KEY_EARLY), beside).unwrap();
+    disk
+}
+
+#[test]
+fn a_key_that_an_early_version_left_beside_its_certificate_is_put_in_place() {
+    let root = root();
+    let (old, new) = (member(&root, &worker()), member(&root, &manager()));
+    let disk = early(&new, &old.key().to_pem(), &new.key().to_pem());
+    assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
+    assert_eq!(disk.names(), [NODE_CERTIFICATE, NODE_KEY]);
+    assert_eq!(disk.store.load_node().unwrap().identity(), &manager());
+}
+
+#[test]
+fn a_key_that_an_early_version_left_and_that_belongs_to_nothing_is_removed() {
+    let root = root();
+    let (node, stranger) = (member(&root, &worker()), member(&root, &manager()));
+    for beside in [&*stranger.key().to_pem(), "garbage", ""] {
+        let disk = early(&node, &node.key().to_pem(), beside);
+        assert_eq!(disk.store.load_node().unwrap().identity(), &worker());
+        assert_eq!(disk.names(), [NODE_CERTIFICATE, NODE_KEY]);
+    }
+}
+
+#[test]
+fn a_key_that_an_early_version_left_locked_is_kept_while_nothing_opens_it() {
+    let node = member(&root(), &worker());
+    let disk = early(&node, &node.key().to_pem(), fixture!("p256-locked.key"));
+    assert_eq!(disk.store.load_node().unwrap().identity(), &worker());
+    assert_eq!(disk.names(), [NODE_KEY_EARLY, NODE_CERTIFICATE, NODE_KEY]);
+    disk.store.remove_node().unwrap();
+    assert!(disk.names().is_empty());
 }
 
 #[test]
@@ -135,6 +204,10 @@ fn garbage_on_disk_is_refused_and_can_be_replaced() {
     assert!(matches!(disk.store.load_node(), Err(Error::MalformedKey)));
     disk.store.save_node(&node).unwrap();
     assert!(disk.store.load_node().is_ok());
+    fs::write(disk.path(ROOT_CERTIFICATE), "garbage").unwrap();
+    assert_eq!(disk.store.load_root().unwrap_err().to_string(), "no valid root CA certificates found");
+    disk.store.save_root(&root).unwrap();
+    assert!(disk.store.load_root().is_ok());
 }
 
 #[test]

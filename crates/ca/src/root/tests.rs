@@ -14,14 +14,22 @@ use crate::{
 /// An authority below `root`, with its certificate.
 fn intermediate(root: &RootCa, name: &str, authority: bool, at: SystemTime) -> (String, KeyPair) {
     let key = SystemKeys.generate().unwrap();
+    (below(root, &key, name, authority, at), key)
+}
+
+fn reissue(root: &RootCa, key: &KeyPair, at: SystemTime) -> String {
+    below(root, key, "below", true, at)
+}
+
+fn below(root: &RootCa, key: &KeyPair, name: &str, authority: bool, at: SystemTime) -> String {
     let mut params = CertificateParams::default();
     params.not_before = (at - DAY).into();
     params.not_after = (at + 300 * DAY).into();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = if authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
-    let certificate = params.signed_by(&key, &root.issuer()).unwrap();
-    (pem_text::encode_certificates([certificate.der()]), key)
+    let certificate = params.signed_by(key, &root.issuer()).unwrap();
+    pem_text::encode_certificates([certificate.der()])
 }
 
 #[test]
@@ -35,7 +43,13 @@ fn a_created_root_is_named_swarm_ca_and_lasts_twenty_years() {
     assert!(span.not_after >= noon() + ROOT_VALIDITY - 30 * DAY);
     let usage = certificate.key_usage().unwrap().unwrap();
     assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign());
-    assert!(certificate.basic_constraints().unwrap().unwrap().value.path_len_constraint.is_none());
+    assert_eq!(usage.value.flags.count_ones(), 2);
+    let constraints = certificate.basic_constraints().unwrap().unwrap();
+    assert!(constraints.critical && constraints.value.ca && constraints.value.path_len_constraint.is_none());
+    // Key usage, basic constraints, and the identifier of its key: none of an issuer's.
+    assert_eq!(certificate.extensions().len(), 3);
+    assert_eq!(certificate.raw_serial().len(), 20);
+    assert_eq!(root.validity(), span);
     assert!(root.can_sign());
 }
 
@@ -221,6 +235,29 @@ fn a_signer_of_another_root_is_refused() {
 }
 
 #[test]
+fn a_signer_out_of_time_is_refused_also_beside_intermediates_that_are_not() {
+    let root = root();
+    let (expired, key) = intermediate(&root, "below", true, noon() - 400 * DAY);
+    let error = root.clone().with_signer(&expired, copy_of(&key), &env()).unwrap_err();
+    assert!(matches!(error, Error::Expired { position: 1, .. }), "{error:?}");
+    let (early, key) = intermediate(&root, "below", true, noon() + 10 * DAY);
+    let error = root.clone().with_signer(&early, copy_of(&key), &env()).unwrap_err();
+    assert!(matches!(error, Error::NotYetValid { position: 1, .. }), "{error:?}");
+    // The same name and key twice: what follows every leaf counts, and what is to sign them does not any more.
+    let fresh = reissue(&root, &key, noon());
+    let error = root.with_intermediates(&fresh, noon()).unwrap().with_signer(&early, key, &env()).unwrap_err();
+    assert!(matches!(error, Error::NotYetValid { position: 1, .. }), "{error:?}");
+}
+
+#[test]
+fn the_span_of_a_bundle_is_that_in_which_all_its_roots_count() {
+    let (first, later) = (root(), RootCa::create(&SystemKeys, &env_at(noon() + DAY)).unwrap());
+    let both = RootCa::from_pem(&format!("{}{}", first.bundle(), later.bundle()), noon() + DAY).unwrap();
+    let span = Validity { not_before: later.validity().not_before, not_after: first.validity().not_after };
+    assert_eq!(both.validity(), span);
+}
+
+#[test]
 fn a_signer_that_is_no_authority_is_refused() {
     let root = root();
     let (certificate, key) = intermediate(&root, "leaf", false, noon());
@@ -234,9 +271,16 @@ fn intermediates_that_do_not_lead_to_the_root_are_refused() {
     let (foreign, _) = intermediate(&other, "below", true, noon());
     let (expired, _) = intermediate(&root, "below", true, noon() - 400 * DAY);
     let (early, _) = intermediate(&root, "below", true, noon() + 10 * DAY);
-    for text in ["", "garbage", &foreign, &expired, &early] {
+    for (text, why) in [
+        ("", "malformed certificate chain"),
+        ("garbage", "malformed certificate chain"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "malformed certificate"),
+        (&foreign, "certificate signed by unknown authority"),
+        (&expired, "certificate (1 - below) not valid after"),
+        (&early, "certificate (1 - below) not valid before"),
+    ] {
         let error = root.clone().with_intermediates(text, noon()).unwrap_err();
-        assert!(error.to_string().starts_with("invalid intermediate chain: "), "{error}");
+        assert!(error.to_string().starts_with(&format!("invalid intermediate chain: {why}")), "{error}");
     }
 }
 
