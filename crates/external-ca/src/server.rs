@@ -89,7 +89,7 @@ pub struct Seen {
 impl CfsslServer {
     /// Listens on `address`, with a certificate of `root` for that address and for `localhost`. Port 0 takes any.
     ///
-    /// `root` must hold its key. Who asks must show a certificate of `clients`: mostly `root` too, and while a cluster
+    /// `root` must hold its key, which may be of any accepted kind but P-521. Who asks must show a certificate of `clients`: mostly `root` too, and while a cluster
     /// replaces its root, the one that it comes from. Authorities are cross-signed where `cross_signing` says so.
     ///
     /// # Errors

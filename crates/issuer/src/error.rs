@@ -29,6 +29,12 @@ pub enum Error {
     /// This manager is stopping. Another one will answer.
     #[error("CA signer is stopped")]
     Stopped,
+    /// So many nodes wait for their certificates that no more are admitted. Try again later.
+    #[error("too many nodes wait for their certificates; try again later")]
+    Crowded,
+    /// The unlock key in the store is none.
+    #[error("the unlock key of the cluster cannot be used: {0}")]
+    Lock(#[source] swarmkit_ca::Error),
     /// The root of trust in the store cannot sign.
     #[error("the root certificate of the cluster cannot be used: {0}")]
     Root(#[source] swarmkit_ca::Error),
@@ -48,6 +54,8 @@ impl Error {
             | Self::UnknownNode(_)
             | Self::NotFound(_)
             | Self::NotYet(_)
+            | Self::Crowded
+            | Self::Lock(_)
             | Self::Stopped => false,
         }
     }
@@ -64,7 +72,8 @@ impl ServiceError for Error {
             Self::UnknownNode(_) | Self::NotFound(_) => ErrorCode::NotFound,
             Self::NotYet(_) => ErrorCode::DeadlineExceeded,
             Self::Starting | Self::Stopped => ErrorCode::Aborted,
-            Self::Root(_) => ErrorCode::Internal,
+            Self::Crowded => ErrorCode::ResourceExhausted,
+            Self::Root(_) | Self::Lock(_) => ErrorCode::Internal,
             Self::Store(StoreError::Propose(ProposeError::TooLarge { .. })) => ErrorCode::InvalidArgument,
             Self::Store(_) => ErrorCode::Unavailable,
         }

@@ -22,8 +22,10 @@
 //! - The role in a certificate comes from the store or from the token, never from what the caller says.
 //! - A certificate is stored only beside the signing request that it was made for.
 //! - A removed node gets no certificate under its old identity.
+//! - The number of nodes that wait for their first certificate is bounded.
 //! - A request fails for good only by its own fault. Anything else is tried again, by this leader or the next.
 
+mod crowd;
 mod error;
 mod rotation;
 mod run;

@@ -6,14 +6,14 @@ use swarmkit_api::{
     Cluster, Node, NodeId, NodeRole, wire,
     wire::{ca_server::Ca, issuance_status::State, node_ca_server::NodeCa, node_spec::Membership},
 };
-use swarmkit_ca::REQUEST_BYTES_MAX;
+use swarmkit_ca::{ManagerLock, REQUEST_BYTES_MAX};
 use swarmkit_rpc::{Peer, ServiceError as _};
 use swarmkit_runtime::Env;
 use swarmkit_store::{Interest, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{Error, sign::role_of_token};
+use crate::{Error, crowd::Crowd, sign::role_of_token};
 
 /// How often a fresh id may clash before the clash is taken for something else.
 const ID_ATTEMPTS: usize = 4;
@@ -28,13 +28,14 @@ pub struct CaApi {
     env: Env,
     store: Store,
     stop: CancellationToken,
+    crowd: Crowd,
 }
 
 impl CaApi {
     /// Serves the cluster in `store`. Waiting calls end when `stop` is cancelled.
     #[must_use]
     pub fn new(env: Env, store: Store, stop: CancellationToken) -> Self {
-        Self { env, store, stop }
+        Self { env, store, stop, crowd: Crowd::default() }
     }
 
     fn cluster(&self) -> Result<Arc<Cluster>, Error> {
@@ -83,6 +84,13 @@ impl CaApi {
 
     /// A machine that holds a token becomes a node.
     async fn admit(&self, request: wire::IssueNodeCertificateRequest) -> Result<(NodeId, Membership), Error> {
+        let view = self.store.view();
+        // Who has no token does not get as far as the writers. A token that is replaced meanwhile is found out there.
+        let root = &view.cluster().ok_or(Error::Starting)?.root_ca;
+        role_of_token(root, &request.token).ok_or(Error::NoToken)?;
+        if !self.crowd.has_room(&view) {
+            return Err(Error::Crowded);
+        }
         let spec = Arc::new(wire::NodeSpec {
             membership: Membership::Accepted.into(),
             availability: request.availability,
@@ -167,12 +175,11 @@ impl Ca for CaApi {
         &self,
         _: Request<wire::GetUnlockKeyRequest>,
     ) -> Result<Response<wire::GetUnlockKeyResponse>, Status> {
-        let cluster = self.cluster().map_err(|error| error.to_status())?;
-        let locked = cluster.spec.encryption_config.is_some_and(|config| config.auto_lock_managers);
-        let key = cluster.unlock_keys.iter().find(|key| locked && key.subsystem == swarmkit_ca::MANAGER);
+        let lock = self.cluster().and_then(|cluster| ManagerLock::of(&cluster).map_err(Error::Lock));
+        let lock = lock.map_err(|error| error.to_status())?;
         Ok(Response::new(wire::GetUnlockKeyResponse {
-            unlock_key: key.map(|key| key.key.clone()).unwrap_or_default(),
-            version: Some(cluster.meta.version.into()),
+            unlock_key: lock.key.map(|key| key.as_bytes().to_vec().into()).unwrap_or_default(),
+            version: Some(lock.version.into()),
         }))
     }
 }

@@ -66,9 +66,7 @@ impl Authority {
         if !self.cross_signing {
             return Err(format!("there is no profile {CROSS_SIGNING:?} here"));
         }
-        let (Some(own), Some(key)) = (self.root.signing_certificate_pem(), self.root.signing_key()) else {
-            return Err("this authority has no key".to_owned());
-        };
+        let (own, issuer) = issuer(&self.root)?;
         let mut request = CertificateSigningRequestParams::from_pem(&question.certificate_request)
             .map_err(|error| format!("the request cannot be read: {error}"))?;
         let own_validity = Validity::of_chain(&own).map_err(|error| error.to_string())?;
@@ -76,10 +74,18 @@ impl Authority {
         request.params.not_after = own_validity.not_after.into();
         request.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         request.params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::from_pem(&key.to_pem()).map_err(|error| error.to_string())?;
-        let issuer = Issuer::from_ca_cert_pem(&own, key).map_err(|error| error.to_string())?;
         request.signed_by(&issuer).map(|certificate| certificate.pem()).map_err(|error| error.to_string())
     }
+}
+
+/// What signs for a root, with its certificate (PEM), for what the root itself does not make: not for P-521.
+pub(super) fn issuer(root: &RootCa) -> Result<(String, Issuer<'static, KeyPair>), String> {
+    let (Some(own), Some(key)) = (root.signing_certificate_pem(), root.signing_key()) else {
+        return Err("this authority has no key".to_owned());
+    };
+    let key = KeyPair::from_pem(&key.to_pem()).map_err(|error| error.to_string())?;
+    let issuer = Issuer::from_ca_cert_pem(&own, key).map_err(|error| error.to_string())?;
+    Ok((own, issuer))
 }
 
 /// Whom a question wants a certificate for.

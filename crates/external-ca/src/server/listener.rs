@@ -12,14 +12,17 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, Issuer, KeyPair, SanType, SubjectPublicKeyInfo};
-use swarmkit_ca::{Error as CaError, Identity, KeySource as _, RootCa, SystemKeys, https_server};
+use rcgen::{CertificateParams, SanType, SubjectPublicKeyInfo};
+use swarmkit_ca::{Identity, KeySource as _, RootCa, SystemKeys, https_server};
 use swarmkit_runtime::{Crew, Env};
 use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 
-use super::{CfsslServer, Fault, PATH, ServerError, ServerHandle, authority::Authority};
+use super::{
+    CfsslServer, Fault, PATH, ServerError, ServerHandle,
+    authority::{self, Authority},
+};
 use crate::{ANSWER_BYTES_MAX, cfssl::Answer};
 
 /// How many connections may be open at once. One too many is closed at once.
@@ -148,17 +151,13 @@ fn cut(text: &[u8]) -> Response<Body> {
 /// What the server shows, and whom it listens to.
 pub(super) fn tls(root: &RootCa, clients: &RootCa, ip: IpAddr, env: &Env) -> Result<Arc<ServerConfig>, ServerError> {
     let failed = |error: rcgen::Error| ServerError::Certificate(error.to_string());
-    let (Some(authority), Some(root_key)) = (root.signing_certificate_pem(), root.signing_key()) else {
-        return Err(CaError::NoSigner.into());
-    };
+    let (_, issuer) = authority::issuer(root).map_err(ServerError::Certificate)?;
     let key = SystemKeys.generate()?;
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).map_err(failed)?;
     params.subject_alt_names.push(SanType::IpAddress(ip));
     params.not_before = (env.now() - OWN_BACKDATE).into();
     params.not_after = (env.now() + OWN_VALIDITY).into();
     let public = SubjectPublicKeyInfo::from_der(&key.public_key()).map_err(failed)?;
-    let root_key = KeyPair::from_pem(&root_key.to_pem()).map_err(failed)?;
-    let issuer = Issuer::from_ca_cert_pem(&authority, root_key).map_err(failed)?;
     let certificate = params.signed_by(&public, &issuer).map_err(failed)?;
     Ok(https_server(clients, vec![certificate.der().clone()], &key, env)?)
 }

@@ -169,14 +169,15 @@ async fn the_unlock_key_is_told_while_managers_are_to_be_locked() {
     let world = World::new().await;
     let channel = world.connect(Some(identity("m", NodeRole::Manager))).await;
     let mut manager = wire::ca_client::CaClient::new(channel);
-    let key = |subsystem: &str, key: &'static [u8]| wire::EncryptionKey {
-        subsystem: subsystem.to_owned(),
-        key: key.into(),
-        ..Default::default()
+    let keys = |first: u8| {
+        let key = |subsystem: &str, byte: u8| wire::EncryptionKey {
+            subsystem: subsystem.to_owned(),
+            key: vec![byte; 32].into(),
+            ..Default::default()
+        };
+        vec![key("other", 0), key("swarm-manager", first)]
     };
-    world
-        .edit_cluster(|cluster| cluster.unlock_keys = vec![key("other", b"no"), key("swarm-manager", b"unlock")])
-        .await;
+    world.edit_cluster(|cluster| cluster.unlock_keys = keys(1)).await;
     let told = manager.get_unlock_key(wire::GetUnlockKeyRequest {}).await.unwrap().into_inner();
     let version = world.store.view().cluster().unwrap().meta.version;
     assert!(told.unlock_key.is_empty(), "they are not locked");
@@ -190,6 +191,49 @@ async fn the_unlock_key_is_told_while_managers_are_to_be_locked() {
         })
         .await;
     let told = manager.get_unlock_key(wire::GetUnlockKeyRequest {}).await.unwrap().into_inner();
-    assert_eq!(told.unlock_key, b"unlock".as_slice());
+    assert_eq!(told.unlock_key, [1; 32].as_slice());
     assert!(told.version.unwrap().index > version.0);
+
+    for byte in 2..10 {
+        world.edit_cluster(|cluster| cluster.unlock_keys = keys(byte)).await;
+        let told = manager.get_unlock_key(wire::GetUnlockKeyRequest {}).await.unwrap().into_inner();
+        assert_eq!(told.unlock_key, [byte; 32].as_slice(), "what was committed is told at once");
+        let version = world.store.view().cluster().unwrap().meta.version;
+        assert_eq!(told.version, Some(version.into()));
+    }
+
+    world.edit_cluster(|cluster| cluster.unlock_keys[1].key = b"short".as_slice().into()).await;
+    let refused = manager.get_unlock_key(wire::GetUnlockKeyRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal, "a key that is none is not passed on: {}", refused.message());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_admitted_while_thousands_wait_and_the_next_ones_once_they_do_not() {
+    let world = World::new().await;
+    let pending = |number: usize| {
+        let mut node = crate::world::member(&format!("p{number}"), NodeRole::Worker);
+        node.certificate.csr = b"garbage".as_slice().into();
+        node.certificate.status = Some(wire::IssuanceStatus { state: State::Pending.into(), err: String::new() });
+        node
+    };
+    world.put(|tx| (0..4094).try_for_each(|number| tx.create(pending(number)).map(drop))).await;
+    let mut authority = world.stranger().await;
+    for _ in 0..2 {
+        ask(&mut authority, &world.tokens().worker).await.unwrap();
+    }
+    let version = world.store.version();
+    let refused = ask(&mut authority, &world.tokens().worker).await.err().expect("refused");
+    let text = "too many nodes wait for their certificates; try again later";
+    assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, text));
+    assert_eq!(ask(&mut authority, "").await.err().expect("refused").message(), NO_TOKEN);
+    assert_eq!(world.store.version(), version);
+    let mut member = world.node(&"m".into(), NodeRole::Manager).await;
+    ask(&mut member, "").await.expect("a member renews all the same");
+
+    let term = world.lead();
+    let last = NodeId::from("p999");
+    assert_eq!(state(&outcome(&mut authority, &last).await.unwrap()), State::Failed);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    ask(&mut authority, &world.tokens().worker).await.unwrap();
+    term.end().await;
 }

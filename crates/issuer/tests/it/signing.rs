@@ -82,11 +82,11 @@ async fn losing_the_lead_ends_the_loop() {
 #[tokio::test(start_paused = true)]
 async fn a_root_that_cannot_sign_keeps_requests_waiting_until_there_is_one_that_can() {
     let world = World::new().await;
-    let mut authority = world.stranger().await;
     let good = world.root_in_store();
     let keyless = wire::RootCa { ca_key: Default::default(), ..good.clone() };
     let garbage = wire::RootCa { ca_cert: b"garbage".as_slice().into(), ..good.clone() };
     for bad in [keyless, garbage] {
+        let mut authority = world.stranger().await;
         world.edit_cluster(|cluster| cluster.root_ca = bad.into()).await;
         let term = world.lead();
         let asked = ask(&mut authority, &good.join_tokens.as_ref().unwrap().worker).await.unwrap();
