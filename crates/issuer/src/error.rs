@@ -38,6 +38,9 @@ pub enum Error {
     /// The root of trust in the store cannot sign.
     #[error("the root certificate of the cluster cannot be used: {0}")]
     Root(#[source] swarmkit_ca::Error),
+    /// The authorities outside of the cluster, who keep its key, do not answer.
+    #[error("no certificate can be signed: {0}")]
+    External(#[source] swarmkit_ca::ExternalCaError),
     /// The store refused the write.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,7 +50,7 @@ impl Error {
     /// Whether what failed may work later, while this manager leads.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Starting | Self::Root(_) => true,
+            Self::Starting | Self::Root(_) | Self::External(_) => true,
             Self::Store(error) => error.is_transient(),
             Self::Incomplete(_)
             | Self::NoToken
@@ -74,6 +77,7 @@ impl ServiceError for Error {
             Self::Starting | Self::Stopped => ErrorCode::Aborted,
             Self::Crowded => ErrorCode::ResourceExhausted,
             Self::Root(_) | Self::Lock(_) => ErrorCode::Internal,
+            Self::External(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Propose(ProposeError::TooLarge { .. })) => ErrorCode::InvalidArgument,
             Self::Store(_) => ErrorCode::Unavailable,
         }

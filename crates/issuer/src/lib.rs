@@ -23,10 +23,12 @@
 //! - A certificate is stored only beside the signing request that it was made for.
 //! - A removed node gets no certificate under its old identity.
 //! - The number of nodes that wait for their first certificate is bounded.
-//! - A request fails for good only by its own fault. Anything else is tried again, by this leader or the next.
+//! - A request fails for good only by its own fault, or because an authority outside of the cluster has refused
+//!   it. Anything else is tried again, by this leader or the next.
 
 mod crowd;
 mod error;
+mod outside;
 mod rotation;
 mod run;
 mod service;

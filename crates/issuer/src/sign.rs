@@ -6,11 +6,13 @@ use swarmkit_api::{
     Cluster, Node, NodeId, NodeRole, wire,
     wire::{issuance_status::State, node_spec::Membership},
 };
-use swarmkit_ca::{Error as CaError, Identity, JoinToken, KeyPair, LEAF_VALIDITY_DEFAULT, RootCa};
+use swarmkit_ca::{
+    Authorities, Error as CaError, Identity, JoinToken, KeyPair, LEAF_VALIDITY_DEFAULT, RootCa, SigningOrder,
+};
 use swarmkit_runtime::Env;
 use swarmkit_store::{StoreError, Transaction};
 
-use crate::Error;
+use crate::{Error, outside::Question};
 
 /// What to do about a node's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,42 +34,86 @@ pub fn decide(node: &Node) -> Decision {
     }
 }
 
-/// The root certificate with its key, read anew only when the cluster's changed.
+/// Who signs for the cluster, read anew only when that has changed.
 #[derive(Default)]
 pub(crate) struct Signer {
-    read: Option<(Arc<wire::RootCa>, RootCa)>,
+    read: Option<Read>,
+}
+
+/// What the cluster says of who signs.
+struct Read {
+    root: Arc<wire::RootCa>,
+    spec: Arc<wire::ClusterSpec>,
+    trusted: RootCa,
+    authorities: Authorities,
+}
+
+/// What is to be done about a request.
+pub(crate) enum Step {
+    /// It is answered.
+    Answered(Signed),
+    /// Somebody outside is to sign it.
+    Ask(Box<Question>),
 }
 
 impl Signer {
-    /// Answers one request.
+    /// Answers one request, or says whom to ask: authorities outside of the cluster come first, as upstream, also where the
+    /// key is at hand.
     ///
     /// # Errors
     ///
     /// When nothing can be signed at present, whatever the request: it keeps its place.
-    pub(crate) fn sign(&mut self, node: &Node, cluster: &Cluster, env: &Env) -> Result<Signed, Error> {
+    pub(crate) fn sign(&mut self, node: &Node, cluster: &Cluster, env: &Env) -> Result<Step, Error> {
+        let answered = |outcome| Step::Answered(Signed::new(node.id.clone(), node.certificate.csr.clone(), outcome));
         let identity = Identity::new(node.id.clone(), node.certificate.role(), cluster.id.clone());
-        let outcome = match std::str::from_utf8(&node.certificate.csr) {
-            Err(_) => Err("malformed certificate signing request: not a text".to_owned()),
-            Ok(csr) => match self.root(cluster, env)?.issue(csr, &identity, leaf_validity(cluster), env) {
-                Ok(chain) => Ok(chain),
-                Err(error @ CaError::MalformedRequest { .. }) => Err(error.to_string()),
-                Err(error) => return Err(Error::Root(error)),
-            },
+        let Ok(request) = std::str::from_utf8(&node.certificate.csr) else {
+            return Ok(answered(Err("malformed certificate signing request: not a text".to_owned())));
         };
-        match &outcome {
-            Ok(_) => tracing::info!(node = %node.id, role = ?identity.role, "certificate issued"),
-            Err(error) => tracing::warn!(node = %node.id, error, "certificate refused"),
+        let read = self.read(cluster, env)?;
+        let order = match SigningOrder::new(request, identity, leaf_validity(cluster)) {
+            Ok(order) => order,
+            Err(error) => return Ok(answered(Err(error.to_string()))),
+        };
+        if !read.authorities.is_empty() {
+            return Ok(Step::Ask(Box::new(Question {
+                node: node.id.clone(),
+                request: node.certificate.csr.clone(),
+                order,
+                authorities: read.authorities.clone(),
+                root: read.trusted.clone(),
+                of: read.root.clone(),
+            })));
         }
-        Ok(Signed { node: node.id.clone(), request: node.certificate.csr.clone(), outcome })
+        match read.trusted.issue(request, order.identity(), leaf_validity(cluster), env) {
+            Ok(chain) => Ok(answered(Ok(chain))),
+            Err(error @ CaError::MalformedRequest { .. }) => Ok(answered(Err(error.to_string()))),
+            Err(error) => Err(Error::Root(error)),
+        }
     }
 
-    fn root(&mut self, cluster: &Cluster, env: &Env) -> Result<&RootCa, Error> {
-        let read = self.read.take().filter(|(from, _)| Arc::ptr_eq(from, &cluster.root_ca));
-        let read = match read {
+    fn read(&mut self, cluster: &Cluster, env: &Env) -> Result<&Read, Error> {
+        let same = |read: &Read| Arc::ptr_eq(&read.root, &cluster.root_ca) && Arc::ptr_eq(&read.spec, &cluster.spec);
+        let read = match self.read.take().filter(same) {
             Some(read) => read,
-            None => (cluster.root_ca.clone(), root_ca(&cluster.root_ca, env).map_err(Error::Root)?),
+            None => Read::of(cluster, env).map_err(Error::Root)?,
         };
-        Ok(&self.read.insert(read).1)
+        Ok(self.read.insert(read))
+    }
+}
+
+impl Read {
+    fn of(cluster: &Cluster, env: &Env) -> Result<Self, CaError> {
+        let trusted = root_ca(&cluster.root_ca, env)?;
+        let known = cluster.spec.ca_config.as_ref().map(|config| config.external_cas.as_slice()).unwrap_or_default();
+        let authorities = match &cluster.root_ca.root_rotation {
+            None => Authorities::new(known, &trusted, &trusted),
+            // While the root is being replaced, only those of the next one sign.
+            Some(rotation) => {
+                let target = std::str::from_utf8(&rotation.ca_cert).map_err(|_| CaError::NoRoots)?;
+                Authorities::new(known, &RootCa::from_pem(target, env.now())?, &trusted)
+            }
+        };
+        Ok(Self { root: cluster.root_ca.clone(), spec: cluster.spec.clone(), trusted, authorities })
     }
 }
 
@@ -79,6 +125,19 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
+    pub(crate) fn new(node: NodeId, request: bytes::Bytes, outcome: Result<String, String>) -> Self {
+        match &outcome {
+            Ok(_) => tracing::info!(%node, "certificate issued"),
+            Err(error) => tracing::warn!(%node, error, "certificate refused"),
+        }
+        Self { node, request, outcome }
+    }
+
+    /// Whose request it answers.
+    pub(crate) fn node(&self) -> &NodeId {
+        &self.node
+    }
+
     /// Stores the answer, unless another request came in meanwhile: that one will be signed next.
     pub(crate) fn write(self, tx: &mut Transaction) -> Result<(), StoreError> {
         let Some(stored) = tx.get::<Node>(&self.node) else { return Ok(()) };

@@ -7,7 +7,7 @@ use swarmkit_api::{
 use swarmkit_ca::REQUEST_BYTES_MAX;
 use tonic::Code;
 
-use crate::world::{World, ask, fresh_key, identity, outcome, settle, state};
+use super::world::{World, ask, fresh_key, identity, outcome, settle, state};
 
 const NO_TOKEN: &str = "A valid join token is necessary to join this cluster";
 
@@ -211,7 +211,7 @@ async fn the_unlock_key_is_told_while_managers_are_to_be_locked() {
 async fn no_more_are_admitted_while_thousands_wait_and_the_next_ones_once_they_do_not() {
     let world = World::new().await;
     let pending = |number: usize| {
-        let mut node = crate::world::member(&format!("p{number}"), NodeRole::Worker);
+        let mut node = super::world::member(&format!("p{number}"), NodeRole::Worker);
         node.certificate.csr = b"garbage".as_slice().into();
         node.certificate.status = Some(wire::IssuanceStatus { state: State::Pending.into(), err: String::new() });
         node

@@ -1,9 +1,7 @@
 //! The authority as nodes meet it: over connections, with and without a certificate, in paused time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::duplicate_mod, reason = "all of it holds whoever signs, so it is told once for each")]
 
-mod joining;
-mod renewing;
-mod signing;
-mod waiting;
-mod world;
+mod key_outside;
+mod own_key;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use swarmkit_api::{NodeRole, wire, wire::issuance_status::State};
 use tonic::Code;
 
-use crate::world::{World, ask, identity, member, outcome, settle, state};
+use super::world::{World, ask, identity, member, outcome, settle, state};
 
 async fn with_worker() -> World {
     let world = World::new().await;
@@ -102,7 +102,7 @@ async fn a_certificate_lives_as_long_as_the_cluster_says() {
         world
             .edit_cluster(|cluster| {
                 let mut spec = cluster.spec.as_ref().clone();
-                spec.ca_config = Some(wire::CaConfig { node_cert_expiry: said, ..Default::default() });
+                spec.ca_config.get_or_insert_default().node_cert_expiry = said;
                 cluster.spec = spec.into();
             })
             .await;

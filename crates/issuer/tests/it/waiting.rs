@@ -5,7 +5,7 @@ use std::time::Duration;
 use swarmkit_api::{Node, wire, wire::issuance_status::State};
 use tonic::{Code, Request};
 
-use crate::world::{World, ask, outcome, settle, state};
+use super::world::{World, ask, outcome, settle, state};
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_early_is_answered_as_soon_as_the_certificate_is_there() {

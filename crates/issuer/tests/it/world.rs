@@ -14,8 +14,11 @@ use swarmkit_rpc::{
 };
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Applier, Proposal, ProposeError, Proposer, Store, StoreError, Transaction};
+use swarmkit_testing::ExternalSigner;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+
+use super::OUTSIDE;
 
 const ADDRESS: &str = "m:1";
 const CLUSTER: &str = "ours";
@@ -26,6 +29,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) gate: Gate,
     pub(crate) root: RootCa,
+    /// Who holds the key of that root, if the cluster does not.
+    pub(crate) outside: ExternalSigner,
     pub(crate) authority: Authority,
     pub(crate) stop: CancellationToken,
     network: MemoryNetwork,
@@ -49,6 +54,7 @@ impl World {
         let gate = Gate::default();
         let store = Store::new(env.clone(), gate.clone());
         let root = RootCa::create(&SystemKeys, &env).unwrap();
+        let outside = ExternalSigner::new(root.clone(), &env);
         let stop = CancellationToken::new();
         let own = identity(MANAGER, NodeRole::Manager);
         let world = Self {
@@ -59,6 +65,7 @@ impl World {
             store,
             gate,
             root,
+            outside,
             stop,
         };
         world.put(|tx| tx.create(world.cluster()).map(drop)).await;
@@ -79,7 +86,9 @@ impl World {
 
     fn cluster(&self) -> Cluster {
         let mut cluster = Cluster::new(ClusterId::from(CLUSTER));
-        let spec = wire::ClusterSpec { annotations: Some(swarmkit_testing::named("default")), ..Default::default() };
+        let annotations = Some(swarmkit_testing::named("default"));
+        let ca_config = wire::CaConfig { external_cas: authorities(), ..Default::default() };
+        let spec = wire::ClusterSpec { annotations, ca_config: Some(ca_config), ..Default::default() };
         cluster.spec = Arc::new(spec);
         cluster.root_ca = Arc::new(self.root_in_store());
         cluster.vxlan_udp_port = 4790;
@@ -87,8 +96,9 @@ impl World {
     }
 
     pub(crate) fn root_in_store(&self) -> wire::RootCa {
+        let key = self.root.signing_key().unwrap().to_pem().as_bytes().to_vec();
         wire::RootCa {
-            ca_key: self.root.signing_key().unwrap().to_pem().as_bytes().to_vec().into(),
+            ca_key: if OUTSIDE { Default::default() } else { key.into() },
             ca_cert: self.root.bundle().to_owned().into(),
             ca_cert_hash: self.root.digest().to_string(),
             join_tokens: Some(wire::JoinTokens { worker: self.new_token(), manager: self.new_token() }),
@@ -107,7 +117,8 @@ impl World {
     /// Begins a leader term: from now on certificates are signed.
     pub(crate) fn lead(&self) -> Term {
         let mut crew = Crew::under(&CancellationToken::new());
-        crew.spawn("issuer", |stop| swarmkit_issuer::run(self.env.clone(), self.store.clone(), stop));
+        let (env, store, outside) = (self.env.clone(), self.store.clone(), Arc::new(self.outside.clone()));
+        crew.spawn("issuer", |stop| swarmkit_issuer::run(env, store, outside, stop));
         Term(crew)
     }
 
@@ -168,6 +179,12 @@ impl Term {
     pub(crate) async fn failure(self) -> String {
         self.0.finish().await.unwrap_err().to_string()
     }
+}
+
+/// The authorities in the settings of the cluster.
+pub(crate) fn authorities() -> Vec<wire::ExternalCa> {
+    let one = wire::ExternalCa { url: "https://authority/sign".to_owned(), ..Default::default() };
+    if OUTSIDE { vec![one] } else { Vec::new() }
 }
 
 pub(crate) fn identity(node: &str, role: NodeRole) -> Identity {

@@ -1,0 +1,15 @@
+//! The cluster keeps the key of its root.
+
+/// Whether somebody outside signs.
+pub(crate) const OUTSIDE: bool = false;
+
+#[path = "joining.rs"]
+mod joining;
+#[path = "renewing.rs"]
+mod renewing;
+#[path = "signing.rs"]
+mod signing;
+#[path = "waiting.rs"]
+mod waiting;
+#[path = "world.rs"]
+mod world;
