@@ -104,7 +104,11 @@ fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -
         orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: TASK_HISTORY }),
         raft: Some(raft_config(raft)),
         dispatcher: Some(wire::DispatcherConfig { heartbeat_period: Some(HEARTBEAT) }),
-        ca_config: Some(wire::CaConfig { node_cert_expiry: Some(NODE_CERT_EXPIRY), ..Default::default() }),
+        ca_config: Some(wire::CaConfig {
+            node_cert_expiry: Some(NODE_CERT_EXPIRY),
+            external_cas: first.external_cas.clone(),
+            ..Default::default()
+        }),
         ..Default::default()
     });
     let token = || JoinToken::generate(first.root.digest(), false, env).as_str().to_owned();

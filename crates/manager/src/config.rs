@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::NetworkProvider;
-use swarmkit_ca::{Credentials, KeyStore, RootCa, UnlockKey};
+use swarmkit_api::wire;
+use swarmkit_ca::{Credentials, ExternalCa, KeyStore, RootCa, UnlockKey};
 use swarmkit_raft::{Disk, LogKeys, RaftOptions};
 use swarmkit_rpc::{Remotes, Transport};
 use swarmkit_runtime::Env;
@@ -30,6 +31,8 @@ pub struct ManagerConfig {
     pub raft: RaftOptions,
     /// Who knows networks and gives out their addresses.
     pub networks: Arc<dyn NetworkProvider>,
+    /// Asks the authorities outside of the cluster that its settings name.
+    pub external_ca: Arc<dyn ExternalCa>,
     /// `host:port` to listen on for other nodes; port 0 takes any.
     pub listen_remote: String,
     /// `host:port` that other nodes are told. `None` finds one that fits `listen_remote`.
@@ -58,8 +61,10 @@ pub enum Begin {
 /// What a new cluster starts from.
 #[derive(Clone)]
 pub struct FirstLeader {
-    /// The root of trust, with its key.
+    /// The root of trust, with its key: without it where authorities outside of the cluster sign.
     pub root: RootCa,
     /// What locks its managers, if they are to be locked from the first on.
     pub lock: Option<UnlockKey>,
+    /// The authorities outside of the cluster that sign for it.
+    pub external_cas: Vec<wire::ExternalCa>,
 }

@@ -171,6 +171,7 @@ impl Manager {
             locked,
             raft: options,
             networks,
+            external_ca,
             listen_remote,
             advertise,
             control_socket,
@@ -229,6 +230,7 @@ impl Manager {
             authority: &authority,
             forward: &services::fresh(Forward::new(leader_seen.clone(), channels.clone()), seat.weak()),
             members: &members,
+            external_ca: &external_ca,
             dispatcher: &dispatcher,
             logs: &logs,
             seat: &seat,
@@ -252,7 +254,7 @@ impl Manager {
             seat: seat.weak(),
             local: here,
         };
-        let term = LeaderTerm { env: env.clone(), store, own, first, options, networks, dispatcher, logs };
+        let term = LeaderTerm { env: env.clone(), store, own, first, options, networks, external_ca, dispatcher, logs };
         Ok(Self {
             handle,
             place,

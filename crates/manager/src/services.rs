@@ -16,7 +16,7 @@ use swarmkit_api::wire::{
     swarmkit::{backup::v1::backup_server::BackupServer, raft::v1::raft_member_server::RaftMemberServer},
     watch_server::WatchServer,
 };
-use swarmkit_ca::{JoinToken, RootDigest, Validity};
+use swarmkit_ca::{ExternalCa, JoinToken, RootDigest, Validity};
 use swarmkit_control::{BackupApi, ControlApi, ControlConfig, HealthApi, Members, WatchApi};
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_issuer::CaApi;
@@ -43,6 +43,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) authority: &'a Authority,
     pub(crate) forward: &'a Forward,
     pub(crate) members: &'a Members,
+    pub(crate) external_ca: &'a Arc<dyn ExternalCa>,
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) logs: &'a LogBroker,
     pub(crate) seat: &'a Seat,
@@ -107,6 +108,7 @@ fn control(parts: &Parts<'_>) -> ControlApi {
     let env = parts.env.clone();
     let config = ControlConfig {
         members: parts.members.clone(),
+        external_ca: parts.external_ca.clone(),
         new_join_token: Arc::new(move |cluster| {
             if cluster.root_ca.ca_cert.is_empty() {
                 return Err("the cluster has no root certificate".to_owned());
@@ -119,7 +121,6 @@ fn control(parts: &Parts<'_>) -> ControlApi {
             let since_epoch = validity.not_after.duration_since(UNIX_EPOCH).ok()?;
             Some(Timestamp { seconds: i64::try_from(since_epoch.as_secs()).ok()?, nanos: 0 })
         }),
-        ..ControlConfig::default()
     };
     ControlApi::new(parts.env.clone(), parts.store.clone(), config)
 }

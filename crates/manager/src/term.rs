@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use swarmkit_allocator::NetworkProvider;
-use swarmkit_ca::Identity;
+use swarmkit_ca::{ExternalCa, Identity};
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_raft::{Raft, RaftOptions};
 use swarmkit_runtime::{Crew, Env, PartError};
@@ -25,6 +25,7 @@ pub(crate) struct LeaderTerm {
     pub(crate) first: Option<FirstLeader>,
     pub(crate) options: RaftOptions,
     pub(crate) networks: Arc<dyn NetworkProvider>,
+    pub(crate) external_ca: Arc<dyn ExternalCa>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: LogBroker,
 }
@@ -36,13 +37,13 @@ impl LeaderTerm {
     ///
     /// Why the first part ended that did so before its time.
     pub(crate) async fn run(self, raft: Raft, stop: CancellationToken) -> Result<(), PartError> {
-        let Self { env, store, own, first, options, networks, dispatcher, logs } = self;
+        let Self { env, store, own, first, options, networks, external_ca, dispatcher, logs } = self;
         let first = first.as_ref();
         let with = Bootstrap { env: &env, own: &own, first, raft: &options, networks: &*networks };
         bootstrap::ensure(&store, &with).await?;
         let mut crew = Crew::under(&stop);
         crew.spawn("voters", |stop| voters::run(raft.clone(), env.clone(), stop));
-        crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), stop));
+        crew.spawn("issuer", |stop| swarmkit_issuer::run(env.clone(), store.clone(), external_ca, stop));
         crew.spawn("root rotation", |stop| swarmkit_issuer::rotate(env.clone(), store.clone(), stop));
         crew.spawn("network keys", |stop| network_keys::run(env.clone(), store.clone(), stop));
         crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));

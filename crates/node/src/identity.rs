@@ -172,7 +172,7 @@ fn found(dir: &StateDir, autolock: bool, env: &Env) -> Result<Established, NodeE
     keys.save_root(&root)?;
     keys.save_manager(&node, &ManagerLock { key: lock.clone(), ..ManagerLock::default() })?;
     let credentials = Credentials::new(root.without_signer(), node, env)?;
-    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock })) })
+    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock, external_cas: Vec::new() })) })
 }
 
 /// Keeps what a cluster gave to this node.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::Credentials;
+use swarmkit_external_ca::CfsslClient;
 use swarmkit_manager::{Begin, FirstLeader, Manager, ManagerConfig};
 use swarmkit_raft::{Raft, RaftOptions, RealDisk};
 use swarmkit_rpc::{Remote, Remotes, TlsTransport};
@@ -80,6 +81,7 @@ impl Making {
             locked: self.locked.clone(),
             raft,
             networks,
+            external_ca: Arc::new(CfsslClient::new(self.env.clone(), self.credentials.clone())),
             listen_remote,
             advertise,
             control_socket,

@@ -59,7 +59,8 @@ impl Authority {
 
     /// Certificates are made from now on.
     pub(crate) fn sign(&self) {
-        let signing = swarmkit_issuer::run(self.env.clone(), self.store.clone(), self.crew.stop().clone());
+        let external = Arc::new(swarmkit_ca::NoExternalCa);
+        let signing = swarmkit_issuer::run(self.env.clone(), self.store.clone(), external, self.crew.stop().clone());
         drop(self.spawner().spawn("issuer", signing));
     }
 

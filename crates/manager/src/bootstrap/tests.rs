@@ -21,7 +21,11 @@ impl World {
         Self {
             store: Store::local(env.clone()),
             own: Identity::new("n1".into(), NodeRole::Manager, "c1".into()),
-            first: FirstLeader { root: RootCa::create(&SystemKeys, &env).unwrap(), lock: None },
+            first: FirstLeader {
+                root: RootCa::create(&SystemKeys, &env).unwrap(),
+                lock: None,
+                external_cas: Vec::new(),
+            },
             raft: RaftOptions::default(),
             env,
         }

@@ -9,8 +9,8 @@ use std::{
 use swarmkit_allocator::InertNetworks;
 use swarmkit_api::{ClusterId, Node, NodeId, NodeRole, wire};
 use swarmkit_ca::{
-    Credentials, DataKey, Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NodeCertificate, RootCa,
-    SystemKeys,
+    Credentials, DataKey, Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NoExternalCa, NodeCertificate,
+    RootCa, SystemKeys,
 };
 use swarmkit_manager::{Begin, Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
 use swarmkit_raft::{LogKey, LogKeys, MemoryDisk, RaftOptions};
@@ -120,6 +120,7 @@ impl Machine {
             locked: self.locked.clone(),
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
+            external_ca: Arc::new(NoExternalCa),
             listen_remote: self.address(),
             advertise: None,
             control_socket: self.socket(),
@@ -129,7 +130,7 @@ impl Machine {
 
     /// To found a cluster.
     pub(crate) fn first(&self) -> Begin {
-        Begin::Found(FirstLeader { root: self.root.clone(), lock: None })
+        Begin::Found(FirstLeader { root: self.root.clone(), lock: None, external_cas: Vec::new() })
     }
 
     /// To join the cluster through the manager at an address.
