@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 use crate::world::{Machine, add_worker, identity, in_time, settle, web};
 
 /// What a manager serves to other nodes.
-const REMOTE: [&str; 13] = [
+pub(crate) const REMOTE: [&str; 13] = [
     "Backup",
     "CA",
     "Control",
@@ -28,6 +28,13 @@ const REMOTE: [&str; 13] = [
     "RaftTransport",
     "Watch",
 ];
+
+/// What it serves on its control socket.
+pub(crate) const LOCAL: [&str; 9] =
+    ["Backup", "CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Watch"];
+
+/// Services of the wire that no manager has.
+pub(crate) const UNSERVED: [&str; 1] = ["ResourceAllocator"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()

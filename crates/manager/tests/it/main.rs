@@ -4,6 +4,7 @@
 
 mod callers;
 mod differing;
+mod gate;
 mod group;
 mod joining;
 mod leading;

@@ -14,8 +14,8 @@ use swarmkit_ca::{
 };
 use swarmkit_manager::{Begin, Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
 use swarmkit_raft::{LogKey, LogKeys, MemoryDisk, RaftOptions};
-use swarmkit_rpc::{Channel, ChannelOptions, MemoryNetwork, Remote, Remotes, ServerRole};
-use swarmkit_runtime::{Crew, Env, PartError};
+use swarmkit_rpc::{Channel, ChannelOptions, ConnectError, MemoryNetwork, Remote, Remotes, ServerRole, TlsTransport};
+use swarmkit_runtime::{Crew, Env, PartError, Spawner};
 use swarmkit_store::{Interest, Store, View};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -68,10 +68,7 @@ impl Machine {
     }
 
     fn on(env: Env, name: &str, root: RootCa, network: MemoryNetwork) -> Self {
-        let key = SystemKeys.generate().unwrap();
-        let own = identity(name, NodeRole::Manager);
-        let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &env).unwrap();
-        let certificate = NodeCertificate::new(&chain, key).unwrap();
+        let certificate = certificate(&root, &identity(name, NodeRole::Manager), &env);
         let dir = tempfile::tempdir().unwrap();
         let keys = KeyStore::new(dir.path(), &env);
         keys.save_node(&certificate).unwrap();
@@ -88,6 +85,15 @@ impl Machine {
             env,
             root,
         }
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// What a root signs for somebody, by the clock of this machine.
+    pub(crate) fn certificate(&self, root: &RootCa, own: &Identity) -> NodeCertificate {
+        certificate(root, own, &self.env)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -200,6 +206,20 @@ impl Running {
 }
 
 impl Callers {
+    pub(crate) fn spawner(&self) -> Spawner {
+        self.crew.spawner()
+    }
+
+    /// Connects to a real port.
+    pub(crate) async fn dial(
+        &self,
+        transport: &TlsTransport,
+        address: &str,
+        role: ServerRole,
+    ) -> Result<Channel, ConnectError> {
+        Channel::connect(transport, address, role, &ChannelOptions::default(), &self.crew.spawner()).await
+    }
+
     pub(crate) async fn connect(&self, own: Option<Identity>) -> Channel {
         self.connect_to(ADDRESS, own).await
     }
@@ -221,6 +241,12 @@ impl Callers {
     pub(crate) async fn hang_up(self) {
         self.crew.finish().await.unwrap();
     }
+}
+
+fn certificate(root: &RootCa, own: &Identity, env: &Env) -> NodeCertificate {
+    let key = SystemKeys.generate().unwrap();
+    let chain = root.issue(&key.request().unwrap(), own, LEAF_VALIDITY_DEFAULT, env).unwrap();
+    NodeCertificate::new(&chain, key).unwrap()
 }
 
 pub(crate) fn identity(node: &str, role: NodeRole) -> Identity {
