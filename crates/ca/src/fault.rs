@@ -38,6 +38,9 @@ pub enum TlsFault {
     /// The other side does not trust this node's certificate.
     #[error("the peer does not trust this node's certificate: it may belong to another cluster")]
     OwnUntrusted,
+    /// The other side is a manager that waits for its unlock key, and can prove nothing until it has it.
+    #[error("the manager there is locked, and waits for its unlock key")]
+    Locked,
     /// The other side speaks something else.
     #[error("the peer does not speak TLS: another program may listen there")]
     NotTls,
@@ -93,10 +96,13 @@ fn certificate(error: &CertificateError) -> TlsFault {
 fn alert_received(alert: AlertDescription) -> TlsFault {
     match alert {
         AlertDescription::CertificateExpired => TlsFault::OwnExpired,
+        // What a locked manager of ours answers. Whoever else does has closed its door as well.
+        AlertDescription::AccessDenied => TlsFault::Locked,
         AlertDescription::UnknownCA
         | AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::DecryptError => TlsFault::OwnUntrusted,
+        AlertDescription::NoApplicationProtocol => TlsFault::Other("the peer speaks no HTTP/2".to_owned()),
         other => TlsFault::Other(format!("the peer answered {other:?}")),
     }
 }

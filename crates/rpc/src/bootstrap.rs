@@ -1,18 +1,23 @@
 //! First contact: learning a cluster's roots from a manager that cannot be verified yet.
 
-use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use swarmkit_api::wire::{GetRootCaCertificateRequest, ca_client::CaClient};
-use swarmkit_ca::{RootCa, RootDigest};
+use swarmkit_ca::{Error as CaError, RootCa, RootDigest};
 use swarmkit_runtime::{Env, Spawner};
+use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
 use crate::{
     channel::{Channel, ChannelOptions},
+    clock::ClockReading,
     connect_error::ConnectError,
     tls::TlsTransport,
     transport::ServerRole,
 };
+
+/// How a text of tonic begins on an answer that comes from no gRPC server.
+const NO_STATUS: &str = "grpc-status header missing";
 
 /// Why a cluster's roots could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +26,27 @@ pub enum FetchError {
     /// The manager could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Whoever is there speaks gRPC, and knows nothing of certificates.
+    #[error("{address} speaks HTTP/2 and is no manager of a swarm")]
+    NoManager {
+        /// What was dialled.
+        address: String,
+    },
+    /// It was reached, and has not answered. It may wait for its leader.
+    #[error("{address} was reached and did not tell its root CA within {} ms", after.as_millis())]
+    TooSlow {
+        /// Which manager.
+        address: String,
+        /// How long was waited.
+        after: Duration,
+    },
     /// It was reached and would not answer.
     #[error("{address} would not tell its root CA: {}", status.message())]
     Refused {
         /// Which manager.
         address: String,
         /// What it said.
-        status: Status,
+        status: Box<Status>,
     },
     /// It told a bundle that is not the pinned one, or that cannot be used.
     #[error("{address}: {source}")]
@@ -35,7 +54,7 @@ pub enum FetchError {
         /// Which manager.
         address: String,
         /// What is wrong.
-        source: swarmkit_ca::Error,
+        source: CaError,
     },
 }
 
@@ -45,13 +64,69 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_transient(),
+            Self::TooSlow { .. } => true,
             Self::Refused { status, .. } => {
-                let passes = [Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::ResourceExhausted];
-                passes.contains(&status.code())
+                matches!(status.code(), Code::Unavailable | Code::Aborted | Code::ResourceExhausted)
             }
-            Self::Roots { .. } => false,
+            Self::NoManager { .. } | Self::Roots { .. } => false,
         }
     }
+
+    fn of(address: &str, after: Duration, status: Status) -> Self {
+        let address = address.to_owned();
+        match status.code() {
+            Code::Unimplemented => Self::NoManager { address },
+            _ if status.message().starts_with(NO_STATUS) => Self::NoManager { address },
+            Code::DeadlineExceeded => Self::TooSlow { address, after },
+            _ => Self::Refused { address, status: Box::new(status) },
+        }
+    }
+}
+
+/// What a manager says of itself to whoever asks. Nothing of it is proved.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// Who says so.
+    pub address: String,
+    /// The roots of its cluster (PEM).
+    pub bundle: String,
+    /// What the clocks say, if it told the time.
+    pub clock: Option<ClockReading>,
+}
+
+impl Introduction {
+    /// The cluster's roots. They must match `pin`, the digest in the join token; without one, whoever has answered is
+    /// believed.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Roots`].
+    pub fn root(&self, pin: Option<RootDigest>, now: SystemTime) -> Result<RootCa, FetchError> {
+        match pin {
+            Some(pin) => RootCa::from_pinned_pem(&self.bundle, pin, now),
+            None => RootCa::from_pem(&self.bundle, now),
+        }
+        .map_err(|source| FetchError::Roots { address: self.address.clone(), source })
+    }
+}
+
+/// Asks the manager at an address who it is, once. Its certificate is not verified.
+///
+/// # Errors
+///
+/// What stands in the way.
+pub async fn introduce(address: &str, env: &Env, spawner: &Spawner) -> Result<Introduction, FetchError> {
+    let transport = TlsTransport::unverified(env);
+    let transport = transport.map_err(|source| FetchError::Roots { address: address.to_owned(), source })?;
+    let after = ChannelOptions::default().connect_timeout;
+    let options = ChannelOptions { unary_timeout: after, ..Default::default() };
+    let channel = Channel::connect(&transport, address, ServerRole::Authority, &options, spawner).await?;
+    let (asked, began) = (env.now(), Instant::now());
+    let answer = CaClient::new(channel).get_root_ca_certificate(Request::new(GetRootCaCertificateRequest {})).await;
+    let answer = answer.map_err(|status| FetchError::of(address, after, status))?;
+    let clock = ClockReading::of(address, answer.metadata(), asked, began.elapsed());
+    let bundle = String::from_utf8_lossy(&answer.into_inner().certificate).into_owned();
+    Ok(Introduction { address: address.to_owned(), bundle, clock })
 }
 
 /// Asks the manager at an address for the cluster's roots, once. Its certificate is not verified: the bundle it tells
@@ -66,17 +141,5 @@ pub async fn fetch_root(
     env: &Env,
     spawner: &Spawner,
 ) -> Result<RootCa, FetchError> {
-    let roots = |source| FetchError::Roots { address: address.to_owned(), source };
-    let transport = Arc::new(TlsTransport::unverified(env).map_err(roots)?);
-    let options = ChannelOptions { unary_timeout: ChannelOptions::default().connect_timeout, ..Default::default() };
-    let channel = Channel::connect(&*transport, address, ServerRole::Authority, &options, spawner).await?;
-    let answer = CaClient::new(channel).get_root_ca_certificate(Request::new(GetRootCaCertificateRequest {})).await;
-    let bundle =
-        answer.map_err(|status| FetchError::Refused { address: address.to_owned(), status })?.into_inner().certificate;
-    let bundle = String::from_utf8_lossy(&bundle);
-    match pin {
-        Some(pin) => RootCa::from_pinned_pem(&bundle, pin, env.now()),
-        None => RootCa::from_pem(&bundle, env.now()),
-    }
-    .map_err(roots)
+    introduce(address, env, spawner).await?.root(pin, env.now())
 }

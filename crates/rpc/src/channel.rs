@@ -5,7 +5,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -141,8 +144,10 @@ impl Channel {
         over: &CancellationToken,
     ) -> Result<Self, ConnectError> {
         let after = options.connect_timeout;
+        let linked = AtomicBool::new(false);
         let connect = async {
             let Link { mut stream, origin } = dial.await?;
+            linked.store(true, Ordering::Relaxed);
             let spoken = first_frame(&mut stream, address).await?;
             let stream = Prefixed { spoken, stream };
             let handshake = builder(options, CallExecutor::new(spawner, over)).handshake(TokioIo::new(stream)).await;
@@ -150,9 +155,15 @@ impl Channel {
                 .map_err(|error| ConnectError::Closed { address: address.to_owned(), reason: error.to_string() })?;
             Ok((send, connection, origin))
         };
-        let timed_out = || ConnectError::TimedOut { address: address.to_owned(), after };
-        let (send, connection, server) =
-            tokio::time::timeout(after, connect).await.unwrap_or_else(|_| Err(timed_out()))?;
+        let connected = tokio::time::timeout(after, connect).await;
+        let (send, connection, server) = connected.unwrap_or_else(|_| {
+            let address = address.to_owned();
+            Err(if linked.load(Ordering::Relaxed) {
+                ConnectError::Silent { address, after }
+            } else {
+                ConnectError::TimedOut { address, after }
+            })
+        })?;
         let (closed, fault) = (CancellationToken::new(), Arc::new(OnceLock::new()));
         let drive = {
             let (closed, fault, address) = (closed.clone().drop_guard(), fault.clone(), address.to_owned());

@@ -25,6 +25,14 @@ pub enum ConnectError {
         /// How long was waited.
         after: Duration,
     },
+    /// The connection was taken, and then nothing was said on it: another program, or a manager that is held up.
+    #[error("{address} took the connection and said nothing within {} ms", after.as_millis())]
+    Silent {
+        /// What was dialled.
+        address: String,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The handshake failed; the fault says what to mend.
     #[error("{address}: {fault}")]
     Tls {
@@ -55,8 +63,8 @@ impl ConnectError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Closed { .. } => true,
-            Self::Tls { fault, .. } => matches!(fault, TlsFault::Closed),
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Silent { .. } | Self::Closed { .. } => true,
+            Self::Tls { fault, .. } => matches!(fault, TlsFault::Closed | TlsFault::Locked),
             Self::NotGrpc { .. } => false,
         }
     }
@@ -66,9 +74,15 @@ impl ConnectError {
         let reason = match error.kind() {
             io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
             io::ErrorKind::NotFound => "no such file".to_owned(),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it".to_owned(),
             _ => error.to_string(),
         };
         Self::Unreachable { address: address.to_owned(), reason }
+    }
+
+    /// There is no such name.
+    pub(crate) fn unknown_name(address: &str, error: &io::Error) -> Self {
+        Self::Unreachable { address: address.to_owned(), reason: format!("its name is not known ({error})") }
     }
 
     /// An error once the connection stood.

@@ -85,6 +85,12 @@ impl From<NoWay> for Status {
     }
 }
 
+/// Whether an answer says that the managers have no leader, which somebody has to mend.
+#[must_use]
+pub fn is_leaderless(status: &Status) -> bool {
+    status.message().contains(NO_LEADER)
+}
+
 // === impl Leader ===
 
 impl Leader {

@@ -1,12 +1,12 @@
 //! The transport of production: TCP with mutual TLS.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use rustls::{ClientConfig, pki_types::ServerName};
 use swarmkit_ca::{Credentials, Error, Identity, RootCa, joining_client, unverified_client};
 use swarmkit_runtime::Env;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
@@ -14,6 +14,10 @@ use crate::{
     peer::Origin,
     transport::{Arrival, Link, Listener, ServerRole, Stream, Transport},
 };
+
+/// How long whoever has taken a connection may say nothing. Just below the time in which a connection must stand, so that
+/// who is silent is told apart from who is not there.
+const SILENCE: Duration = Duration::from_millis(4_900);
 
 /// TCP with TLS, as its credentials are at the moment of each handshake.
 #[derive(Clone, Debug)]
@@ -59,11 +63,12 @@ impl TlsTransport {
 impl Transport for TlsTransport {
     fn dial<'a>(&'a self, address: &'a str, role: ServerRole) -> BoxFuture<'a, Result<Link, ConnectError>> {
         Box::pin(async move {
-            let stream =
-                TcpStream::connect(address).await.map_err(|error| ConnectError::unreachable(address, &error))?;
+            let stream = connect(address).await?;
             let addr = stream.peer_addr().ok();
             let _ = stream.set_nodelay(true);
-            call(stream, addr, self.client_config(), address, role).await
+            let handshake = call(stream, addr, self.client_config(), address, role);
+            let silent = || ConnectError::Silent { address: address.to_owned(), after: SILENCE };
+            tokio::time::timeout(SILENCE, handshake).await.unwrap_or_else(|_| Err(silent()))
         })
     }
 
@@ -107,6 +112,13 @@ impl Listener for TlsListener {
     fn local_addr(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
+}
+
+/// Reaches a host and port. A name that is not known is told apart from a host that is not there.
+async fn connect(address: &str) -> Result<TcpStream, ConnectError> {
+    let found = lookup_host(address).await.map_err(|error| ConnectError::unknown_name(address, &error))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    TcpStream::connect(&*addresses).await.map_err(|error| ConnectError::unreachable(address, &error))
 }
 
 /// Shakes hands as client.

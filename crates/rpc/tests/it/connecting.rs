@@ -156,6 +156,26 @@ async fn strangers_at_the_door_do_not_disturb_the_others() {
     }
 }
 
+/// In real time, since it waits for the network: five seconds.
+#[tokio::test]
+async fn who_takes_a_connection_and_says_nothing_is_told_apart_from_who_is_not_there() {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let error = fetch_root(&address, None, &world.env, &world.spawner()).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("{address} took the connection and said nothing within 4900 ms"));
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_told() {
+    let world = World::new();
+    let error = fetch_root("nobody.invalid:4242", None, &world.env, &world.spawner()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("cannot reach nobody.invalid:4242: its name is not known ("), "{text}");
+    assert!(error.is_transient(), "a name server may be down for a moment");
+}
+
 #[tokio::test]
 async fn roots_are_fetched_and_checked_against_the_pin() {
     let (world, other) = (World::new(), World::new());

@@ -99,7 +99,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     let options = ChannelOptions::default();
     let spawner = hall.world.spawner();
     let second = Channel::connect(&hall.way, "m1", ServerRole::Manager, &options, &spawner).await;
-    assert_eq!(second.unwrap_err().to_string(), "m1 did not answer within 5000 ms");
+    assert_eq!(second.unwrap_err().to_string(), "m1 took the connection and said nothing within 5000 ms");
     check(&first, "").await.unwrap();
 }
 
