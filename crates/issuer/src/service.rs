@@ -7,7 +7,7 @@ use swarmkit_api::{
     wire::{ca_server::Ca, issuance_status::State, node_ca_server::NodeCa, node_spec::Membership},
 };
 use swarmkit_ca::{ManagerLock, REQUEST_BYTES_MAX};
-use swarmkit_rpc::{Peer, ServiceError as _};
+use swarmkit_rpc::{Peer, ServiceError as _, tell_time};
 use swarmkit_runtime::Env;
 use swarmkit_store::{Interest, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,13 @@ impl CaApi {
 
     fn cluster(&self) -> Result<Arc<Cluster>, Error> {
         self.store.view().cluster().cloned().ok_or(Error::Starting)
+    }
+
+    /// An answer that says what the clock here says: a node whose clock is wrong cannot use what it is given.
+    fn timed<T>(&self, answer: T) -> Response<T> {
+        let mut answer = Response::new(answer);
+        tell_time(&mut answer, self.env.now());
+        answer
     }
 
     /// The node that the caller has proved to be, if it is one of this cluster that was not removed.
@@ -168,7 +175,8 @@ impl Ca for CaApi {
         _: Request<wire::GetRootCaCertificateRequest>,
     ) -> Result<Response<wire::GetRootCaCertificateResponse>, Status> {
         let cluster = self.cluster().map_err(|error| error.to_status())?;
-        Ok(Response::new(wire::GetRootCaCertificateResponse { certificate: cluster.root_ca.ca_cert.clone() }))
+        let certificate = cluster.root_ca.ca_cert.clone();
+        Ok(self.timed(wire::GetRootCaCertificateResponse { certificate }))
     }
 
     async fn get_unlock_key(
@@ -191,7 +199,8 @@ impl NodeCa for CaApi {
         request: Request<wire::IssueNodeCertificateRequest>,
     ) -> Result<Response<wire::IssueNodeCertificateResponse>, Status> {
         let peer = Peer::of(&request)?;
-        self.issue(&peer, request.into_inner()).await.map(Response::new).map_err(|error| error.to_status())
+        let issued = self.issue(&peer, request.into_inner()).await;
+        issued.map(|issued| self.timed(issued)).map_err(|error| error.to_status())
     }
 
     async fn node_certificate_status(

@@ -2,12 +2,16 @@
 
 use std::{io, path::PathBuf};
 
+use humantime::format_rfc3339_seconds as rfc3339;
 use swarmkit_agent::AgentError;
 use swarmkit_api::{ClusterId, NodeRole};
+use swarmkit_ca::{Error as CaError, TlsFault};
 use swarmkit_raft::RaftError;
-use swarmkit_rpc::{ConnectError, FetchError};
+use swarmkit_rpc::{ClockReading, ConnectError, FetchError};
 use swarmkit_runtime::PartError;
 use tonic::{Code, Status};
+
+use crate::advice::Advice;
 
 /// Why a node cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +81,7 @@ pub enum NodeError {
     #[error(transparent)]
     Certificates(swarmkit_ca::Error),
     /// The cluster could not be joined.
-    #[error("cannot join the cluster: {0}")]
+    #[error("cannot join the cluster: {}{}", .0, Advice::on(.0))]
     Join(#[from] JoinError),
     /// The manager beside the agent cannot start, or has ended.
     #[error("manager stopped: {0}")]
@@ -195,7 +199,7 @@ pub enum JoinError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The manager was reached, and refused.
-    #[error("{address} refused: {}", status.message())]
+    #[error("{address} {}", refusal(status))]
     Refused {
         /// Which manager.
         address: String,
@@ -216,6 +220,18 @@ pub enum JoinError {
         /// What it said.
         reason: String,
     },
+    /// The clocks of this node and of the manager differ so much that certificates of the one are none to the other.
+    #[error(
+        "{clock} ({} here, {} there), so that the cluster's certificates cannot be used here",
+        rfc3339(clock.here),
+        rfc3339(clock.there)
+    )]
+    Clock {
+        /// What they say.
+        clock: ClockReading,
+        /// How it showed.
+        source: Box<JoinError>,
+    },
     /// The certificate that came cannot be used.
     #[error("{address} sent a certificate that cannot be used: {source}")]
     Unusable {
@@ -229,6 +245,14 @@ pub enum JoinError {
     NoManager,
 }
 
+/// What a manager has done instead of answering. A deadline says nothing by itself, so it is told whose it was.
+fn refusal(status: &Status) -> String {
+    match status.code() {
+        Code::DeadlineExceeded => "was reached and did not answer in time".to_owned(),
+        _ => format!("refused: {}", status.message()),
+    }
+}
+
 impl JoinError {
     /// Whether the manager has had too many callers without a certificate, and wants this one to come back later.
     #[must_use]
@@ -236,6 +260,24 @@ impl JoinError {
         match self {
             Self::Refused { status, .. } => status.code() == Code::ResourceExhausted,
             Self::Roots(FetchError::Refused { status, .. }) => status.code() == Code::ResourceExhausted,
+            _ => false,
+        }
+    }
+
+    /// Whether it is about the time at which a certificate counts, so that a wrong clock may be the cause.
+    #[must_use]
+    pub fn is_of_time(&self) -> bool {
+        let certificate = |error: &CaError| matches!(error, CaError::Expired { .. } | CaError::NotYetValid { .. });
+        let handshake = |error: &ConnectError| match error {
+            ConnectError::Tls { fault, .. } => {
+                matches!(fault, TlsFault::Expired { .. } | TlsFault::NotYetValid { .. } | TlsFault::OwnExpired)
+            }
+            _ => false,
+        };
+        match self {
+            Self::Roots(FetchError::Roots { source, .. }) | Self::Unusable { source, .. } => certificate(source),
+            Self::Roots(FetchError::Connect(error)) | Self::Connect(error) => handshake(error),
+            Self::Clock { .. } => true,
             _ => false,
         }
     }
@@ -257,6 +299,7 @@ impl JoinError {
             | Self::Fips
             | Self::TooSlow { .. }
             | Self::NotIssued { .. }
+            | Self::Clock { .. }
             | Self::Unusable { .. } => false,
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::NodeRole;
 use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa, RootDigest};
-use swarmkit_rpc::{ChannelOptions, Channels, TlsTransport, fetch_root};
+use swarmkit_rpc::{ChannelOptions, Channels, ClockReading, TlsTransport, introduce};
 use swarmkit_runtime::{Backoff, Env, Spawner};
 use zeroize::Zeroizing;
 
@@ -38,11 +38,22 @@ pub(crate) async fn learn_root(target: &Target, env: &Env, spawner: &Spawner) ->
     if !is_address(&target.address) {
         return Err(JoinError::Address { address: target.address.clone() });
     }
-    fetch(target, token.map(|token| token.digest()), env, spawner).await
+    Ok(fetch(target, token.map(|token| token.digest()), env, spawner).await?.0)
 }
 
-async fn fetch(target: &Target, pin: Option<RootDigest>, env: &Env, spawner: &Spawner) -> Result<RootCa, JoinError> {
-    persist(env, async || Ok(fetch_root(&target.address, pin, env, spawner).await?)).await
+/// The roots, and what the manager's clock says.
+async fn fetch(
+    target: &Target,
+    pin: Option<RootDigest>,
+    env: &Env,
+    spawner: &Spawner,
+) -> Result<(RootCa, Option<ClockReading>), JoinError> {
+    let told = persist(env, async || Ok(introduce(&target.address, env, spawner).await?)).await?;
+    warn_of(told.clock.as_ref());
+    match told.root(pin, env.now()) {
+        Ok(root) => Ok((root, told.clock)),
+        Err(error) => Err(blame(error.into(), told.clock)),
+    }
 }
 
 /// Joins a cluster: gets its roots, unless they are known already, and a certificate. Roots that the token does not pin are
@@ -58,10 +69,45 @@ pub(crate) async fn join(
         return Err(JoinError::Address { address: target.address.clone() });
     }
     let pin = parse(token)?.digest();
-    let root = match known {
-        Some(root) if root.digest() == pin => root,
+    let (root, mut clock) = match known {
+        Some(root) if root.digest() == pin => (root, None),
         Some(_) | None => fetch(target, Some(pin), env, spawner).await?,
     };
+    let joined = certify(target, root, token, env, spawner).await;
+    match joined {
+        Err(error) if error.is_of_time() => {
+            if clock.is_none() {
+                clock = introduce(&target.address, env, spawner).await.ok().and_then(|told| told.clock);
+            }
+            Err(blame(error, clock))
+        }
+        joined => joined,
+    }
+}
+
+/// Tells of a clock that is wrong, and does no harm yet.
+pub(crate) fn warn_of(clock: Option<&ClockReading>) {
+    if let Some(clock) = clock.filter(|clock| clock.is_wrong()) {
+        tracing::warn!("{clock}: set it, for example with NTP");
+    }
+}
+
+/// Names the clock as the cause of what has to do with time, if it is wrong.
+fn blame(error: JoinError, clock: Option<ClockReading>) -> JoinError {
+    match clock.filter(ClockReading::is_wrong) {
+        Some(clock) if error.is_of_time() => JoinError::Clock { clock, source: Box::new(error) },
+        _ => error,
+    }
+}
+
+/// Gets a certificate of the cluster with these roots.
+async fn certify(
+    target: &Target,
+    root: RootCa,
+    token: &str,
+    env: &Env,
+    spawner: &Spawner,
+) -> Result<Joined, JoinError> {
     let unusable = |source| JoinError::Unusable { address: target.address.clone(), source };
     let transport = TlsTransport::joining(&root, env).map_err(unusable)?;
     let channels = Channels::new(Arc::new(transport), ChannelOptions::default(), spawner.clone());
@@ -89,7 +135,7 @@ async fn admission(
     token: &str,
     env: &Env,
 ) -> Result<NodeCertificate, JoinError> {
-    let asked = persist(env, async || request::ask(channels.authority(address).await?, token).await).await?;
+    let asked = persist(env, async || request::ask(channels.authority(address).await?, token, env).await).await?;
     persist(env, async || request::outcome(channels.authority(address).await?, &asked, root, env).await).await
 }
 

@@ -35,6 +35,7 @@
 //! - A state directory is used by one node at a time, and what is written there replaces what was there in one step.
 //! - Whatever waits for the disk does so on a thread of its own.
 
+mod advice;
 mod builder;
 mod error;
 mod founding;

@@ -175,7 +175,7 @@ impl Renewal {
     }
 
     async fn ask_at(&self, channel: Channel) -> Result<NodeCertificate, JoinError> {
-        let asked = request::ask(channel.clone(), "").await?;
+        let asked = request::ask(channel.clone(), "", &self.env).await?;
         request::outcome(channel, &asked, self.credentials.trust().root(), &self.env).await
     }
 

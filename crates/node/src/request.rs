@@ -8,11 +8,12 @@ use swarmkit_api::wire::{
     node_ca_client::NodeCaClient,
 };
 use swarmkit_ca::{Error as CaError, Expiry, KeyPair, KeySource as _, NodeCertificate, RootCa, SystemKeys};
-use swarmkit_rpc::Channel;
+use swarmkit_rpc::{Channel, ClockReading};
 use swarmkit_runtime::Env;
+use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
-use crate::JoinError;
+use crate::{JoinError, join};
 
 /// How long a manager may take to note a request, as upstream.
 const REQUEST_WAIT: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(crate) struct Asked {
 }
 
 /// Asks for a certificate for a fresh key. An empty token renews, under the channel's certificate.
-pub(crate) async fn ask(channel: Channel, token: &str) -> Result<Asked, JoinError> {
+pub(crate) async fn ask(channel: Channel, token: &str, env: &Env) -> Result<Asked, JoinError> {
     let address = channel.address().to_owned();
     let unusable = |source| unusable(&address, source);
     let key = Arc::new(SystemKeys.generate().map_err(unusable)?);
@@ -39,8 +40,10 @@ pub(crate) async fn ask(channel: Channel, token: &str) -> Result<Asked, JoinErro
     let request = IssueNodeCertificateRequest { csr: csr.clone(), token: token.to_owned(), ..Default::default() };
     let mut request = Request::new(request);
     request.set_timeout(REQUEST_WAIT);
+    let (asked, began) = (env.now(), Instant::now());
     let answer = NodeCaClient::new(channel).issue_node_certificate(request).await;
     let answer = answer.map_err(|status| refused(&address, status))?;
+    join::warn_of(ClockReading::of(&address, answer.metadata(), asked, began.elapsed()).as_ref());
     Ok(Asked { node_id: answer.into_inner().node_id, key, csr })
 }
 
@@ -68,7 +71,7 @@ pub(crate) async fn outcome(
 async fn answer(channel: Channel, asked: &Asked, env: &Env) -> Result<NodeCertificateStatusResponse, JoinError> {
     let address = channel.address().to_owned();
     let mut authority = NodeCaClient::new(channel);
-    for _ in 0..STATUS_QUESTIONS {
+    for asking in 1..=STATUS_QUESTIONS {
         let mut question = Request::new(NodeCertificateStatusRequest { node_id: asked.node_id.clone() });
         question.set_timeout(STATUS_WAIT);
         match authority.node_certificate_status(question).await.map(tonic::Response::into_inner) {
@@ -76,7 +79,11 @@ async fn answer(channel: Channel, asked: &Asked, env: &Env) -> Result<NodeCertif
                 return Ok(answer);
             }
             Ok(_) => env.sleep(PAUSE).await,
-            Err(status) if status.code() == Code::DeadlineExceeded => {}
+            Err(status) if status.code() == Code::DeadlineExceeded => {
+                tracing::info!(
+                    "{address} took the request and has made no certificate yet ({asking} of {STATUS_QUESTIONS})"
+                );
+            }
             Err(status) => return Err(refused(&address, status)),
         }
     }

@@ -6,7 +6,7 @@ use swarmkit_api::{NodeRole, wire::node_status::State};
 use swarmkit_executor::InertExecutor;
 use swarmkit_node::Node;
 
-use crate::world::{PATIENCE, Running, cluster, state_of, tokens, until, worker};
+use crate::world::{Running, cluster, state_of, tokens, until, worker};
 
 #[tokio::test]
 async fn a_worker_joins_with_a_token_and_comes_back_without_one() {
@@ -26,34 +26,6 @@ async fn a_worker_joins_with_a_token_and_comes_back_without_one() {
     assert_eq!(*second.handle.id(), id);
     until(&store, |view| state_of(view, &second.handle) == Some(State::Ready)).await;
     second.end().await.unwrap();
-    manager.end().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_join_that_cannot_work_names_its_cause_at_once() {
-    let (_dir, manager) = cluster().await;
-    let (token, _) = tokens(&manager.handle.store().unwrap());
-    let address = manager.handle.remote_addr().unwrap().to_owned();
-    let refused = async |address: &str, token: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let started = Running::start(worker(dir.path(), address, token));
-        let error = tokio::time::timeout(PATIENCE, started).await.expect("at once").err().expect("refused");
-        assert!(!error.to_string().contains('\n'), "one line: {error}");
-        error.to_string()
-    };
-    let error = refused(&address, "SWMTKN-1-nonsense").await;
-    assert_eq!(error, "cannot join the cluster: invalid join token");
-
-    let (head, secret) = token.rsplit_once('-').unwrap();
-    let other_secret: String = secret.chars().rev().collect();
-    let error = refused(&address, &format!("{head}-{other_secret}")).await;
-    assert!(error.contains("A valid join token is necessary to join this cluster"), "{error}");
-
-    let (prefix, digest) = head.rsplit_once('-').unwrap();
-    let other_digest: String = format!("0{}", &digest[1..]).chars().map(|c| if c == 'a' { 'b' } else { c }).collect();
-    let other_digest = if other_digest == digest { format!("1{}", &digest[1..]) } else { other_digest };
-    let error = refused(&address, &format!("{prefix}-{other_digest}-{secret}")).await;
-    assert!(error.contains("remote CA does not match fingerprint"), "{error}");
     manager.end().await.unwrap();
 }
 
