@@ -108,11 +108,10 @@ fn sequence(identifier: AlgorithmIdentifier) -> Vec<u8> {
 ///
 /// `algorithm` is an AlgorithmIdentifier and `key` a SubjectPublicKeyInfo, both DER.
 pub(crate) fn verify(algorithm: &[u8], key: &[u8], statement: &[u8], signature: &[u8]) -> bool {
-    let Ok(parts) = der::elements(key) else { return false };
-    // The point or the modulus is in a bit string, after its tag, its length and the count of its unused bits.
+    let Ok(parts) = der::sequence(key) else { return false };
+    // The point or the modulus is in the bit string.
     let &[of_key, bits] = &parts[..] else { return false };
-    let (Ok(of_key), Ok(algorithm), Ok(&[0, ref key @ ..])) =
-        (der::contents(of_key), der::contents(algorithm), der::contents(bits))
+    let (Ok(of_key), Ok(algorithm), Ok(key)) = (der::contents(of_key), der::contents(algorithm), der::bits(bits))
     else {
         return false;
     };

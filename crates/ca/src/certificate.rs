@@ -10,6 +10,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
     chain::{Expiry, verify_chain},
+    der::{self, Signed},
     error::Error,
     identity::Identity,
     key::KeyPair,
@@ -136,11 +137,24 @@ impl Validity {
 
 /// Reads one certificate.
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
+    // The parser takes more for a certificate than others do: another kind of element around it, for one.
+    let signed = Signed::from_der(der).map_err(|error| Error::malformed("certificate", error))?;
+    if way_of_signing(signed.statement) != Some(signed.way) {
+        return Err(Error::malformed("certificate", "what it says of its signature is not what stands beside it"));
+    }
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| Error::malformed("certificate", error))?;
     if !rest.is_empty() {
         return Err(Error::malformed("certificate", "bytes after its end"));
     }
     Ok(certificate)
+}
+
+/// How the statement of a certificate says that it is signed (AlgorithmIdentifier). That follows the serial number, before
+/// which stands the version, but for a certificate of the first version.
+pub(crate) fn way_of_signing(statement: &[u8]) -> Option<&[u8]> {
+    let fields = der::elements(statement).ok()?;
+    let serial = usize::from(fields.first()?[0] == der::explicit(0));
+    fields.get(serial + 1).copied()
 }
 
 pub(crate) fn validity(certificate: &X509Certificate<'_>) -> Validity {

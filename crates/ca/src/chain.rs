@@ -16,8 +16,7 @@ use x509_parser::{
 
 use crate::{
     algorithm::{self, VERIFICATION, check_key},
-    certificate::{IssuerInfo, issuer_info, parse, validity},
-    der,
+    certificate::{self, IssuerInfo, issuer_info, parse, validity},
     error::Error,
     identity::common_name,
     root::RootCa,
@@ -78,17 +77,8 @@ pub(crate) fn signs(issuer: &X509Certificate<'_>, certificate: &X509Certificate<
 /// Whether a key (SubjectPublicKeyInfo) made the signature of a certificate.
 fn is_signed_with(certificate: &X509Certificate<'_>, key: &[u8]) -> bool {
     let statement = certificate.tbs_certificate.as_ref();
-    // What the signature covers says how it was made, and what stands beside it must say the same.
-    certificate.signature_algorithm == certificate.tbs_certificate.signature
-        && signature_algorithm(statement)
-            .is_some_and(|way| algorithm::verify(way, key, statement, &certificate.signature_value.data))
-}
-
-/// Serial number, then the way of signing; the version comes first, but for a certificate of the first version.
-fn signature_algorithm(statement: &[u8]) -> Option<&[u8]> {
-    let fields = der::elements(statement).ok()?;
-    let serial = usize::from(fields.first()?[0] == der::explicit(0));
-    fields.get(serial + 1).copied()
+    certificate::way_of_signing(statement)
+        .is_some_and(|way| algorithm::verify(way, key, statement, &certificate.signature_value.data))
 }
 
 /// Checks the moment against a certificate's validity. Positions count from one.

@@ -8,7 +8,7 @@ use x509_parser::{certificate::X509Certificate, extensions::X509Extension, oid_r
 use crate::{
     certificate::parse,
     chain::check_algorithm,
-    der::{SEQUENCE, elements, explicit, signed, tagged},
+    der::{SEQUENCE, contents, elements, explicit, signed, tagged},
     error::Error,
     identity::common_name,
     pem_text,
@@ -109,11 +109,9 @@ fn reissued(tbs: &[u8], issuer: &[u8], algorithm: &[u8]) -> Result<Vec<u8>, Erro
 fn request_info(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Error> {
     let malformed = |error| Error::malformed("certificate", error);
     let fields = elements(certificate.tbs_certificate.as_ref()).map_err(malformed)?;
-    let extensions = match fields.last() {
-        Some(field) if field[0] == explicit(3) => {
-            elements(elements(field).map_err(malformed)?[0]).map_err(malformed)?
-        }
-        _ => Vec::new(),
+    let extensions = match fields.last().filter(|field| field[0] == explicit(3)) {
+        Some(field) => elements(contents(field).map_err(malformed)?).map_err(malformed)?,
+        None => Vec::new(),
     };
     let wanted: Vec<&[u8]> = extensions
         .into_iter()

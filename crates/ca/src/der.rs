@@ -1,6 +1,6 @@
 //! The little of DER that is written and taken apart here: what comes from elsewhere is copied byte for byte.
 
-use pkcs8::der::{self, Reader as _, SliceReader};
+use pkcs8::der::{self, Decode as _, ErrorKind, Reader as _, SliceReader, Tag, asn1::BitStringRef};
 use zeroize::Zeroizing;
 
 use crate::{error::Error, key::KeyPair};
@@ -51,7 +51,35 @@ pub(crate) fn elements(constructed: &[u8]) -> der::Result<Vec<&[u8]>> {
     Ok(found)
 }
 
+/// The elements of a sequence, and of nothing else.
+pub(crate) fn sequence(element: &[u8]) -> der::Result<Vec<&[u8]>> {
+    Tag::Sequence.assert_eq(Tag::try_from(*element.first().ok_or(ErrorKind::Failed)?)?)?;
+    elements(element)
+}
+
+/// The bytes of a bit string of whole bytes.
+pub(crate) fn bits(element: &[u8]) -> der::Result<&[u8]> {
+    BitStringRef::from_der(element)?.as_bytes().ok_or_else(|| ErrorKind::Failed.into())
+}
+
 /// A statement, the way it is signed, and the signature: the shape of certificates and of requests for them.
+pub(crate) struct Signed<'a> {
+    pub(crate) statement: &'a [u8],
+    pub(crate) way: &'a [u8],
+    pub(crate) signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    /// Takes such a shape apart.
+    pub(crate) fn from_der(element: &'a [u8]) -> der::Result<Self> {
+        let [statement, way, signature] = sequence(element)?[..] else { return Err(ErrorKind::Failed.into()) };
+        sequence(statement)?;
+        sequence(way)?;
+        Ok(Self { statement, way, signature: bits(signature)? })
+    }
+}
+
+/// Signs a statement, and puts the three parts together.
 pub(crate) fn signed(statement: &[u8], key: &KeyPair) -> Result<Vec<u8>, Error> {
     let signature = tagged(BIT_STRING, &[&[0], &key.sign(statement)?]);
     Ok(tagged(SEQUENCE, &[statement, &key.algorithm().of_signature(), &signature]).to_vec())
@@ -68,6 +96,30 @@ mod tests {
         assert_eq!(sequence[..4], [SEQUENCE, 0x82, 0x01, 0x37]);
         assert_eq!(elements(&sequence).unwrap(), [&short[..], &long[..]]);
         assert!(elements(&tagged(SEQUENCE, &[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_signed_has_three_parts_of_the_right_kind() {
+        let (part, bits) = (tagged(SEQUENCE, &[]), tagged(BIT_STRING, &[&[0, 1, 2]]));
+        let whole = tagged(SEQUENCE, &[&part, &part, &bits]);
+        let signed = Signed::from_der(&whole).unwrap();
+        assert_eq!((signed.statement, signed.way, signed.signature), (&part[..], &part[..], &[1, 2][..]));
+        let octets = tagged(OCTET_STRING, &[&[0, 1, 2]]);
+        let unused = tagged(BIT_STRING, &[&[1, 1, 2]]);
+        for wrong in [
+            tagged(SET, &[&part, &part, &bits]),
+            tagged(explicit(0), &[&part, &part, &bits]),
+            tagged(SEQUENCE, &[&octets, &part, &bits]),
+            tagged(SEQUENCE, &[&part, &octets, &bits]),
+            tagged(SEQUENCE, &[&part, &part, &octets]),
+            tagged(SEQUENCE, &[&part, &part, &unused]),
+            tagged(SEQUENCE, &[&part, &part]),
+            tagged(SEQUENCE, &[&part, &part, &bits, &part]),
+            tagged(SEQUENCE, &[]),
+        ] {
+            assert!(Signed::from_der(&wrong).is_err(), "{wrong:x?}");
+        }
+        assert!(Signed::from_der(&[]).is_err());
     }
 
     #[test]

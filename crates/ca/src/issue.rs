@@ -13,7 +13,7 @@ use crate::{
     algorithm::{self, check_key},
     certificate::{Validity, parse},
     chain::{Expiry, verify_chain},
-    der,
+    der::{self, Signed},
     error::Error,
     identity::{Identity, role_name},
     pem_text,
@@ -80,18 +80,15 @@ pub(crate) fn public_key(request: &str) -> Result<Vec<u8>, Error> {
     if block.tag() != pem_text::REQUEST && block.tag() != "NEW CERTIFICATE REQUEST" {
         return Err(malformed(format!("a block of kind {:?}", block.tag())));
     }
+    let signed = Signed::from_der(block.contents()).map_err(|error| malformed(error.to_string()))?;
     let (_, parsed) =
         X509CertificationRequest::from_der(block.contents()).map_err(|error| malformed(error.to_string()))?;
-    let info = &parsed.certification_request_info;
-    check_key(&info.subject_pki).map_err(|error| malformed(error.to_string()))?;
-    let parts = der::elements(block.contents()).map_err(|error| malformed(error.to_string()))?;
-    // The statement, the way it is signed, and the signature: what was parsed above has three parts.
-    let way = parts.get(1).copied().unwrap_or_default();
-    let key = info.subject_pki.raw;
-    if !algorithm::verify(way, key, info.raw, &parsed.signature_value.data) {
+    let key = &parsed.certification_request_info.subject_pki;
+    check_key(key).map_err(|error| malformed(error.to_string()))?;
+    if !algorithm::verify(signed.way, key.raw, signed.statement, signed.signature) {
         return Err(malformed("its signature was not made with its key in an accepted way".to_owned()));
     }
-    Ok(key.to_vec())
+    Ok(key.raw.to_vec())
 }
 
 /// When a certificate that is issued now is to count, for a wanted life of `validity`.

@@ -4,6 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 
 use super::*;
 use crate::{
+    der,
     issue::LEAF_VALIDITY_DEFAULT,
     key::{KeyPair, KeySource as _, SystemKeys},
     testing::{DAY, member, noon, root, worker},
@@ -76,7 +77,7 @@ fn empty_incomplete_and_disordered_chains_fail() {
 }
 
 #[test]
-fn a_certificate_that_says_two_things_about_its_signature_is_not_signed() {
+fn a_certificate_that_says_two_things_about_its_signature_is_malformed() {
     let chain = three((-1, 10), (-1, 5));
     let root = &chain.root.roots()[0];
     let fields = der::elements(&chain.leaf).unwrap();
@@ -86,7 +87,7 @@ fn a_certificate_that_says_two_things_about_its_signature_is_not_signed() {
     for chain in [[&changed, &chain.middle], [&changed, root]] {
         let chain: Vec<_> = chain.into_iter().cloned().collect();
         let error = verify_chain(&crate::testing::root(), &chain, Expiry::Enforced, noon()).unwrap_err();
-        assert!(matches!(error, Error::BrokenChain), "{error:?}");
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
     }
 }
 
