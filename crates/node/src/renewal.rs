@@ -12,13 +12,13 @@ use swarmkit_api::{
     NodeRole,
     wire::{IssuanceStatus, issuance_status::State},
 };
-use swarmkit_ca::{Credentials, KeyStore, ManagerLock, NodeCertificate, renewal_time};
+use swarmkit_ca::{Credentials, Error as CaError, Expiry, KeyStore, ManagerLock, NodeCertificate, renewal_time};
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, OBSERVATION_DEFAULT, Remotes, Transport};
 use swarmkit_runtime::{Backoff, Env, Spawner};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{JoinError, NodeError, request, state_dir::blocking, unlock};
+use crate::{JoinError, NodeError, request, roots, state_dir::blocking, unlock};
 
 /// The shortest and the longest pause after a renewal that failed, as upstream.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
@@ -176,7 +176,21 @@ impl Renewal {
 
     async fn ask_at(&self, channel: Channel) -> Result<NodeCertificate, JoinError> {
         let asked = request::ask(channel.clone(), "", &self.env).await?;
-        request::outcome(channel, &asked, self.credentials.trust().root(), &self.env).await
+        let certificate = request::unverified_outcome(channel.clone(), &asked, &self.env).await?;
+        let unusable = |source| JoinError::Unusable { address: channel.address().to_owned(), source };
+        match self.verify(&certificate) {
+            // The root was replaced while this node was away. A manager is told of the next one by the cluster itself.
+            Err(CaError::UnknownAuthority) if certificate.identity().role == NodeRole::Worker => {
+                roots::download(&self.env, &self.credentials, &self.keys, channel.clone()).await;
+                self.verify(&certificate).map_err(unusable)?;
+            }
+            verified => verified.map_err(unusable)?,
+        }
+        Ok(certificate)
+    }
+
+    fn verify(&self, certificate: &NodeCertificate) -> Result<(), CaError> {
+        certificate.verify(self.credentials.trust().root(), Expiry::Enforced, self.env.now()).map(drop)
     }
 
     /// What locks managers, which only a manager is told: one that shows the certificate that this node has just been given.

@@ -55,16 +55,26 @@ pub(crate) async fn outcome(
     env: &Env,
 ) -> Result<NodeCertificate, JoinError> {
     let address = channel.address().to_owned();
+    let certificate = unverified_outcome(channel, asked, env).await?;
+    certificate.verify(root, Expiry::Enforced, env.now()).map_err(|source| unusable(&address, source))?;
+    Ok(certificate)
+}
+
+/// The same, and nobody has looked yet at who has signed it.
+pub(crate) async fn unverified_outcome(
+    channel: Channel,
+    asked: &Asked,
+    env: &Env,
+) -> Result<NodeCertificate, JoinError> {
+    let address = channel.address().to_owned();
     let answer = answer(channel, asked, env).await?;
     let status = answer.status.unwrap_or_default();
     if status.state() == State::Failed {
         return Err(JoinError::NotIssued { address, reason: status.err });
     }
-    let unusable = |source| unusable(&address, source);
     let chain = answer.certificate.unwrap_or_default().certificate;
-    let certificate = NodeCertificate::new(&String::from_utf8_lossy(&chain), asked.key.clone()).map_err(unusable)?;
-    certificate.verify(root, Expiry::Enforced, env.now()).map_err(unusable)?;
-    Ok(certificate)
+    NodeCertificate::new(&String::from_utf8_lossy(&chain), asked.key.clone())
+        .map_err(|source| unusable(&address, source))
 }
 
 /// Asks until there is an answer to our request, and not to one before it.

@@ -1,14 +1,21 @@
 //! Following the cluster's roots, and telling what this node trusts.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use swarmkit_agent::Membership;
-use swarmkit_api::wire::NodeTlsInfo;
+use swarmkit_api::wire::{GetRootCaCertificateRequest, NodeTlsInfo, ca_client::CaClient};
 use swarmkit_ca::{Credentials, KeyStore, RootCa, Trust};
+use swarmkit_rpc::Channel;
 use swarmkit_runtime::Env;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::Request;
 
 use crate::{NodeError, state_dir::blocking};
+
+/// How long a manager may take to tell the roots, as upstream.
+const DOWNLOAD_WAIT: Duration = Duration::from_secs(5);
 
 /// Takes over new roots that managers tell, if this node's own certificate verifies under them.
 pub(crate) async fn follow(
@@ -33,6 +40,28 @@ pub(crate) async fn follow(
                 return Ok(());
             },
         }
+    }
+}
+
+/// Asks a manager for the roots, and takes them over if this node's own certificate verifies under them: so they can come
+/// only from whoever has the key of the root that signed it.
+///
+/// What goes wrong is told; whoever needs the roots sees whether they are there.
+pub(crate) async fn download(env: &Env, credentials: &Credentials, keys: &KeyStore, channel: Channel) {
+    let mut request = Request::new(GetRootCaCertificateRequest {});
+    request.set_timeout(DOWNLOAD_WAIT);
+    let told = match CaClient::new(channel).get_root_ca_certificate(request).await {
+        Ok(answer) => answer.into_inner().certificate,
+        Err(status) => {
+            tracing::warn!(%status, "the root certificates of the cluster cannot be had");
+            return;
+        }
+    };
+    if told == credentials.trust().root().bundle().as_bytes() {
+        return;
+    }
+    if let Err(error) = take_over(env, credentials, keys, &told).await {
+        tracing::warn!(%error, "the root certificates of the cluster are not taken over");
     }
 }
 

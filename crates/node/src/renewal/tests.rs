@@ -1,5 +1,7 @@
 //! Renewal against a real authority, over pipes, in paused time.
 
+mod roots;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},

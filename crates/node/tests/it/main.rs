@@ -9,6 +9,7 @@ mod leftovers;
 mod locking;
 mod restoring;
 mod roles;
+mod rotating;
 mod starting;
 mod team;
 mod world;
