@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::{InertNetworks, NetworkProvider};
+use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_executor::DynExecutor;
 use swarmkit_raft::RaftOptions;
@@ -28,6 +29,7 @@ pub struct NodeBuilder {
     pub(crate) alone: bool,
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) autolock: bool,
+    pub(crate) external_cas: Vec<wire::ExternalCa>,
     pub(crate) managing: ManagerSettings,
 }
 
@@ -49,6 +51,7 @@ impl NodeBuilder {
             alone: false,
             unlock_key: None,
             autolock: false,
+            external_cas: Vec::new(),
             managing,
         }
     }
@@ -110,6 +113,14 @@ impl NodeBuilder {
     /// there is a cluster already, its settings count.
     pub fn autolock(mut self, lock: bool) -> Self {
         self.autolock = lock;
+        self
+    }
+
+    /// The authorities outside of the cluster that sign for one that this node founds. For the cluster to be founded without the
+    /// key of its root, the state directory must hold that root with a manager's certificate and key of it, and nothing
+    /// else. Where there is a cluster already, its settings count.
+    pub fn external_cas(mut self, authorities: Vec<wire::ExternalCa>) -> Self {
+        self.external_cas = authorities;
         self
     }
 

@@ -74,6 +74,16 @@ pub enum NodeError {
     /// Nobody but an external authority can make a certificate of this cluster.
     #[error("the key of the cluster's root is kept by an external authority, which alone can make a certificate")]
     ExternalRoot,
+    /// A root that is made now has no authority outside of the cluster that could sign for it.
+    #[error(
+        "no external CA can sign for a root that is made here: put the root that it signs for, and a manager's certificate \
+         and key of it, into {}, or say with cacert= which root it is for",
+        path.display()
+    )]
+    NothingToSignFor {
+        /// The folder of certificates.
+        path: PathBuf,
+    },
     /// The cluster demands validated cryptography, which this node has not.
     #[error("node is not FIPS-enabled but cluster requires FIPS")]
     Fips,

@@ -15,37 +15,54 @@ use swarmkit_ca::KeyStore;
 use crate::{NodeError, log_dir::RAFT};
 
 const MARK: &str = "founding";
+/// The mark where the certificate of the node was there before, from an authority that keeps the key of the root: nothing
+/// but the log is lost with a founding that was interrupted.
+const MARK_AS_GIVEN: &str = "founding-as-given";
 
 /// The mark. It stays until it is removed, also when this is dropped. All methods block on the disk.
 pub(crate) struct Founding {
-    state_dir: PathBuf,
+    mark: PathBuf,
 }
 
 impl Founding {
     /// Clears away what an interrupted founding has left. Does nothing where there was none.
     pub(crate) fn clear(state_dir: &Path, keys: &KeyStore) -> Result<(), NodeError> {
-        let mark = state_dir.join(MARK);
-        if !mark.exists() {
-            return Ok(());
+        for (name, as_given) in [(MARK, false), (MARK_AS_GIVEN, true)] {
+            let mark = state_dir.join(name);
+            if !mark.exists() {
+                continue;
+            }
+            tracing::warn!("the founding of a cluster was interrupted: starting over");
+            if !as_given {
+                keys.remove_node()?;
+            }
+            absent_is_fine(fs::remove_dir_all(state_dir.join(RAFT)), "remove", &state_dir.join(RAFT))?;
+            absent_is_fine(fs::remove_file(&mark), "remove", &mark)?;
         }
-        tracing::warn!("the founding of a cluster was interrupted: starting over");
-        keys.remove_node()?;
-        absent_is_fine(fs::remove_dir_all(state_dir.join(RAFT)), "remove", &state_dir.join(RAFT))?;
-        absent_is_fine(fs::remove_file(&mark), "remove", &mark)
+        Ok(())
     }
 
     /// Sets the mark, durably.
     pub(crate) fn begin(state_dir: &Path) -> Result<Self, NodeError> {
-        let path = state_dir.join(MARK);
-        let set = || File::create(&path)?.sync_all().and_then(|()| File::open(state_dir)?.sync_all());
-        set().map_err(|source| NodeError::StateDir { action: "write", path, source })?;
-        Ok(Self { state_dir: state_dir.to_owned() })
+        Self::set(state_dir, MARK)
+    }
+
+    /// Sets the mark of a founding by a node that has its certificate already, and keeps it.
+    pub(crate) fn begin_as_given(state_dir: &Path) -> Result<Self, NodeError> {
+        Self::set(state_dir, MARK_AS_GIVEN)
+    }
+
+    fn set(state_dir: &Path, name: &str) -> Result<Self, NodeError> {
+        let mark = state_dir.join(name);
+        match File::create(&mark).and_then(|file| file.sync_all()).and_then(|()| File::open(state_dir)?.sync_all()) {
+            Ok(()) => Ok(Self { mark }),
+            Err(source) => Err(NodeError::StateDir { action: "write", path: mark, source }),
+        }
     }
 
     /// Takes the mark away: the cluster exists.
     pub(crate) fn complete(&self) -> Result<(), NodeError> {
-        let path = self.state_dir.join(MARK);
-        absent_is_fine(fs::remove_file(&path), "remove", &path)
+        absent_is_fine(fs::remove_file(&self.mark), "remove", &self.mark)
     }
 }
 
@@ -83,5 +100,21 @@ mod tests {
         founding.complete().unwrap();
         Founding::clear(dir.path(), &keys).unwrap();
         assert!(log.exists());
+    }
+
+    #[test]
+    fn an_interrupted_founding_by_a_node_that_was_given_its_certificate_leaves_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let (keys, certificate) =
+            (KeyStore::new(dir.path(), &Env::real()), dir.path().join("certificates/swarm-node.crt"));
+        fs::create_dir_all(certificate.parent().unwrap()).unwrap();
+        fs::write(&certificate, "given").unwrap();
+        for (as_given, left) in [(true, true), (false, false)] {
+            if as_given { Founding::begin_as_given(dir.path()) } else { Founding::begin(dir.path()) }.unwrap();
+            fs::create_dir_all(dir.path().join(RAFT)).unwrap();
+            Founding::clear(dir.path(), &keys).unwrap();
+            assert_eq!((certificate.exists(), dir.path().join(RAFT).exists()), (left, false));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no mark is left");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use swarmkit_api::{ClusterId, NodeId, NodeRole};
+use swarmkit_api::{ClusterId, NodeId, NodeRole, wire};
 use swarmkit_ca::{
     Credentials, Error as CaError, Expiry, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, ManagerLock,
     NodeCertificate, RootCa, SystemKeys, UnlockKey,
@@ -15,7 +15,7 @@ use crate::{
     founding::Founding,
     join::{self, Joined, Target},
     log_dir::RAFT,
-    restore,
+    peers, restore,
     state_dir::{StateDir, blocking},
 };
 
@@ -25,6 +25,9 @@ use plan::{Held, Pair, Step, first_step};
 
 /// What the id of a cluster begins with in which every node must use validated cryptography.
 const FIPS_CLUSTER: &str = "FIPS.";
+
+/// Where the files of a node's identity are, within its state directory.
+const CERTIFICATES: &str = "certificates";
 
 /// An identity, and the cluster that it founds if it does.
 pub(crate) struct Established {
@@ -37,6 +40,8 @@ pub(crate) struct Established {
 pub(crate) struct Wish {
     /// Whom to join. Without it, a cluster is founded.
     pub(crate) join: Option<Target>,
+    /// Who signs for a cluster that is founded, outside of it.
+    pub(crate) external_cas: Vec<wire::ExternalCa>,
     /// Whether the managers of a cluster that is founded are to be locked.
     pub(crate) autolock: bool,
     /// Whether a certificate whose time is over is good enough: nobody is left who could renew it.
@@ -49,6 +54,8 @@ struct Found {
     pair: Pair,
     /// Whether there is the log of a manager.
     log: bool,
+    /// Whether other managers are known.
+    known: bool,
 }
 
 /// Finds or makes this node's identity. Which of the two, [`first_step`] says.
@@ -59,14 +66,23 @@ pub(crate) async fn establish(
     spawner: &Spawner,
 ) -> Result<Established, NodeError> {
     let (place, clock) = (dir.clone(), env.clone());
-    let Found { root, pair, log } = blocking(move || find(&place, &clock)).await?;
-    match first_step(Held { path: dir.path(), pair, log }, wish)? {
+    let Found { root, pair, log, known } = blocking(move || find(&place, &clock)).await?;
+    match first_step(Held { path: dir.path(), pair, log, known }, wish)? {
         Step::GoOn(credentials) => Ok(Established { credentials, founds: None }),
         Step::LearnRoot(target, node) => belong(dir, target, node, log, env, spawner).await,
         Step::Join(target) => ask(dir, target, root, env, spawner).await,
+        Step::FoundAs(own) => {
+            let (place, clock, autolock) = (dir.clone(), env.clone(), wish.autolock);
+            let external_cas = wish.external_cas.clone();
+            blocking(move || found_as(&place, own, external_cas, autolock, &clock)).await
+        }
+        Step::Found if wish.external_cas.iter().any(|authority| authority.ca_cert.is_empty()) => {
+            Err(NodeError::NothingToSignFor { path: dir.path().join(CERTIFICATES) })
+        }
         Step::Found => {
             let (place, clock, autolock) = (dir.clone(), env.clone(), wish.autolock);
-            blocking(move || found(&place, autolock, &clock)).await
+            let external_cas = wish.external_cas.clone();
+            blocking(move || found(&place, external_cas, autolock, &clock)).await
         }
     }
 }
@@ -99,7 +115,8 @@ fn find(dir: &StateDir, env: &Env) -> Result<Found, NodeError> {
         may_belong_to(&own.identity().cluster)?;
     }
     let log = fs::read_dir(state_dir.join(RAFT)).is_ok_and(|mut files| files.next().is_some());
-    Ok(Found { root, pair, log })
+    let known = !peers::load(state_dir)?.is_empty();
+    Ok(Found { root, pair, log, known })
 }
 
 /// What a certificate makes this node under a root.
@@ -158,7 +175,12 @@ async fn ask(
 
 /// A new cluster, with this node as its first manager. An unlock key that was given is of no use to it; if it is to be
 /// locked, it gets one of its own.
-fn found(dir: &StateDir, autolock: bool, env: &Env) -> Result<Established, NodeError> {
+fn found(
+    dir: &StateDir,
+    external_cas: Vec<wire::ExternalCa>,
+    autolock: bool,
+    env: &Env,
+) -> Result<Established, NodeError> {
     let (state_dir, keys) = (dir.path(), dir.keys());
     let founding = Founding::begin(state_dir)?;
     let root = RootCa::create(&SystemKeys, env)?;
@@ -172,7 +194,24 @@ fn found(dir: &StateDir, autolock: bool, env: &Env) -> Result<Established, NodeE
     keys.save_root(&root)?;
     keys.save_manager(&node, &ManagerLock { key: lock.clone(), ..ManagerLock::default() })?;
     let credentials = Credentials::new(root.without_signer(), node, env)?;
-    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock, external_cas: Vec::new() })) })
+    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock, external_cas })) })
+}
+
+/// A new cluster, whose first manager has been given its certificate, and whose root's key is kept by somebody outside.
+fn found_as(
+    dir: &StateDir,
+    own: Credentials,
+    external_cas: Vec<wire::ExternalCa>,
+    autolock: bool,
+    env: &Env,
+) -> Result<Established, NodeError> {
+    let founding = Founding::begin_as_given(dir.path())?;
+    // The files are locked once the cluster has the key to them: until then it would be lost with the process, and they lay
+    // there in clear anyway.
+    let lock = autolock.then(|| UnlockKey::generate(env));
+    let root = own.trust().root().clone();
+    tracing::info!(cluster = %own.identity().cluster, "founding a cluster whose root is kept outside of it");
+    Ok(Established { credentials: own, founds: Some((founding, FirstLeader { root, lock, external_cas })) })
 }
 
 /// Keeps what a cluster gave to this node.

@@ -168,10 +168,21 @@ impl Node {
     }
 
     async fn get_ready(set_up: NodeBuilder, stop: &CancellationToken) -> Result<Self, NodeError> {
-        let NodeBuilder { state_dir, executor, env, hostname, join, alone, unlock_key, autolock, managing } = set_up;
+        let NodeBuilder {
+            state_dir,
+            executor,
+            env,
+            hostname,
+            join,
+            alone,
+            unlock_key,
+            autolock,
+            external_cas,
+            managing,
+        } = set_up;
         let dir = StateDir::open(state_dir, unlock_key, &env).await?;
         let crew = Crew::under(stop);
-        let wish = Wish { join, autolock, alone };
+        let wish = Wish { join, external_cas, autolock, alone };
         let Established { credentials, founds } = identity::establish(&dir, &wish, &env, &crew.spawner()).await?;
         let Wish { join, .. } = wish;
         let own = credentials.identity();

@@ -28,6 +28,8 @@ pub(super) struct Held<'a> {
     pub(super) pair: Pair,
     /// Whether there is the log of a manager: what a cluster has decided, perhaps the last copy of it.
     pub(super) log: bool,
+    /// Whether other managers are known: the node has been a member of a cluster before.
+    pub(super) known: bool,
 }
 
 /// What comes next.
@@ -38,6 +40,8 @@ pub(super) enum Step<'a> {
     LearnRoot(&'a Target, NodeCertificate),
     /// Ask the manager for a certificate.
     Join(&'a Target),
+    /// Make a cluster of which it is the first manager already: whoever keeps the key of the root has made its certificate.
+    FoundAs(Credentials),
     /// Make a cluster. A root, a certificate or a key that is left of another one is replaced.
     Found,
 }
@@ -52,6 +56,9 @@ pub(super) fn first_step<'a>(held: Held<'_>, wish: &'a Wish) -> Result<Step<'a>,
             NodeRole::Worker => Err(NodeError::NotAlone { path: path() }),
         },
         (Pair::None | Pair::Unverified(_), _) if wish.alone => Err(NodeError::NotAlone { path: path() }),
+        (Pair::Good(own), None) if !wish.external_cas.is_empty() && is_first(&own) && !held.log && !held.known => {
+            Ok(Step::FoundAs(own))
+        }
         (Pair::Good(own), _) => Ok(Step::GoOn(own)),
         (Pair::Expired(own, source), _) => Err(NodeError::Expired { path: path(), role: own.identity().role, source }),
         (Pair::Unverified(node), Some(target)) => Ok(Step::LearnRoot(target, node)),
@@ -59,6 +66,11 @@ pub(super) fn first_step<'a>(held: Held<'_>, wish: &'a Wish) -> Result<Step<'a>,
         (Pair::None, Some(target)) => Ok(Step::Join(target)),
         (Pair::None | Pair::Unverified(_), None) => Ok(Step::Found),
     }
+}
+
+/// Whether a node with this certificate could be the first of a cluster.
+fn is_first(own: &Credentials) -> bool {
+    own.identity().role == NodeRole::Manager
 }
 
 #[cfg(test)]

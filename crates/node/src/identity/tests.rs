@@ -29,11 +29,19 @@ struct Machine {
     unlock: Option<UnlockKey>,
     autolock: bool,
     alone: bool,
+    external_cas: Vec<wire::ExternalCa>,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), env: Env::real(), unlock: None, autolock: false, alone: false }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            env: Env::real(),
+            unlock: None,
+            autolock: false,
+            alone: false,
+            external_cas: Vec::new(),
+        }
     }
 
     /// The first manager of a cluster.
@@ -57,7 +65,8 @@ impl Machine {
     }
 
     fn wish(&self) -> Wish {
-        Wish { join: None, autolock: self.autolock, alone: self.alone }
+        let external_cas = self.external_cas.clone();
+        Wish { join: None, external_cas, autolock: self.autolock, alone: self.alone }
     }
 
     /// What the start of a node is refused with, in one line.
@@ -308,4 +317,54 @@ async fn an_address_that_is_none_is_named_at_once() {
         let told = format!("cannot join the cluster: {address:?} is not the address of a manager");
         assert!(error.to_string().starts_with(&told), "{error}");
     }
+}
+
+/// A state directory as an operator prepares it whose authority keeps the key of the root.
+fn given(machine: &Machine, role: NodeRole) -> (RootCa, Identity) {
+    let keys = KeyStore::new(machine.dir.path(), &machine.env);
+    let root = RootCa::create(&SystemKeys, &machine.env).unwrap();
+    let own = Identity::new("first".into(), role, "given".into());
+    let key = SystemKeys.generate().unwrap();
+    let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &machine.env).unwrap();
+    keys.save_root(&root).unwrap();
+    keys.save_node(&NodeCertificate::new(&chain, key).unwrap()).unwrap();
+    (root, own)
+}
+
+fn authority(under: &str) -> wire::ExternalCa {
+    wire::ExternalCa { url: "https://ca".to_owned(), ca_cert: under.to_owned().into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_manager_whose_certificate_was_made_elsewhere_founds_a_cluster_without_the_key_of_its_root() {
+    let machine = Machine { external_cas: vec![authority("")], autolock: true, ..Machine::new() };
+    let (root, own) = given(&machine, NodeRole::Manager);
+    let before = machine.files();
+    let started = machine.start(None).await.unwrap();
+    assert_eq!(started.credentials.identity(), own);
+    let (founding, first) = started.founds.unwrap();
+    assert_eq!((first.root.bundle(), first.root.can_sign()), (root.bundle(), false));
+    assert_eq!(first.external_cas, machine.external_cas);
+    assert!(first.lock.is_some(), "the cluster is to be locked");
+    assert_eq!(machine.files(), before, "what was given stays as it is until the cluster has the key to it");
+
+    // Killed before the first commit, it starts over with what it was given.
+    drop(founding);
+    let again = machine.start(None).await.unwrap();
+    assert_eq!((again.credentials.identity(), machine.files()), (own, before));
+    again.founds.unwrap().0.complete().unwrap();
+}
+
+#[tokio::test]
+async fn a_root_that_is_made_now_has_no_authority_elsewhere_but_may_have_one_for_the_root_that_replaces_it() {
+    let machine = Machine { external_cas: vec![authority("")], ..Machine::new() };
+    let refused = machine.refusal(None).await.to_string();
+    assert!(refused.starts_with("no external CA can sign for a root that is made here: "), "{refused}");
+    assert!(!machine.path("certificates").exists(), "nothing is made");
+
+    let later = RootCa::create(&SystemKeys, &machine.env).unwrap();
+    let machine = Machine { external_cas: vec![authority(later.bundle())], ..Machine::new() };
+    let (_, first) = machine.start(None).await.unwrap().founds.unwrap();
+    assert!(first.root.can_sign());
+    assert_eq!(first.external_cas, machine.external_cas);
 }
