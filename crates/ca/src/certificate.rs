@@ -149,12 +149,16 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     Ok(certificate)
 }
 
-/// How the statement of a certificate says that it is signed (AlgorithmIdentifier). That follows the serial number, before
-/// which stands the version, but for a certificate of the first version.
+/// How the statement of a certificate says that it is signed (AlgorithmIdentifier).
 pub(crate) fn way_of_signing(statement: &[u8]) -> Option<&[u8]> {
     let fields = der::elements(statement).ok()?;
-    let serial = usize::from(fields.first()?[0] == der::explicit(0));
-    fields.get(serial + 1).copied()
+    fields.get(place_of_serial(&fields) + 1).copied()
+}
+
+/// Where among the fields of a statement the serial number is, which the way of signing and the issuer follow: the version
+/// comes first, but for a certificate of the first version.
+pub(crate) fn place_of_serial(fields: &[&[u8]]) -> usize {
+    usize::from(fields.first().is_some_and(|field| field[0] == der::explicit(0)))
 }
 
 pub(crate) fn validity(certificate: &X509Certificate<'_>) -> Validity {

@@ -3,10 +3,15 @@
 //! While a cluster changes its root, its nodes trust the old one only. The old root therefore signs the new one's name
 //! and key: that *cross certificate* issues with the new key, and follows every leaf.
 
-use x509_parser::{certificate::X509Certificate, extensions::X509Extension, oid_registry, x509::X509Name};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::X509Extension,
+    oid_registry,
+    x509::{AttributeTypeAndValue, X509Name},
+};
 
 use crate::{
-    certificate::parse,
+    certificate::{self, parse},
     chain::check_algorithm,
     der::{SEQUENCE, contents, elements, explicit, signed, tagged},
     error::Error,
@@ -96,8 +101,7 @@ fn authority(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
 /// The statement of a certificate with another issuer and another way to sign it.
 fn reissued(tbs: &[u8], issuer: &[u8], algorithm: &[u8]) -> Result<Vec<u8>, Error> {
     let mut fields = elements(tbs).map_err(|error| Error::malformed("certificate", error))?;
-    // The version comes first, but for a certificate of the first version.
-    let serial = usize::from(fields.first().is_some_and(|field| field[0] == explicit(0)));
+    let serial = certificate::place_of_serial(&fields);
     let [_, signature, signer, ..] = &mut fields[serial..] else {
         return Err(Error::malformed("certificate", "it has too few fields"));
     };
@@ -124,27 +128,26 @@ fn request_info(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Error> {
 
 /// The first of each part together, then the second ones, and so on.
 fn names(subject: &X509Name<'_>) -> Vec<CrossSignName> {
-    let mut names: Vec<CrossSignName> = Vec::new();
-    let mut put = |index: usize, set: &dyn Fn(&mut CrossSignName)| {
-        names.resize(names.len().max(index + 1), CrossSignName::default());
-        set(&mut names[index]);
-    };
-    let text = |part: &x509_parser::x509::AttributeTypeAndValue<'_>| part.as_str().ok().map(str::to_owned);
-    subject.iter_country().enumerate().for_each(|(index, part)| put(index, &|name| name.country = text(part)));
-    subject
-        .iter_state_or_province()
-        .enumerate()
-        .for_each(|(index, part)| put(index, &|name| name.province = text(part)));
-    subject.iter_locality().enumerate().for_each(|(index, part)| put(index, &|name| name.locality = text(part)));
-    subject
-        .iter_organization()
-        .enumerate()
-        .for_each(|(index, part)| put(index, &|name| name.organization = text(part)));
-    subject
-        .iter_organizational_unit()
-        .enumerate()
-        .for_each(|(index, part)| put(index, &|name| name.organizational_unit = text(part)));
-    names
+    let country = texts(subject.iter_country());
+    let province = texts(subject.iter_state_or_province());
+    let locality = texts(subject.iter_locality());
+    let organization = texts(subject.iter_organization());
+    let organizational_unit = texts(subject.iter_organizational_unit());
+    let columns = [&country, &province, &locality, &organization, &organizational_unit];
+    let rows = columns.iter().map(|column| column.len()).max().unwrap_or_default();
+    (0..rows)
+        .map(|row| CrossSignName {
+            country: country.get(row).cloned(),
+            province: province.get(row).cloned(),
+            locality: locality.get(row).cloned(),
+            organization: organization.get(row).cloned(),
+            organizational_unit: organizational_unit.get(row).cloned(),
+        })
+        .collect()
+}
+
+fn texts<'a>(parts: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<String> {
+    parts.filter_map(|part| part.as_str().ok().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Private keys: making, reading, signing and wiping them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use pem::Pem;
 use pkcs8::{ObjectIdentifier, PrivateKeyInfo};
@@ -44,7 +44,8 @@ pub trait KeySource: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemKeys;
 
-/// A private key and its public half: ECDSA on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits.
+/// A private key and its public half: ECDSA on P-256, P-384 or P-521, or RSA of 2048 to 4096 bits with a public exponent
+/// of 65,537 or more.
 ///
 /// The encoded form is wiped when dropped; what the cryptographic library derives from it while the key is in use is
 /// out of reach.
@@ -217,13 +218,13 @@ fn elliptic(pkcs8: &[u8], curve: ObjectIdentifier) -> Result<(Signer, Algorithm)
 
 /// `pkcs1` is the part of `pkcs8` that says the numbers.
 fn rsa(pkcs8: &[u8], pkcs1: &[u8]) -> Result<(Signer, Algorithm), Error> {
+    // Version, modulus, exponent, and the secret ones.
     let numbers = der::elements(pkcs1).map_err(|_| Error::MalformedKey)?;
-    let number =
-        |index: usize| numbers.get(index).and_then(|number| der::contents(number).ok()).ok_or(Error::MalformedKey);
-    // Version, modulus, exponent. A zero byte in front keeps a number from being negative.
-    let (modulus, exponent) = (number(1)?, number(2)?);
-    let bytes = modulus.iter().skip_while(|&&byte| byte == 0).count();
-    if bytes * 8 < algorithm::RSA_BITS_MIN || exponent == [1] {
+    let significant = |index: usize| {
+        let number = numbers.get(index).and_then(|number| der::contents(number).ok()).ok_or(Error::MalformedKey)?;
+        Ok::<_, Error>(number.iter().skip_while(|&&byte| byte == 0).count())
+    };
+    if !RSA_BYTES.contains(&significant(1)?) || significant(2)? < RSA_EXPONENT_BYTES_MIN {
         return Err(Error::UnsupportedKey { reason: algorithm::RSA_PARAMETERS });
     }
     let key = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| Error::MalformedKey)?;
@@ -246,6 +247,11 @@ fn sec1_curve(sec1: &[u8]) -> Option<ObjectIdentifier> {
 fn is_encrypted(block: &Pem) -> bool {
     block.tag() == locked_key::ENCRYPTED || block.headers().get("DEK-Info").is_some()
 }
+
+/// How many bytes the modulus of an RSA key has that signs here: what ring takes. Verification takes up to 8192 bits.
+const RSA_BYTES: RangeInclusive<usize> = algorithm::RSA_BITS_MIN / 8..=512;
+/// 65,537 is the first odd number with as many, and what everybody uses.
+const RSA_EXPONENT_BYTES_MIN: usize = 3;
 
 const ELLIPTIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

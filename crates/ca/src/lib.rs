@@ -1,8 +1,9 @@
 //! Identity: certificates, the root CA, join tokens, key files and TLS settings of a cluster.
 //!
 //! A node is who its certificate says: its id is the common name, its role the organizational unit, its cluster the
-//! organization. [`RootCa`] makes and checks such certificates, [`KeyStore`] keeps a node's own on disk, and
-//! [`Credentials`] turns them into TLS settings that follow a renewal or a new root without a restart.
+//! organization. [`RootCa`] makes and checks such certificates, and signs another root so that who trusts the one trusts
+//! what the other issues. [`KeyStore`] keeps a node's own on disk, and [`Credentials`] turns them into TLS settings that
+//! follow a renewal or a new root without a restart.
 //!
 //! This is a library: it serves nothing, dials nothing, starts no tasks and does not know the store. Besides the key
 //! files it touches neither disk nor network, and the time of day comes from [`Env`](swarmkit_runtime::Env) alone.
@@ -29,6 +30,8 @@
 //! - What an unlock key encrypts is written by this crate in clear only where a lock is taken off, or for a worker.
 //! - What an authority outside of the cluster has signed is passed on only if it is what was ordered ([`SigningOrder`]).
 //! - A root CA object that exists has been checked: every root signs itself, is valid now, and the signer chains to it.
+//! - One table says which keys and digests count in a signature, for handshakes, chains, roots and requests alike.
+//! - What is repeated from another certificate (a name, a key, all of a cross certificate) is repeated byte for byte.
 //! - The process-wide default of rustls is never used: one provider is named, in one place.
 
 mod algorithm;

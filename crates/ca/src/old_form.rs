@@ -64,7 +64,12 @@ mod tests {
 
     #[test]
     fn keys_of_other_programs_come_out_as_they_went_in() {
-        for fixture in [fixture!("p256-sec1.key"), fixture!("p384-sec1.key"), fixture!("rsa2048-pkcs1.key")] {
+        for fixture in [
+            fixture!("p256-sec1.key"),
+            fixture!("p384-sec1.key"),
+            fixture!("p521-sec1.key"),
+            fixture!("rsa2048-pkcs1.key"),
+        ] {
             let block = pem::parse(fixture).unwrap();
             let expected = crate::pem_text::encode(block.tag(), block.contents());
             assert_eq!(text(&KeyPair::from_pem(fixture).unwrap()), expected);

@@ -12,6 +12,7 @@ use rustls::{
     sign::{Signer, SigningKey as HandshakeKey},
 };
 use rustls_pki_types::SubjectPublicKeyInfoDer;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 
@@ -30,7 +31,7 @@ impl P521Key {
     /// Reads a key that is known to be on this curve.
     pub(crate) fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, Error> {
         let key = SecretKey::from_pkcs8_der(pkcs8).map_err(|_| Error::MalformedKey)?;
-        let key = SigningKey::from_bytes(&key.to_bytes()).map_err(|_| Error::MalformedKey)?;
+        let key = SigningKey::from_bytes(&Zeroizing::new(key.to_bytes())).map_err(|_| Error::MalformedKey)?;
         Ok(Self(Arc::new(key)))
     }
 

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     certificate::Validity,
-    der::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, SET, explicit, tagged},
+    der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, explicit, tagged},
     error::Error,
 };
 
@@ -165,8 +165,6 @@ fn oid(id: ObjectIdentifier) -> Vec<u8> {
 fn oid_text(id: &str) -> Vec<u8> {
     oid(ObjectIdentifier::new_unwrap(id))
 }
-
-const OBJECT_IDENTIFIER: u8 = 0x06;
 
 /// A number without the zero bytes in front, but for one where it would count as negative otherwise.
 fn positive(number: &[u8]) -> Vec<u8> {

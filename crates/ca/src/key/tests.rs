@@ -42,11 +42,13 @@ fn weak_keys_are_refused_in_the_words_of_upstream() {
     let said = |text: &str| KeyPair::from_pem(text).unwrap_err().to_string();
     assert_eq!(said(fixture!("rsa1024.key")), "unsupported RSA key parameters");
     assert_eq!(said(fixture!("p224-sec1.key")), "unsupported ECDSA key parameters");
-    let block = pem::parse(fixture!("rsa2048-pkcs1.key")).unwrap();
-    let mut numbers = der::elements(block.contents()).unwrap();
-    let one = tagged(INTEGER, &[&[1]]);
-    numbers[2] = &one;
-    assert_eq!(said(&pem_text::encode(PKCS1, &tagged(SEQUENCE, &numbers))), "unsupported RSA key parameters");
+    for exponent in [&[1][..], &[3], &[0xff, 0xff]] {
+        let block = pem::parse(fixture!("rsa2048-pkcs1.key")).unwrap();
+        let mut numbers = der::elements(block.contents()).unwrap();
+        let exponent = tagged(INTEGER, &[&[0], exponent]);
+        numbers[2] = &exponent;
+        assert_eq!(said(&pem_text::encode(PKCS1, &tagged(SEQUENCE, &numbers))), "unsupported RSA key parameters");
+    }
 }
 
 #[test]
