@@ -10,6 +10,7 @@ mod forwarding;
 mod fresh;
 mod leader_changes;
 mod measuring;
+mod peers;
 mod reconnecting;
 mod socket;
 mod stopping;
