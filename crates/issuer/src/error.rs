@@ -66,7 +66,11 @@ impl Error {
 
 impl ServiceError for Error {
     fn is_undone(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_not_leader())
+        match self {
+            Self::Stopped => true,
+            Self::Store(error) => error.is_not_leader(),
+            _ => false,
+        }
     }
 
     fn code(&self) -> ErrorCode {

@@ -39,6 +39,9 @@ impl CaApi {
     }
 
     fn cluster(&self) -> Result<Arc<Cluster>, Error> {
+        if self.stop.is_cancelled() {
+            return Err(Error::Stopped);
+        }
         self.store.view().cluster().cloned().ok_or(Error::Starting)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarmkit_api::{NodeRole, wire, wire::issuance_status::State};
+use swarmkit_api::{Node, NodeRole, wire, wire::issuance_status::State};
 use tonic::Code;
 
 use super::world::{World, ask, identity, member, outcome, settle, state};
@@ -51,10 +51,12 @@ async fn the_role_in_a_renewed_certificate_is_the_one_in_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_gone_is_told_so() {
-    let world = World::new().await;
-    let mut authority = world.node(&"gone".into(), NodeRole::Worker).await;
+    let world = with_worker().await;
+    let mut authority = world.node(&"w".into(), NodeRole::Worker).await;
+    ask(&mut authority, "").await.unwrap();
+    world.put(|tx| tx.delete::<Node>(&"w".into()).map(drop)).await;
     let refused = ask(&mut authority, "").await.err().expect("refused");
-    let text = "node gone not found when attempting to renew certificate";
+    let text = "node w not found when attempting to renew certificate";
     assert_eq!((refused.code(), refused.message()), (Code::NotFound, text));
 }
 

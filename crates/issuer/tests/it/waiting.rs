@@ -69,6 +69,21 @@ async fn an_authority_that_stops_sends_its_callers_to_the_next_one() {
         world.stop.cancel();
     };
     let (answer, ()) = tokio::join!(outcome(&mut authority, &asked.node), stop);
+    let stopped = (Code::Aborted, "CA signer is stopped");
     let told = answer.unwrap_err();
-    assert_eq!((told.code(), told.message()), (Code::Aborted, "CA signer is stopped"));
+    assert_eq!((told.code(), told.message()), stopped);
+    let before = world.store.version();
+    let told = ask(&mut authority, &world.tokens().worker).await.err().expect("refused");
+    assert_eq!((told.code(), told.message()), stopped);
+    let told = world.anyone().await.get_root_ca_certificate(wire::GetRootCaCertificateRequest {}).await.unwrap_err();
+    assert_eq!((told.code(), told.message()), stopped);
+    assert_eq!(world.store.version(), before);
+
+    let again = world.again().await;
+    let roots = again.anyone().await.get_root_ca_certificate(wire::GetRootCaCertificateRequest {}).await.unwrap();
+    assert_eq!(roots.into_inner().certificate, world.root.bundle().as_bytes(), "the next one has the same root");
+    let term = again.lead();
+    let answer = outcome(&mut again.stranger().await, &asked.node).await.unwrap();
+    world.verified(&asked, &answer);
+    term.end().await;
 }

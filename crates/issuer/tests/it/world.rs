@@ -74,6 +74,24 @@ impl World {
         world
     }
 
+    /// The authority of a manager that is started on the same store.
+    pub(crate) async fn again(&self) -> Self {
+        let own = identity(MANAGER, NodeRole::Manager);
+        let world = Self {
+            authority: Authority::fixed(own.clone()),
+            network: MemoryNetwork::default(),
+            crew: Crew::under(&CancellationToken::new()),
+            env: self.env.clone(),
+            store: self.store.clone(),
+            gate: self.gate.clone(),
+            root: self.root.clone(),
+            stop: CancellationToken::new(),
+            outside: self.outside.clone(),
+        };
+        world.serve(own).await;
+        world
+    }
+
     async fn serve(&self, own: Identity) {
         let ca = CaApi::new(self.env.clone(), self.store.clone(), self.stop.clone());
         let services = Services::new(self.authority.clone());

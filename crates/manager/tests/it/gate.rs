@@ -162,14 +162,14 @@ async fn findings(caller: &Caller, served: &[&str], rows: &[Row]) -> Vec<String>
 }
 
 /// A manager on a real port, and those who connect to it.
-struct Place {
-    machine: Machine,
-    manager: Running,
-    callers: crate::world::Callers,
+pub(crate) struct Place {
+    pub(crate) machine: Machine,
+    pub(crate) manager: Running,
+    pub(crate) callers: crate::world::Callers,
 }
 
 impl Place {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let machine = Machine::new(swarmkit_testing::env());
         let transport = std::sync::Arc::new(TlsTransport::new(machine.credentials().clone()));
         let listen_remote = "127.0.0.1:0".to_owned();
@@ -180,7 +180,7 @@ impl Place {
         Self { machine, manager, callers }
     }
 
-    fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.manager.handle.addr()
     }
 
@@ -193,12 +193,12 @@ impl Place {
         .unwrap()
     }
 
-    async fn connect(&self, identity: &Identity) -> Channel {
+    pub(crate) async fn connect(&self, identity: &Identity) -> Channel {
         let transport = TlsTransport::new(self.shown(identity));
         self.callers.dial(&transport, self.address(), ServerRole::Manager).await.unwrap()
     }
 
-    async fn stranger(&self) -> Channel {
+    pub(crate) async fn stranger(&self) -> Channel {
         let transport = TlsTransport::joining(&self.machine.root, &self.machine.env).unwrap();
         self.callers.dial(&transport, self.address(), ServerRole::Authority).await.unwrap()
     }

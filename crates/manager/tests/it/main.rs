@@ -4,6 +4,7 @@
 
 mod callers;
 mod differing;
+mod flood;
 mod gate;
 mod group;
 mod joining;

@@ -109,3 +109,27 @@ fn questions_that_wait_are_counted_for_each_address_and_in_all() {
     drop(ask(1).expect("its place is free"));
     assert!(ask(3).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_done_is_looked_at_however_often_others_have_failed() {
+    let strangers = Strangers::new(StrangerLimits { asked_at_once: 3, ..Default::default() });
+    let peer = Peer { identity: None, addr: addr(1), local: false, forwarded_by: None };
+    let method = |name: &str| swarmkit_api::access::method(&format!("/docker.swarmkit.v1.{name}")).unwrap();
+    let answered = async |peer: &Peer, name: &str, answer: Code| {
+        let answer = std::future::ready(Status::new(answer, "").into_http());
+        let answer = strangers.answered(peer, method(name), answer).await;
+        Status::from_header_map(answer.headers()).unwrap().code()
+    };
+    let (issue, roots) = ("NodeCA/IssueNodeCertificate", "CA/GetRootCACertificate");
+    for _ in 0..3 {
+        assert_eq!(answered(&peer, issue, Code::InvalidArgument).await, Code::InvalidArgument);
+    }
+    assert_eq!(answered(&peer, issue, Code::InvalidArgument).await, Code::ResourceExhausted, "it has failed too often");
+    assert_eq!(answered(&peer, issue, Code::Ok).await, Code::Ok, "and yet is served if it is right");
+    assert_eq!(answered(&peer, issue, Code::Unavailable).await, Code::Unavailable, "what is not its fault is told");
+    assert_eq!(answered(&peer, roots, Code::Ok).await, Code::ResourceExhausted);
+    let elsewhere = Peer { addr: addr(2), ..peer.clone() };
+    assert_eq!(answered(&elsewhere, roots, Code::Ok).await, Code::Ok);
+    let passed_on = Peer { forwarded_by: Some("m".into()), ..peer };
+    assert_eq!(answered(&passed_on, roots, Code::Ok).await, Code::Ok, "it was counted where it arrived");
+}
