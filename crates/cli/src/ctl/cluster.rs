@@ -3,8 +3,11 @@
 use clap::Subcommand;
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
+use swarmkit_issuer::Progress;
 
-use super::{Context, CtlError, Format, ListFlags, backup, cluster_flags::ClusterFlags, lookup};
+use super::{
+    Context, CtlError, Format, ListFlags, backup, cluster_flags::ClusterFlags, lookup, root_flags::RootFlags, rotation,
+};
 use crate::{
     client::{UPDATE_ATTEMPTS_MAX, is_out_of_sequence},
     output::{inspect_cluster, json, list_clusters, unlock_key},
@@ -14,7 +17,7 @@ use crate::{
 pub(super) enum Command {
     /// Save everything that the managers keep in one sealed file, while the cluster goes on
     Backup(backup::Flags),
-    /// Show the settings and the join tokens of the cluster
+    /// Show the settings and the join tokens of the cluster, and how far a replacement of its root has got
     Inspect {
         /// Name or id; the cluster is called "default"
         #[arg(value_name = "CLUSTER", default_value = "default")]
@@ -40,7 +43,7 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Change the settings of the cluster, and replace its tokens and its unlock key
+    /// Change the settings of the cluster, and replace its tokens, its unlock key and its root certificate
     Update {
         /// Name or id; the cluster is called "default"
         #[arg(value_name = "CLUSTER", default_value = "default")]
@@ -48,6 +51,9 @@ pub(super) enum Command {
 
         #[command(flatten)]
         flags: ClusterFlags,
+
+        #[command(flatten)]
+        root: RootFlags,
     },
 }
 
@@ -56,20 +62,25 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
         Command::Backup(flags) => backup::run(context, flags).await,
         Command::Inspect { cluster, format } => {
             let cluster = lookup::cluster(&mut context.control, &cluster).await?;
-            context.show(format, &json::Cluster::new(&cluster), || inspect_cluster(&cluster).to_string())
+            let rotating = cluster.root_ca.as_ref().is_some_and(|root| root.root_rotation.is_some());
+            let progress = if rotating { Progress::of(&cluster, &context.nodes().await?) } else { None };
+            let json = json::Cluster::new(&cluster, progress.as_ref());
+            context.show(format, &json, || inspect_cluster(&cluster, progress.as_ref()).to_string())
         }
         Command::Ls { list } => {
             let request = wire::ListClustersRequest::default();
             let clusters = context.control.list_clusters(request).await?.into_inner().clusters;
             let ids = clusters.iter().map(|cluster| cluster.id.clone());
-            context.list(list, ids, clusters.iter().map(json::Cluster::new), || list_clusters(&clusters).to_string())
+            context.list(list, ids, clusters.iter().map(|cluster| json::Cluster::new(cluster, None)), || {
+                list_clusters(&clusters).to_string()
+            })
         }
         Command::UnlockKey { cluster, format } => {
             // There is one key. The name is asked for so that nobody takes it for that of another cluster.
             lookup::cluster(&mut context.control, &cluster).await?;
             show_unlock_key(context, format).await
         }
-        Command::Update { cluster, flags } => update(context, &cluster, &flags).await,
+        Command::Update { cluster, flags, root } => update(context, &cluster, &flags, &root).await,
     }
 }
 
@@ -80,13 +91,20 @@ async fn show_unlock_key(context: &mut Context<'_>, format: Format) -> Result<()
 }
 
 /// Changes the cluster, and tells what somebody has to write down.
-async fn update(context: &mut Context<'_>, wanted: &str, flags: &ClusterFlags) -> Result<(), CtlError> {
+async fn update(
+    context: &mut Context<'_>,
+    wanted: &str,
+    flags: &ClusterFlags,
+    root: &RootFlags,
+) -> Result<(), CtlError> {
+    let root = root.read().await?;
     let mut attempts = UPDATE_ATTEMPTS_MAX;
     let (cluster, was_locked) = loop {
         let cluster = lookup::cluster(&mut context.control, wanted).await?;
         let mut spec = cluster.spec.unwrap_or_default();
         let was_locked = spec.encryption_config.is_some_and(|config| config.auto_lock_managers);
         flags.apply(&mut spec)?;
+        root.apply(&mut spec);
         let request = wire::UpdateClusterRequest {
             cluster_id: cluster.id,
             cluster_version: cluster.meta.unwrap_or_default().version,
@@ -100,6 +118,10 @@ async fn update(context: &mut Context<'_>, wanted: &str, flags: &ClusterFlags) -
         }
     };
     writeln!(context.out, "{}", cluster.id)?;
+    if root.waits {
+        context.out.flush()?;
+        rotation::wait(context, &cluster).await?;
+    }
     let locked = cluster.spec.and_then(|spec| spec.encryption_config).is_some_and(|config| config.auto_lock_managers);
     if flags.rotation().manager_unlock_key {
         return show_unlock_key(context, Format::Table).await;

@@ -111,7 +111,7 @@ mod tests {
     fn parsed(flags: &[&str]) -> Result<ClusterFlags, String> {
         let line = ["swarmctl", "cluster", "update"].iter().chain(flags);
         match Args::try_parse_from(line).map_err(|error| error.to_string())?.command {
-            Top::Cluster(Command::Update { flags, cluster }) => {
+            Top::Cluster(Command::Update { flags, cluster, .. }) => {
                 assert_eq!(cluster, "default");
                 Ok(flags)
             }

@@ -7,6 +7,8 @@ mod config;
 mod error;
 mod lookup;
 mod node;
+mod root_flags;
+mod rotation;
 mod secret;
 mod service;
 mod service_flags;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
+use swarmkit_issuer::Progress;
 
-use super::Columns;
+use super::{Columns, rotation_line};
 use crate::units::format_duration;
 
 /// The table of `cluster ls`.
@@ -18,9 +19,9 @@ pub fn list_clusters(clusters: &[wire::Cluster]) -> Columns {
     columns
 }
 
-/// The layout of `cluster inspect`.
+/// The layout of `cluster inspect`, while its root is being replaced with how far that has got.
 #[must_use]
-pub fn inspect_cluster(cluster: &wire::Cluster) -> Columns {
+pub fn inspect_cluster(cluster: &wire::Cluster, rotation: Option<&Progress>) -> Columns {
     let spec = cluster.spec.clone().unwrap_or_default();
     let mut columns = Columns::labelled();
     columns.field("ID", &cluster.id);
@@ -44,6 +45,9 @@ pub fn inspect_cluster(cluster: &wire::Cluster) -> Columns {
     }
     for external in &ca.external_cas {
         columns.line(format!("    {}: {}", external.protocol().as_str_name(), external.url));
+    }
+    if let Some(progress) = rotation {
+        columns.line(format!("  Root Rotation: {}", rotation_line(progress)));
     }
     if let Some(tokens) = cluster.root_ca.as_ref().and_then(|root| root.join_tokens.as_ref()) {
         columns.line("  Join Tokens:");

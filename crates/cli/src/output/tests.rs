@@ -410,7 +410,7 @@ fn the_cluster_is_inspected_with_its_tokens() {
         }),
         ..Default::default()
     };
-    assert_snapshot!(visible(inspect_cluster(&cluster)), @r"
+    assert_snapshot!(visible(inspect_cluster(&cluster, None)), @r"
     ID          : c1|
     Name        : default|
     Orchestration settings:|
@@ -423,12 +423,20 @@ fn the_cluster_is_inspected_with_its_tokens() {
         Worker: SWMTKN-1-w|
         Manager: SWMTKN-1-m|
     ");
+    let laggard = |id: &str| swarmkit_issuer::Laggard { id: id.to_owned(), hostname: format!("host-{id}") };
+    let progress = swarmkit_issuer::Progress { converged: 2, waiting: vec![laggard("a")], down: vec![laggard("b")] };
+    let shown = visible(inspect_cluster(&cluster, Some(&progress))).to_string();
+    let line = "  Root Rotation: 2 of 4 nodes have a certificate of the next root; waiting for host-a; down, to be brought back \
+                or removed: host-b|";
+    assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    let told = json::line(&json::Cluster::new(&cluster, Some(&progress)));
+    assert!(told.contains(r#""root_rotation":{"nodes":4,"converged":2,"waiting":["a"],"down":["b"]}"#), "{told}");
     assert_snapshot!(visible(list_clusters(std::slice::from_ref(&cluster))), @r"
     ID  Name|
     --  ----|
     c1  default|
     ");
-    assert_snapshot!(json::line(&json::Cluster::new(&cluster)), @r#"{"id":"c1","name":"default","task_history_limit":5,"heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+    assert_snapshot!(json::line(&json::Cluster::new(&cluster, None)), @r#"{"id":"c1","name":"default","task_history_limit":5,"heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","root_rotation":null,"version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
 }
 
 #[test]

@@ -5,3 +5,4 @@
 
 mod key_outside;
 mod own_key;
+mod replacing;

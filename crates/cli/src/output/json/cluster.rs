@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use swarmkit_api::wire;
+use swarmkit_issuer::{Laggard, Progress};
 
 use super::{millis, time};
 
@@ -16,15 +17,16 @@ pub struct Cluster {
     auto_lock: bool,
     worker_join_token: String,
     manager_join_token: String,
+    root_rotation: Option<Rotation>,
     version: u64,
     created_at: Option<String>,
     updated_at: Option<String>,
 }
 
 impl Cluster {
-    /// The JSON form of the cluster.
+    /// The JSON form of the cluster. How far a replacement of its root has got is told where it is inspected.
     #[must_use]
-    pub fn new(cluster: &wire::Cluster) -> Self {
+    pub fn new(cluster: &wire::Cluster, rotation: Option<&Progress>) -> Self {
         let spec = cluster.spec.clone().unwrap_or_default();
         let tokens = cluster.root_ca.as_ref().and_then(|root| root.join_tokens.clone()).unwrap_or_default();
         let meta = cluster.meta.unwrap_or_default();
@@ -37,9 +39,31 @@ impl Cluster {
             auto_lock: spec.encryption_config.unwrap_or_default().auto_lock_managers,
             worker_join_token: tokens.worker,
             manager_join_token: tokens.manager,
+            root_rotation: rotation.map(Rotation::new),
             version: meta.version.unwrap_or_default().index,
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
+        }
+    }
+}
+
+/// How far a replacement of the root has got. Nodes are named by their ids.
+#[derive(Clone, Serialize)]
+struct Rotation {
+    nodes: usize,
+    converged: usize,
+    waiting: Vec<String>,
+    down: Vec<String>,
+}
+
+impl Rotation {
+    fn new(progress: &Progress) -> Self {
+        let ids = |of: &[Laggard]| of.iter().map(|laggard| laggard.id.clone()).collect();
+        Self {
+            nodes: progress.total(),
+            converged: progress.converged,
+            waiting: ids(&progress.waiting),
+            down: ids(&progress.down),
         }
     }
 }
