@@ -126,6 +126,9 @@ pub enum Error {
         /// The pinned digest, in hexadecimal.
         expected: String,
     },
+    /// A signature is not by the key of the certificate that it came with, or over something else.
+    #[error("the key of the certificate has not signed this request")]
+    NoProof,
     /// A new root bundle under which the node's own certificate would not verify.
     #[error("new root CA does not match existing TLS credentials")]
     RootMismatch,

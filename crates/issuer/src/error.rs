@@ -1,6 +1,9 @@
 //! What can go wrong with a certificate.
 
-use swarmkit_api::NodeId;
+use std::time::SystemTime;
+
+use humantime::format_rfc3339_seconds as rfc3339;
+use swarmkit_api::{NodeId, NodeRole};
 use swarmkit_rpc::{ErrorCode, ServiceError};
 use swarmkit_store::{ProposeError, StoreError};
 
@@ -20,6 +23,28 @@ pub enum Error {
     /// The node is not known.
     #[error("node {0} not found")]
     NotFound(NodeId),
+    /// The proof of an old certificate does not hold.
+    #[error("the old certificate does not prove which node this was: {0}")]
+    Unproven(#[source] swarmkit_ca::Error),
+    /// The node was removed from the cluster, and comes back only as another one.
+    #[error("Permission denied: node {0} was removed from swarm")]
+    Removed(NodeId),
+    /// A node comes back with the token of another role than it has now.
+    #[error("node {node} is a {}: the join token for {}s is necessary", word(*role), word(*role))]
+    OtherRole {
+        /// Which node.
+        node: NodeId,
+        /// What it is now.
+        role: NodeRole,
+    },
+    /// A newer certificate of the node is in time: whoever has it is the node.
+    #[error("node {node} has a newer certificate, until {}", rfc3339(*until))]
+    Replaced {
+        /// Which node.
+        node: NodeId,
+        /// When the newer one ends.
+        until: SystemTime,
+    },
     /// The certificate was not issued while the caller waited. Ask again.
     #[error("the certificate of node {0} is not issued yet")]
     NotYet(NodeId),
@@ -56,11 +81,22 @@ impl Error {
             | Self::NoToken
             | Self::UnknownNode(_)
             | Self::NotFound(_)
+            | Self::Unproven(_)
+            | Self::Removed(_)
+            | Self::OtherRole { .. }
+            | Self::Replaced { .. }
             | Self::NotYet(_)
             | Self::Crowded
             | Self::Lock(_)
             | Self::Stopped => false,
         }
+    }
+}
+
+fn word(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Worker => "worker",
+        NodeRole::Manager => "manager",
     }
 }
 
@@ -77,6 +113,8 @@ impl ServiceError for Error {
         match self {
             Self::Incomplete(_) | Self::NoToken => ErrorCode::InvalidArgument,
             Self::UnknownNode(_) | Self::NotFound(_) => ErrorCode::NotFound,
+            Self::Unproven(_) | Self::Removed(_) | Self::Replaced { .. } => ErrorCode::PermissionDenied,
+            Self::OtherRole { .. } => ErrorCode::InvalidArgument,
             Self::NotYet(_) => ErrorCode::DeadlineExceeded,
             Self::Starting | Self::Stopped => ErrorCode::Aborted,
             Self::Crowded => ErrorCode::ResourceExhausted,

@@ -23,12 +23,14 @@
 //! - A certificate is stored only beside the signing request that it was made for.
 //! - A removed node gets no certificate under its old identity.
 //! - The number of nodes that wait for their first certificate is bounded.
+//! - An expired certificate counts only with the token that a new node would need, and only while it is the newest.
 //! - A request fails for good only by its own fault, or because an authority outside of the cluster has refused
 //!   it. Anything else is tried again, by this leader or the next.
 
 mod crowd;
 mod error;
 mod outside;
+mod returning;
 mod rotation;
 mod run;
 mod service;

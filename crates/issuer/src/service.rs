@@ -13,7 +13,7 @@ use swarmkit_store::{Interest, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{Error, crowd::Crowd, sign::role_of_token};
+use crate::{Error, crowd::Crowd, returning, sign::role_of_token};
 
 /// How often a fresh id may clash before the clash is taken for something else.
 const ID_ATTEMPTS: usize = 4;
@@ -62,7 +62,7 @@ impl CaApi {
     async fn issue(
         &self,
         peer: &Peer,
-        request: wire::IssueNodeCertificateRequest,
+        mut request: wire::IssueNodeCertificateRequest,
     ) -> Result<wire::IssueNodeCertificateResponse, Error> {
         if request.csr.is_empty() {
             return Err(Error::Incomplete("a certificate signing request is necessary"));
@@ -71,9 +71,10 @@ impl CaApi {
             return Err(Error::Incomplete("the certificate signing request is too large"));
         }
         let cluster = self.cluster()?;
-        let (node, membership) = match self.member(peer, &cluster) {
-            Some(node) => self.renew(node, request.csr).await?,
-            None => self.admit(request).await?,
+        let (node, membership) = match (self.member(peer, &cluster), request.returning.take()) {
+            (Some(node), _) => self.renew(node, request.csr).await?,
+            (None, Some(proof)) => returning::readmit(&self.env, &self.store, request, &proof).await?,
+            (None, None) => self.admit(request).await?,
         };
         Ok(wire::IssueNodeCertificateResponse { node_id: node.into(), node_membership: membership.into() })
     }
@@ -161,7 +162,7 @@ fn answer(node: &Node) -> Option<wire::NodeCertificateStatusResponse> {
     }
 }
 
-fn pending(id: &NodeId, role: NodeRole, csr: bytes::Bytes, state: State) -> wire::Certificate {
+pub(crate) fn pending(id: &NodeId, role: NodeRole, csr: bytes::Bytes, state: State) -> wire::Certificate {
     wire::Certificate {
         role: role.into(),
         csr,

@@ -1514,6 +1514,12 @@ pub struct IssueNodeCertificateRequest {
     /// Whether tasks may run on the new node; not looked at when a certificate is renewed.
     #[prost(enumeration = "node_spec::Availability", tag = "4")]
     pub availability: i32,
+    /// Of this project. With it, the caller wants to be the node again that it was, also after its certificate has expired:
+    /// the token must be one of the role that the node has now. Managers that do not know it make a new node.
+    #[prost(message, optional, tag = "57004")]
+    pub returning: ::core::option::Option<
+        super::super::super::swarmkit::ca::v1::Returning,
+    >,
 }
 /// Where to wait for the certificate.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -15,6 +15,11 @@ pub mod swarmkit {
             include!("swarmkit.backup.v1.rs");
         }
     }
+    pub mod ca {
+        pub mod v1 {
+            include!("swarmkit.ca.v1.rs");
+        }
+    }
     pub mod raft {
         pub mod v1 {
             include!("swarmkit.raft.v1.rs");

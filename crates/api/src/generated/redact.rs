@@ -59,6 +59,7 @@ impl fmt::Debug for super::docker::swarmkit::v1::IssueNodeCertificateRequest {
             .field("csr", &self.csr)
             .field("token", &length(&self.token))
             .field("availability", &choice::<super::docker::swarmkit::v1::node_spec::Availability>(self.availability))
+            .field("returning", &self.returning)
             .finish()
     }
 }

@@ -25,9 +25,10 @@ const UNPACKED: [&str; 6] = [
 /// Where the numbers of this project begin.
 const OUR_NUMBERS: u32 = 57_000;
 
-/// Fields of this project in messages of the wire, for what managers store. Their numbers are beyond those of the wire, and
-/// peers skip what they do not know.
-const OURS: [&str; 1] = ["Cluster.network_keys_rotated_at"];
+/// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
+/// not know: when the leader has last turned the keys of networks, and that a node which was away for too long is the one
+/// that it was.
+const OURS: [&str; 2] = ["Cluster.network_keys_rotated_at", "IssueNodeCertificateRequest.returning"];
 
 pub(crate) fn proto() -> DescriptorPool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

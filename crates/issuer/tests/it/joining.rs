@@ -41,6 +41,7 @@ async fn the_role_that_a_caller_claims_counts_for_nothing_and_its_availability_i
         token: world.tokens().worker,
         role: NodeRole::Manager.into(),
         availability: Availability::Drain.into(),
+        returning: None,
     };
     let id = world.stranger().await.issue_node_certificate(request).await.unwrap().into_inner().node_id;
     let node = world.stored(&NodeId::from(id));

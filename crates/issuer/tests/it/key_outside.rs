@@ -9,6 +9,8 @@ mod authority;
 mod joining;
 #[path = "renewing.rs"]
 mod renewing;
+#[path = "returning.rs"]
+mod returning;
 #[path = "signing.rs"]
 mod signing;
 #[path = "waiting.rs"]

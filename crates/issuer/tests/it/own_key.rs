@@ -7,6 +7,8 @@ pub(crate) const OUTSIDE: bool = false;
 mod joining;
 #[path = "renewing.rs"]
 mod renewing;
+#[path = "returning.rs"]
+mod returning;
 #[path = "signing.rs"]
 mod signing;
 #[path = "waiting.rs"]

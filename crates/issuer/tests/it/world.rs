@@ -187,6 +187,17 @@ impl World {
     }
 }
 
+impl Asked {
+    pub(crate) fn new(node: NodeId, key: Arc<KeyPair>, csr: bytes::Bytes) -> Self {
+        Self { node, key, csr }
+    }
+
+    /// The signing request, as it was sent.
+    pub(crate) fn request(&self) -> &bytes::Bytes {
+        &self.csr
+    }
+}
+
 impl Term {
     pub(crate) async fn end(self) {
         self.0.stop().cancel();
