@@ -58,7 +58,11 @@ fn next(error: &JoinError) -> Option<&'static str> {
             ),
             _ => None,
         },
-        JoinError::NoToken | JoinError::Address { .. } | JoinError::Fips | JoinError::NoManager => None,
+        JoinError::NoToken
+        | JoinError::NoAddress
+        | JoinError::Address { .. }
+        | JoinError::Fips
+        | JoinError::NoManager => None,
     }
 }
 

@@ -26,6 +26,7 @@ pub struct NodeBuilder {
     pub(crate) env: Env,
     pub(crate) hostname: Option<String>,
     pub(crate) join: Option<Target>,
+    pub(crate) token: Option<Zeroizing<String>>,
     pub(crate) alone: bool,
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) autolock: bool,
@@ -48,6 +49,7 @@ impl NodeBuilder {
             env: Env::real(),
             hostname: None,
             join: None,
+            token: None,
             alone: false,
             unlock_key: None,
             autolock: false,
@@ -88,8 +90,16 @@ impl NodeBuilder {
 
     /// The manager to join, as `host:port`, and the token for it. A node that has a certificate already needs none; it
     /// then only learns of the manager. Without a manager to join, a node with no identity founds a cluster.
+    ///
+    /// A node whose certificate has expired comes back with its id if the token is one of its role.
     pub fn join(mut self, address: impl Into<String>, token: Option<String>) -> Self {
         self.join = Some(Target { address: address.into(), token: token.map(Zeroizing::new) });
+        self
+    }
+
+    /// A join token without a manager to join: for a node whose certificate has expired and that remembers managers.
+    pub fn join_token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Zeroizing::new(token.into()));
         self
     }
 

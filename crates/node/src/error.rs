@@ -50,7 +50,7 @@ pub enum NodeError {
         /// What is wrong.
         source: swarmkit_ca::Error,
     },
-    /// The time of the node's certificate is over, and nobody renews it for whoever shows an old one.
+    /// The time of the node's certificate is over, and it was not given what it needs to come back.
     #[error("error while loading TLS certificate in {}: {source}; {}", path.display(), mend(*role))]
     Expired {
         /// The state directory.
@@ -90,6 +90,9 @@ pub enum NodeError {
     /// A new identity could not be made or kept.
     #[error(transparent)]
     Certificates(swarmkit_ca::Error),
+    /// The time of the node's certificate is over, and the cluster does not take it back.
+    #[error("the certificate of this node has expired, and it cannot come back: {}{}", .0, Advice::on(.0))]
+    Return(#[source] JoinError),
     /// The cluster could not be joined.
     #[error("cannot join the cluster: {}{}", .0, Advice::on(.0))]
     Join(#[from] JoinError),
@@ -174,11 +177,13 @@ impl From<swarmkit_ca::Error> for NodeError {
 fn mend(role: NodeRole) -> &'static str {
     match role {
         NodeRole::Worker => {
-            "if that is what time it is, join with an empty directory, and remove the node that this one was"
+            "if that is what time it is, start the node with the join token for workers and the address of a manager, and it \
+             comes back as it was"
         }
         NodeRole::Manager => {
-            "if that is what time it is, renew it with `swarm-rafttool renew-certs`, or go on with --force-new-cluster \
-             if no other manager is left"
+            "if that is what time it is, start the node with the join token for managers and the address of another one, \
+             and it comes back as it was; where none is left that works, renew its certificate with \
+             `swarm-rafttool renew-certs`"
         }
     }
 }
@@ -190,6 +195,9 @@ pub enum JoinError {
     /// There is a manager to join, but no token and no certificate.
     #[error("a join token is necessary; `swarmctl cluster inspect default` on a manager shows it")]
     NoToken,
+    /// There is a token, and no manager to show it to.
+    #[error("a join token is of no use without the address of a manager to join")]
+    NoAddress,
     /// The address of the manager is none.
     #[error("{address:?} is not the address of a manager: it takes a host and a port, as in 10.0.0.1:4242")]
     Address {
@@ -304,6 +312,7 @@ impl JoinError {
             }
             Self::NoManager => true,
             Self::NoToken
+            | Self::NoAddress
             | Self::Address { .. }
             | Self::Token(_)
             | Self::Fips

@@ -8,14 +8,16 @@ use swarmkit_ca::{
     NodeCertificate, RootCa, SystemKeys, UnlockKey,
 };
 use swarmkit_manager::FirstLeader;
+use swarmkit_rpc::{Remote, is_removed};
 use swarmkit_runtime::{Env, Spawner};
+use zeroize::Zeroizing;
 
 use crate::{
-    NodeError,
+    JoinError, NodeError,
     founding::Founding,
     join::{self, Joined, Target},
-    log_dir::RAFT,
-    peers, restore,
+    log_dir::{self, RAFT},
+    restore,
     state_dir::{StateDir, blocking},
 };
 
@@ -35,11 +37,15 @@ pub(crate) struct Established {
     pub(crate) founds: Option<(Founding, FirstLeader)>,
 }
 
-/// What a node without an identity is to do.
+/// What a node is to do that has no identity, or one whose time is over.
 #[derive(Default)]
 pub(crate) struct Wish {
     /// Whom to join. Without it, a cluster is founded.
     pub(crate) join: Option<Target>,
+    /// A token without a manager to join, for one that remembers some.
+    pub(crate) token: Option<Zeroizing<String>>,
+    /// The manager to join, or else those that it remembers.
+    pub(crate) known: Vec<Remote>,
     /// Who signs for a cluster that is founded, outside of it.
     pub(crate) external_cas: Vec<wire::ExternalCa>,
     /// Whether the managers of a cluster that is founded are to be locked.
@@ -48,17 +54,22 @@ pub(crate) struct Wish {
     pub(crate) alone: bool,
 }
 
+impl Wish {
+    fn token(&self) -> Option<&str> {
+        let of_join = self.join.as_ref().and_then(|target| target.token.as_ref());
+        of_join.or(self.token.as_ref()).map(|token| token.as_str())
+    }
+}
+
 /// What can be read in a state directory.
 struct Found {
     root: Option<RootCa>,
     pair: Pair,
     /// Whether there is the log of a manager.
     log: bool,
-    /// Whether other managers are known.
-    known: bool,
 }
 
-/// Finds or makes this node's identity. Which of the two, [`first_step`] says.
+/// Finds or makes this node's identity. How, [`first_step`] says.
 pub(crate) async fn establish(
     dir: &StateDir,
     wish: &Wish,
@@ -66,24 +77,79 @@ pub(crate) async fn establish(
     spawner: &Spawner,
 ) -> Result<Established, NodeError> {
     let (place, clock) = (dir.clone(), env.clone());
-    let Found { root, pair, log, known } = blocking(move || find(&place, &clock)).await?;
-    match first_step(Held { path: dir.path(), pair, log, known }, wish)? {
-        Step::GoOn(credentials) => Ok(Established { credentials, founds: None }),
-        Step::LearnRoot(target, node) => belong(dir, target, node, log, env, spawner).await,
-        Step::Join(target) => ask(dir, target, root, env, spawner).await,
-        Step::FoundAs(own) => {
-            let (place, clock, autolock) = (dir.clone(), env.clone(), wish.autolock);
-            let external_cas = wish.external_cas.clone();
-            blocking(move || found_as(&place, own, external_cas, autolock, &clock)).await
+    let found = blocking(move || find(&place, &clock)).await?;
+    Establishing { dir, wish, env, spawner }.go_on_from(found).await
+}
+
+struct Establishing<'a> {
+    dir: &'a StateDir,
+    wish: &'a Wish,
+    env: &'a Env,
+    spawner: &'a Spawner,
+}
+
+impl Establishing<'_> {
+    async fn go_on_from(&self, Found { root, pair, log }: Found) -> Result<Established, NodeError> {
+        match first_step(Held { path: self.dir.path(), pair, log }, self.wish)? {
+            Step::GoOn(credentials) => Ok(Established { credentials, founds: None }),
+            Step::Return(own, token, managers) => self.come_back(own, token, &managers).await,
+            // Once: then there is a root.
+            Step::LearnRoot(target, node) => Box::pin(self.go_on_from(self.learn_root(target, node, log).await?)).await,
+            Step::Join(target) => {
+                let joined = join::join(target, root, self.env, self.spawner).await?;
+                self.blocking(move |dir, env| keep(dir, joined, env)).await
+            }
+            Step::FoundAs(own) => {
+                let (external_cas, autolock) = (self.wish.external_cas.clone(), self.wish.autolock);
+                self.blocking(move |dir, env| found_as(dir, own, external_cas, autolock, env)).await
+            }
+            Step::Found if self.wish.external_cas.iter().any(|authority| authority.ca_cert.is_empty()) => {
+                Err(NodeError::NothingToSignFor { path: self.dir.path().join(CERTIFICATES) })
+            }
+            Step::Found => {
+                let (external_cas, autolock) = (self.wish.external_cas.clone(), self.wish.autolock);
+                self.blocking(move |dir, env| found(dir, external_cas, autolock, env)).await
+            }
         }
-        Step::Found if wish.external_cas.iter().any(|authority| authority.ca_cert.is_empty()) => {
-            Err(NodeError::NothingToSignFor { path: dir.path().join(CERTIFICATES) })
+    }
+
+    /// Finds out whether the certificate of a node that has lost its root is of the cluster to join. Without a token whoever
+    /// answers is believed, and that is safe: who is not of the cluster has no root that has signed this certificate.
+    async fn learn_root(&self, target: &Target, node: NodeCertificate, log: bool) -> Result<Found, NodeError> {
+        let root = join::learn_root(target, self.env, self.spawner).await?;
+        let pair = match belonging(root.clone(), node, self.env) {
+            // What is left of another cluster counts for nothing where the node joins.
+            Err(CaError::UnknownAuthority) => Pair::None,
+            pair => pair.map_err(|error| unusable(self.dir, error))?,
+        };
+        if let Pair::Good(own) | Pair::Expired(own, _) = &pair {
+            may_belong_to(&own.identity().cluster)?;
+            let root = root.clone();
+            self.blocking(move |dir, _| Ok(dir.keys().save_root(&root)?)).await?;
         }
-        Step::Found => {
-            let (place, clock, autolock) = (dir.clone(), env.clone(), wish.autolock);
-            let external_cas = wish.external_cas.clone();
-            blocking(move || found(&place, external_cas, autolock, &clock)).await
-        }
+        Ok(Found { root: Some(root), pair, log })
+    }
+
+    /// Becomes the node again that it was.
+    async fn come_back(&self, own: Credentials, token: &str, managers: &[Remote]) -> Result<Established, NodeError> {
+        let was = own.identity();
+        tracing::info!(node = %was.node, "the certificate has expired: another one is asked for with the join token");
+        let joined = join::come_back(managers, token, &own.trust(), self.env, self.spawner).await;
+        let joined = joined.map_err(|error| match error {
+            JoinError::Refused { status, .. } if is_removed(&status, &was.node) => {
+                NodeError::Removed { path: self.dir.path().to_owned() }
+            }
+            error => NodeError::Return(error),
+        })?;
+        self.blocking(move |dir, env| keep_return(dir, &was.node, joined, env)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StateDir, &Env) -> Result<T, NodeError> + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let (dir, env) = (self.dir.clone(), self.env.clone());
+        blocking(move || work(&dir, &env)).await
     }
 }
 
@@ -115,8 +181,7 @@ fn find(dir: &StateDir, env: &Env) -> Result<Found, NodeError> {
         may_belong_to(&own.identity().cluster)?;
     }
     let log = fs::read_dir(state_dir.join(RAFT)).is_ok_and(|mut files| files.next().is_some());
-    let known = !peers::load(state_dir)?.is_empty();
-    Ok(Found { root, pair, log, known })
+    Ok(Found { root, pair, log })
 }
 
 /// What a certificate makes this node under a root.
@@ -128,49 +193,6 @@ fn belonging(root: RootCa, node: NodeCertificate, env: &Env) -> Result<Pair, CaE
         }
         Err(error) => Err(error),
     }
-}
-
-/// Finds out whether the certificate of a node that has lost its root is of the cluster to join. Without a token whoever
-/// answers is believed, and that is safe: who is not of the cluster has no root that has signed this certificate.
-async fn belong(
-    dir: &StateDir,
-    target: &Target,
-    node: NodeCertificate,
-    log: bool,
-    env: &Env,
-    spawner: &Spawner,
-) -> Result<Established, NodeError> {
-    let root = join::learn_root(target, env, spawner).await?;
-    match belonging(root.clone(), node, env) {
-        Ok(Pair::Good(own)) => {
-            may_belong_to(&own.identity().cluster)?;
-            let place = dir.clone();
-            blocking(move || Ok(place.keys().save_root(&root)?)).await?;
-            Ok(Established { credentials: own, founds: None })
-        }
-        Ok(Pair::Expired(own, source)) => {
-            Err(NodeError::Expired { path: dir.path().to_owned(), role: own.identity().role, source })
-        }
-        // What is left of another cluster counts for nothing where the node joins, unless it is all that is left of it.
-        Err(CaError::UnknownAuthority) if !log => ask(dir, target, Some(root), env, spawner).await,
-        Ok(Pair::None | Pair::Unverified(_)) | Err(CaError::UnknownAuthority) => {
-            Err(NodeError::NoIdentity { path: dir.path().to_owned() })
-        }
-        Err(error) => Err(unusable(dir, error)),
-    }
-}
-
-/// Asks for a certificate, and keeps it.
-async fn ask(
-    dir: &StateDir,
-    target: &Target,
-    known: Option<RootCa>,
-    env: &Env,
-    spawner: &Spawner,
-) -> Result<Established, NodeError> {
-    let joined = join::join(target, known, env, spawner).await?;
-    let (place, clock) = (dir.clone(), env.clone());
-    blocking(move || keep(&place, joined, &clock)).await
 }
 
 /// A new cluster, with this node as its first manager. An unlock key that was given is of no use to it; if it is to be
@@ -226,6 +248,20 @@ fn keep(dir: &StateDir, joined: Joined, env: &Env) -> Result<Established, NodeEr
     }
     tracing::info!(node = %node.identity().node, cluster = %node.identity().cluster, "joined the cluster");
     Ok(Established { credentials: Credentials::new(root, node, env)?, founds: None })
+}
+
+/// Keeps what a cluster gave to a node that came back, under its old id or not.
+fn keep_return(dir: &StateDir, was: &NodeId, joined: Joined, env: &Env) -> Result<Established, NodeError> {
+    let is = &joined.node.identity().node;
+    if is != was {
+        tracing::warn!(
+            old = %was, new = %is,
+            "the manager does not know how nodes come back: this is a new node now, and the old one can be removed"
+        );
+        // That of another member of the group, which the new node is not.
+        log_dir::forget(dir)?;
+    }
+    keep(dir, joined, env)
 }
 
 /// What is wrong with a file, told with where it is.

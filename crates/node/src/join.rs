@@ -1,10 +1,12 @@
-//! Joining a cluster: learning its roots, and getting the first certificate with a token.
+//! Joining a cluster, or coming back to it: learning its roots, and getting a certificate with a token.
 
 use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::NodeRole;
-use swarmkit_ca::{Credentials, JoinToken, ManagerLock, NodeCertificate, RootCa, RootDigest};
-use swarmkit_rpc::{ChannelOptions, Channels, ClockReading, TlsTransport, introduce};
+use swarmkit_ca::{Credentials, Error as CaError, JoinToken, ManagerLock, NodeCertificate, RootCa, RootDigest, Trust};
+use swarmkit_rpc::{
+    ChannelOptions, Channels, ClockReading, OBSERVATION_DEFAULT, Remote, Remotes, TlsTransport, introduce,
+};
 use swarmkit_runtime::{Backoff, Env, Spawner};
 use zeroize::Zeroizing;
 
@@ -28,32 +30,21 @@ pub(crate) struct Target {
 pub(crate) struct Joined {
     pub(crate) root: RootCa,
     pub(crate) node: NodeCertificate,
-    /// What locks the cluster's managers, if the node is one.
+    /// What locks the cluster's managers, if the node has just become one.
     pub(crate) lock: Option<ManagerLock>,
+}
+
+/// Whom to ask: the manager that was named, or those that are remembered.
+struct Managers {
+    known: Remotes,
+    env: Env,
+    spawner: Spawner,
 }
 
 /// Asks a manager for the roots of its cluster. Without a token whoever answers is believed.
 pub(crate) async fn learn_root(target: &Target, env: &Env, spawner: &Spawner) -> Result<RootCa, JoinError> {
     let token = target.token.as_deref().map(|token| parse(token)).transpose()?;
-    if !is_address(&target.address) {
-        return Err(JoinError::Address { address: target.address.clone() });
-    }
-    Ok(fetch(target, token.map(|token| token.digest()), env, spawner).await?.0)
-}
-
-/// The roots, and what the manager's clock says.
-async fn fetch(
-    target: &Target,
-    pin: Option<RootDigest>,
-    env: &Env,
-    spawner: &Spawner,
-) -> Result<(RootCa, Option<ClockReading>), JoinError> {
-    let told = persist(env, async || Ok(introduce(&target.address, env, spawner).await?)).await?;
-    warn_of(told.clock.as_ref());
-    match told.root(pin, env.now()) {
-        Ok(root) => Ok((root, told.clock)),
-        Err(error) => Err(blame(error.into(), told.clock)),
-    }
+    Ok(Managers::named(target, env, spawner)?.fetch_root(token.map(|token| token.digest())).await?.0)
 }
 
 /// Joins a cluster: gets its roots, unless they are known already, and a certificate. Roots that the token does not pin are
@@ -65,24 +56,25 @@ pub(crate) async fn join(
     spawner: &Spawner,
 ) -> Result<Joined, JoinError> {
     let token = target.token.as_deref().ok_or(JoinError::NoToken)?;
-    if !is_address(&target.address) {
-        return Err(JoinError::Address { address: target.address.clone() });
+    let managers = Managers::named(target, env, spawner)?;
+    managers.obtain(token, known, None).await
+}
+
+/// Comes back to a cluster with a certificate whose time is over, and a token. A manager that does not know how nodes come
+/// back makes a new node: the certificate says so.
+pub(crate) async fn come_back(
+    managers: &[Remote],
+    token: &str,
+    own: &Trust,
+    env: &Env,
+    spawner: &Spawner,
+) -> Result<Joined, JoinError> {
+    if let Some(wrong) = managers.iter().find(|remote| !is_address(&remote.address)) {
+        return Err(JoinError::Address { address: wrong.address.clone() });
     }
-    let pin = parse(token)?.digest();
-    let (root, mut clock) = match known {
-        Some(root) if root.digest() == pin => (root, None),
-        Some(_) | None => fetch(target, Some(pin), env, spawner).await?,
-    };
-    let joined = certify(target, root, token, env, spawner).await;
-    match joined {
-        Err(error) if error.is_of_time() => {
-            if clock.is_none() {
-                clock = introduce(&target.address, env, spawner).await.ok().and_then(|told| told.clock);
-            }
-            Err(blame(error, clock))
-        }
-        joined => joined,
-    }
+    let known = Remotes::new(managers.iter().cloned(), env);
+    let managers = Managers { known, env: env.clone(), spawner: spawner.clone() };
+    managers.obtain(token, Some(own.root().without_signer()), Some(own.certificate())).await
 }
 
 /// Tells of a clock that is wrong, and does no harm yet.
@@ -100,43 +92,109 @@ fn blame(error: JoinError, clock: Option<ClockReading>) -> JoinError {
     }
 }
 
-/// Gets a certificate of the cluster with these roots.
-async fn certify(
-    target: &Target,
-    root: RootCa,
-    token: &str,
-    env: &Env,
-    spawner: &Spawner,
-) -> Result<Joined, JoinError> {
-    let unusable = |source| JoinError::Unusable { address: target.address.clone(), source };
-    let transport = TlsTransport::joining(&root, env).map_err(unusable)?;
-    let channels = Channels::new(Arc::new(transport), ChannelOptions::default(), spawner.clone());
-    let node = admission(&channels, &target.address, &root, token, env).await?;
-    let lock = match node.identity().role {
-        NodeRole::Worker => None,
-        NodeRole::Manager => {
-            let credentials = Credentials::new(root.without_signer(), node.clone(), env).map_err(unusable)?;
-            let transport = Arc::new(TlsTransport::new(credentials));
-            let channels = Channels::new(transport, ChannelOptions::default(), spawner.clone());
-            let lock = persist(env, async || unlock::ask(channels.manager(&target.address).await?).await).await?;
-            channels.close();
-            Some(lock)
+impl Managers {
+    fn named(target: &Target, env: &Env, spawner: &Spawner) -> Result<Self, JoinError> {
+        if !is_address(&target.address) {
+            return Err(JoinError::Address { address: target.address.clone() });
         }
-    };
-    Ok(Joined { root, node, lock })
-}
+        let known = Remotes::new([Remote { node: None, address: target.address.clone() }], env);
+        Ok(Self { known, env: env.clone(), spawner: spawner.clone() })
+    }
 
-/// Gets a certificate by a token. What a token asks for makes a node, so it is asked for once; a connection that is lost
-/// while the outcome is waited for is made anew.
-async fn admission(
-    channels: &Channels,
-    address: &str,
-    root: &RootCa,
-    token: &str,
-    env: &Env,
-) -> Result<NodeCertificate, JoinError> {
-    let asked = persist(env, async || request::ask(channels.authority(address).await?, token, env).await).await?;
-    persist(env, async || request::outcome(channels.authority(address).await?, &asked, root, env).await).await
+    /// The roots, and what the manager's clock says.
+    async fn fetch_root(&self, pin: Option<RootDigest>) -> Result<(RootCa, Option<ClockReading>), JoinError> {
+        let told = self.persist(async |address: &str| Ok(introduce(address, &self.env, &self.spawner).await?)).await?;
+        warn_of(told.clock.as_ref());
+        match told.root(pin, self.env.now()) {
+            Ok(root) => Ok((root, told.clock)),
+            Err(error) => Err(blame(error.into(), told.clock)),
+        }
+    }
+
+    /// Gets a certificate by a token: a first one, or another one for who the node was.
+    async fn obtain(
+        &self,
+        token: &str,
+        known: Option<RootCa>,
+        was: Option<&NodeCertificate>,
+    ) -> Result<Joined, JoinError> {
+        let pin = parse(token)?.digest();
+        let (root, mut clock) = match known {
+            Some(root) if root.digest() == pin => (root, None),
+            Some(_) | None => self.fetch_root(Some(pin)).await?,
+        };
+        match self.certify(root, token, was).await {
+            Err(error) if error.is_of_time() => {
+                if clock.is_none()
+                    && let Ok(manager) = self.known.select(&[])
+                {
+                    let told = introduce(&manager.address, &self.env, &self.spawner).await;
+                    clock = told.ok().and_then(|told| told.clock);
+                }
+                Err(blame(error, clock))
+            }
+            joined => joined,
+        }
+    }
+
+    /// Gets a certificate of the cluster with these roots.
+    async fn certify(&self, root: RootCa, token: &str, was: Option<&NodeCertificate>) -> Result<Joined, JoinError> {
+        let transport = TlsTransport::joining(&root, &self.env).map_err(|source| self.unusable(source))?;
+        let channels = Channels::new(Arc::new(transport), ChannelOptions::default(), self.spawner.clone());
+        let node = self.admission(&channels, &root, token, was).await?;
+        channels.close();
+        let becomes_manager = node.identity().role == NodeRole::Manager
+            && was.is_none_or(|was| {
+                was.identity().role == NodeRole::Worker || was.identity().node != node.identity().node
+            });
+        let lock = if becomes_manager { Some(self.lock(&root, &node).await?) } else { None };
+        Ok(Joined { root, node, lock })
+    }
+
+    /// Gets a certificate. What a token asks for makes a node, so it is asked for once; when the connection is lost while
+    /// the outcome is waited for, that is asked for again, of whichever manager.
+    async fn admission(
+        &self,
+        channels: &Channels,
+        root: &RootCa,
+        token: &str,
+        was: Option<&NodeCertificate>,
+    ) -> Result<NodeCertificate, JoinError> {
+        let ask = async |address: &str| request::ask(channels.authority(address).await?, token, was, &self.env).await;
+        let asked = self.persist(ask).await?;
+        let outcome =
+            async |address: &str| request::outcome(channels.authority(address).await?, &asked, root, &self.env).await;
+        self.persist(outcome).await
+    }
+
+    /// What locks managers, which only a manager is told: one that shows the certificate that this node has just been given.
+    async fn lock(&self, root: &RootCa, node: &NodeCertificate) -> Result<ManagerLock, JoinError> {
+        let credentials = Credentials::new(root.without_signer(), node.clone(), &self.env);
+        let transport = TlsTransport::new(credentials.map_err(|source| self.unusable(source))?);
+        let channels = Channels::new(Arc::new(transport), ChannelOptions::default(), self.spawner.clone());
+        let lock = self.persist(async |address: &str| unlock::ask(channels.manager(address).await?).await).await?;
+        channels.close();
+        Ok(lock)
+    }
+
+    /// Asks one of the managers, and again, with pauses, what can get better by itself. Whoever could not answer is less
+    /// likely to be the next.
+    async fn persist<T>(&self, attempt: impl AsyncFn(&str) -> Result<T, JoinError>) -> Result<T, JoinError> {
+        let attempt = async || {
+            let manager = self.known.select(&[]).map_err(|_| JoinError::NoManager)?;
+            let result = attempt(&manager.address).await;
+            let observation = if result.is_ok() { OBSERVATION_DEFAULT } else { -OBSERVATION_DEFAULT };
+            self.known.observe_if_known(&manager, observation);
+            result
+        };
+        persist(&self.env, attempt).await
+    }
+
+    /// What was told cannot be used. Where there are several managers, they are all of one cluster.
+    fn unusable(&self, source: CaError) -> JoinError {
+        let address = self.known.list().into_iter().next().map(|remote| remote.address).unwrap_or_default();
+        JoinError::Unusable { address, source }
+    }
 }
 
 /// Reads a token that this node can join with.

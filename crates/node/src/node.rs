@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use swarmkit_agent::{Agent, AgentHandle, ClusterManagers};
@@ -77,6 +77,12 @@ impl NodeHandle {
     #[must_use]
     pub fn role(&self) -> NodeRole {
         self.credentials.identity().role
+    }
+
+    /// When the certificate that it shows now ends. It gets another one long before, as long as it reaches managers.
+    #[must_use]
+    pub fn certificate_end(&self) -> SystemTime {
+        self.credentials.trust().certificate().validity().not_after
     }
 
     /// Where local clients of a manager connect.
@@ -174,6 +180,7 @@ impl Node {
             env,
             hostname,
             join,
+            token,
             alone,
             unlock_key,
             autolock,
@@ -182,15 +189,8 @@ impl Node {
         } = set_up;
         let dir = StateDir::open(state_dir, unlock_key, &env).await?;
         let crew = Crew::under(stop);
-        let wish = Wish { join, external_cas, autolock, alone };
-        let Established { credentials, founds } = identity::establish(&dir, &wish, &env, &crew.spawner()).await?;
-        let Wish { join, .. } = wish;
-        let own = credentials.identity();
-        let transport = Arc::new(TlsTransport::new(credentials.clone()));
-        let (founding, first) = founds.unzip();
-        let control_socket = managing.control_socket.clone();
-        let known = match join {
-            Some(target) => vec![Remote { node: None, address: target.address }],
+        let known = match &join {
+            Some(target) => vec![Remote { node: None, address: target.address.clone() }],
             // Those that it knew belong to what was lost.
             None if alone => Vec::new(),
             None => {
@@ -198,8 +198,14 @@ impl Node {
                 blocking(move || peers::load(dir.path())).await?
             }
         };
+        let wish = Wish { join, token, known, external_cas, autolock, alone };
+        let Established { credentials, founds } = identity::establish(&dir, &wish, &env, &crew.spawner()).await?;
+        let own = credentials.identity();
+        let transport = Arc::new(TlsTransport::new(credentials.clone()));
+        let (founding, first) = founds.unzip();
+        let control_socket = managing.control_socket.clone();
         // Where this node was reached as a manager before need not be where it is reached now.
-        let known = known.into_iter().filter(|remote| remote.node.as_ref() != Some(&own.node));
+        let known = wish.known.into_iter().filter(|remote| remote.node.as_ref() != Some(&own.node));
         let remotes = Remotes::new(known, &env);
         let locked = Arc::new(Notify::new());
         let making = Making {

@@ -65,7 +65,15 @@ impl Renewal {
             self.due(&mut rng).await;
             while let Err(error) = self.renew().await {
                 let pause = retry.next_delay();
-                tracing::warn!(%error, ?pause, "cannot renew the certificate");
+                if self.has_expired() {
+                    tracing::error!(
+                        %error, ?pause,
+                        "the certificate has expired and cannot be renewed: if that lasts, start this node again with a \
+                         join token of its role"
+                    );
+                } else {
+                    tracing::warn!(%error, ?pause, "cannot renew the certificate");
+                }
                 tokio::select! { biased; // news mean that a manager is there again: the pause may have grown to an hour
                     () = self.wish() => {}
                     () = self.env.sleep(pause) => {}
@@ -73,6 +81,11 @@ impl Renewal {
             }
             retry.reset();
         }
+    }
+
+    /// Other nodes do not talk to whoever shows a certificate whose time is over.
+    fn has_expired(&self) -> bool {
+        self.credentials.trust().certificate().validity().not_after < self.env.now()
     }
 
     /// A key that was to be replaced when this node was stopped is replaced now.
@@ -175,7 +188,7 @@ impl Renewal {
     }
 
     async fn ask_at(&self, channel: Channel) -> Result<NodeCertificate, JoinError> {
-        let asked = request::ask(channel.clone(), "", &self.env).await?;
+        let asked = request::ask(channel.clone(), "", None, &self.env).await?;
         let certificate = request::unverified_outcome(channel.clone(), &asked, &self.env).await?;
         let unusable = |source| JoinError::Unusable { address: channel.address().to_owned(), source };
         match self.verify(&certificate) {

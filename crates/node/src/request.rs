@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use swarmkit_api::wire::{
     IssueNodeCertificateRequest, NodeCertificateStatusRequest, NodeCertificateStatusResponse, issuance_status::State,
-    node_ca_client::NodeCaClient,
+    node_ca_client::NodeCaClient, swarmkit::ca::v1::Returning,
 };
 use swarmkit_ca::{Error as CaError, Expiry, KeyPair, KeySource as _, NodeCertificate, RootCa, SystemKeys};
 use swarmkit_rpc::{Channel, ClockReading};
@@ -31,13 +31,21 @@ pub(crate) struct Asked {
     csr: Bytes,
 }
 
-/// Asks for a certificate for a fresh key. An empty token renews, under the channel's certificate.
-pub(crate) async fn ask(channel: Channel, token: &str, env: &Env) -> Result<Asked, JoinError> {
+/// Asks for a certificate for a fresh key. An empty token renews, under the channel's certificate. With a token, the
+/// certificate that this node had proves which one it was, if it had one.
+pub(crate) async fn ask(
+    channel: Channel,
+    token: &str,
+    was: Option<&NodeCertificate>,
+    env: &Env,
+) -> Result<Asked, JoinError> {
     let address = channel.address().to_owned();
     let unusable = |source| unusable(&address, source);
     let key = Arc::new(SystemKeys.generate().map_err(unusable)?);
     let csr: Bytes = key.request().map_err(unusable)?.into();
-    let request = IssueNodeCertificateRequest { csr: csr.clone(), token: token.to_owned(), ..Default::default() };
+    let returning = was.map(|was| proof(was, &csr)).transpose().map_err(unusable)?;
+    let request =
+        IssueNodeCertificateRequest { csr: csr.clone(), token: token.to_owned(), returning, ..Default::default() };
     let mut request = Request::new(request);
     request.set_timeout(REQUEST_WAIT);
     let (asked, began) = (env.now(), Instant::now());
@@ -45,6 +53,10 @@ pub(crate) async fn ask(channel: Channel, token: &str, env: &Env) -> Result<Aske
     let answer = answer.map_err(|status| refused(&address, status))?;
     join::warn_of(ClockReading::of(&address, answer.metadata(), asked, began.elapsed()).as_ref());
     Ok(Asked { node_id: answer.into_inner().node_id, key, csr })
+}
+
+fn proof(was: &NodeCertificate, csr: &[u8]) -> Result<Returning, CaError> {
+    Ok(Returning { chain: was.chain_pem().into(), signature: was.sign_return(csr)?.into() })
 }
 
 /// Waits for the certificate that was asked for, over this channel or another one.

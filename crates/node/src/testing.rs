@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use swarmkit_api::{
     Cluster, Node, NodeId, NodeRole, wire,
-    wire::{ca_server::CaServer, node_ca_server::NodeCaServer},
+    wire::{
+        ca_server::CaServer,
+        node_ca_server::{NodeCa, NodeCaServer},
+    },
 };
 use swarmkit_ca::{Identity, JoinToken, KeySource as _, LEAF_VALIDITY_MIN, NodeCertificate, RootCa, SystemKeys};
 use swarmkit_issuer::CaApi;
@@ -45,13 +48,18 @@ impl Authority {
 
     /// Certificates can be asked for from now on.
     pub(crate) async fn serve(&self) -> Server {
+        self.serve_at(ADDRESS, |ca| ca).await
+    }
+
+    /// The same, elsewhere, by an authority that is made from ours.
+    pub(crate) async fn serve_at<A: NodeCa>(&self, address: &str, authority: impl FnOnce(CaApi) -> A) -> Server {
         let crew = Crew::under(&CancellationToken::new());
         let own = identity("m", NodeRole::Manager);
         let ca = CaApi::new(self.env.clone(), self.store.clone(), crew.stop().clone());
-        let services =
-            Services::new(swarmkit_rpc::Authority::fixed(own.clone())).with(NodeCaServer::new(ca.clone())).unwrap();
+        let services = Services::new(swarmkit_rpc::Authority::fixed(own.clone()));
+        let services = services.with(NodeCaServer::new(authority(ca.clone()))).unwrap();
         let services = services.with(CaServer::new(ca)).unwrap();
-        let listener = self.network.transport(Some(own)).listen(ADDRESS).await.unwrap();
+        let listener = self.network.transport(Some(own)).listen(address).await.unwrap();
         let spawner = crew.spawner();
         drop(spawner.spawn("server", serve(listener, services, ServerOptions::default(), spawner.clone())));
         Server(crew)

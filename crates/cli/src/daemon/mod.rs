@@ -74,8 +74,9 @@ struct NodeFlags {
     #[arg(long, value_name = "HOST:PORT")]
     join_addr: Option<String>,
 
-    /// Token to join with; it decides whether the node becomes a worker or a manager
-    #[arg(long, value_name = "TOKEN", requires = "join_addr")]
+    /// Token to join with; it decides whether the node becomes a worker or a manager. A node whose certificate has expired
+    /// comes back with a token of its role, and needs no --join-addr if it remembers managers
+    #[arg(long, value_name = "TOKEN")]
     join_token: Option<String>,
 
     /// Go on alone from this manager's state, after too many of the others were lost for good; read docs/recovery.md first
@@ -141,7 +142,8 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         listen_control: flags.listen_control_api,
         listen_remote: flags.listen_remote_api,
         advertise_remote: flags.advertise_remote_api,
-        join: flags.join_addr.map(|address| (address, flags.join_token)),
+        join_addr: flags.join_addr,
+        join_token: flags.join_token,
         force_new_cluster: flags.force_new_cluster,
         autolock: flags.autolock,
         unlock_key: flags.unlock.read().await?,

@@ -25,8 +25,10 @@ pub(crate) struct NodeOptions {
     pub(crate) listen_control: PathBuf,
     pub(crate) listen_remote: String,
     pub(crate) advertise_remote: Option<String>,
-    /// A manager, and the token for it.
-    pub(crate) join: Option<(String, Option<String>)>,
+    /// A manager to join.
+    pub(crate) join_addr: Option<String>,
+    /// The token for it, or for those that the node remembers.
+    pub(crate) join_token: Option<String>,
     /// Whether a manager goes on alone.
     pub(crate) force_new_cluster: bool,
     /// Whether a cluster that is founded locks its managers.
@@ -140,9 +142,11 @@ async fn start(
     if let Some(address) = options.advertise_remote {
         builder = builder.advertise(address);
     }
-    if let Some((address, token)) = options.join {
-        builder = builder.join(address, token);
-    }
+    builder = match (options.join_addr, options.join_token) {
+        (Some(address), token) => builder.join(address, token),
+        (None, Some(token)) => builder.join_token(token),
+        (None, None) => builder,
+    };
     if options.force_new_cluster {
         builder = builder.force_new_cluster();
     }

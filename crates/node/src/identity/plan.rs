@@ -5,10 +5,11 @@
 use std::path::Path;
 
 use swarmkit_api::NodeRole;
-use swarmkit_ca::{Credentials, Error as CaError, NodeCertificate};
+use swarmkit_ca::{Credentials, Error as CaError, Identity, NodeCertificate};
+use swarmkit_rpc::Remote;
 
 use super::Wish;
-use crate::{NodeError, join::Target};
+use crate::{JoinError, NodeError, join::Target};
 
 /// The certificate and the key of a node, as far as they are of use.
 pub(super) enum Pair {
@@ -28,14 +29,14 @@ pub(super) struct Held<'a> {
     pub(super) pair: Pair,
     /// Whether there is the log of a manager: what a cluster has decided, perhaps the last copy of it.
     pub(super) log: bool,
-    /// Whether other managers are known: the node has been a member of a cluster before.
-    pub(super) known: bool,
 }
 
 /// What comes next.
 pub(super) enum Step<'a> {
     /// It is who its certificate says.
     GoOn(Credentials),
+    /// Ask the managers that are known for another certificate of the same node, with the token.
+    Return(Credentials, &'a str, Vec<Remote>),
     /// Ask the manager for its root, to which the certificate may belong.
     LearnRoot(&'a Target, NodeCertificate),
     /// Ask the manager for a certificate.
@@ -56,14 +57,25 @@ pub(super) fn first_step<'a>(held: Held<'_>, wish: &'a Wish) -> Result<Step<'a>,
             NodeRole::Worker => Err(NodeError::NotAlone { path: path() }),
         },
         (Pair::None | Pair::Unverified(_), _) if wish.alone => Err(NodeError::NotAlone { path: path() }),
-        (Pair::Good(own), None) if !wish.external_cas.is_empty() && is_first(&own) && !held.log && !held.known => {
+        (Pair::Good(own), None)
+            if !wish.external_cas.is_empty() && is_first(&own) && !held.log && wish.known.is_empty() =>
+        {
             Ok(Step::FoundAs(own))
         }
         (Pair::Good(own), _) => Ok(Step::GoOn(own)),
-        (Pair::Expired(own, source), _) => Err(NodeError::Expired { path: path(), role: own.identity().role, source }),
+        (Pair::Expired(own, source), _) => {
+            let Identity { node, role, .. } = own.identity();
+            let is_other = |remote: &&Remote| remote.node.as_ref() != Some(&node);
+            let others: Vec<_> = wish.known.iter().filter(is_other).cloned().collect();
+            match wish.token() {
+                Some(token) if !others.is_empty() => Ok(Step::Return(own, token, others)),
+                Some(_) | None => Err(NodeError::Expired { path: path(), role, source }),
+            }
+        }
         (Pair::Unverified(node), Some(target)) => Ok(Step::LearnRoot(target, node)),
         (Pair::None | Pair::Unverified(_), _) if held.log => Err(NodeError::NoIdentity { path: path() }),
         (Pair::None, Some(target)) => Ok(Step::Join(target)),
+        (Pair::None | Pair::Unverified(_), None) if wish.token().is_some() => Err(JoinError::NoAddress.into()),
         (Pair::None | Pair::Unverified(_), None) => Ok(Step::Found),
     }
 }

@@ -66,7 +66,7 @@ impl Machine {
 
     fn wish(&self) -> Wish {
         let external_cas = self.external_cas.clone();
-        Wish { join: None, external_cas, autolock: self.autolock, alone: self.alone }
+        Wish { external_cas, autolock: self.autolock, alone: self.alone, ..Wish::default() }
     }
 
     /// What the start of a node is refused with, in one line.

@@ -8,6 +8,7 @@ mod joining;
 mod leftovers;
 mod locking;
 mod restoring;
+mod returning;
 mod roles;
 mod rotating;
 mod starting;

@@ -1,11 +1,12 @@
 //! Nodes that are promoted and demoted while they run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use swarmkit_api::{Node as NodeObject, NodeRole, Task, TaskState, wire::node_status::State};
+use swarmkit_api::{Kind, Node as NodeObject, NodeRole, Task, TaskState, wire::node_status::State};
 use swarmkit_executor::InertExecutor;
 use swarmkit_node::Node;
-use swarmkit_store::View;
+use swarmkit_store::{Update, View, Watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     team::Team,
@@ -60,6 +61,83 @@ async fn a_change_of_role_leaves_the_tasks_of_the_node_alone() {
     team.until_ready(worker).await;
     assert_eq!(tasks(&store.view()), before, "none was replaced");
     assert!(all_run(&store.view()));
+    team.end().await;
+}
+
+/// What must not happen to a task that nobody has stopped.
+fn check(task: &Task) {
+    let state = task.status.state;
+    let went_wrong = [TaskState::Failed, TaskState::Rejected, TaskState::Orphaned];
+    assert!(!went_wrong.contains(&state), "a task has failed: {task:?}");
+    // A task that is scaled away is to be removed. One that is replaced is to be shut down.
+    assert_ne!(task.desired_state, TaskState::Shutdown, "a task was restarted: {task:?}");
+}
+
+/// Looks at every change of every task, until it is told that it has seen enough.
+async fn check_all(mut updates: Watch, enough: CancellationToken) {
+    loop {
+        let update = tokio::select! { biased; // what has happened is looked at to its end
+            update = updates.next() => update.expect("the store is open"),
+            () = enough.cancelled() => return,
+        };
+        let Update::Delta(delta) = update else {
+            update.view().all::<Task>().for_each(|task| check(task));
+            continue;
+        };
+        for change in delta.changes.iter().filter_map(|change| change.as_::<Task>()) {
+            match (&change.before, &change.after) {
+                (_, Some(task)) => check(task),
+                (Some(gone), None) => {
+                    let is_over = gone.status.state > TaskState::Running || gone.desired_state > TaskState::Running;
+                    assert!(is_over, "a task is lost: {gone:?}");
+                }
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn under_load_no_task_is_lost_or_restarted_while_its_node_becomes_a_manager_and_a_worker_again() {
+    const COMPLETIONS: usize = 100;
+    let mut team = Team::new(1).await;
+    let worker = team.add_worker().await;
+    let store = team.leader_store().await;
+    let (changed, checked) = (CancellationToken::new(), CancellationToken::new());
+    let watch = store.watch(Kind::Task);
+    team.create_service("web", 4).await;
+    team.create_batch(COMPLETIONS as u64, 4).await;
+    let roles = async {
+        for _ in 0..2 {
+            team.promote(worker).await;
+            team.until_managers(2).await;
+            team.demote(worker).await;
+            team.until_worker(worker).await;
+        }
+        team.until_ready(worker).await;
+        changed.cancel();
+    };
+    let load = async {
+        while !changed.is_cancelled() {
+            for replicas in [8, 4] {
+                team.scale("web", replicas).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        team.scale("web", 6).await;
+        until(&store, |view| {
+            let of = |name: &'static str, state| {
+                let tasks = view.all::<Task>().filter(move |task| task.service_annotations.name == name);
+                tasks
+                    .filter(move |task| task.status.state == state && task.desired_state <= TaskState::Complete)
+                    .count()
+            };
+            of("web", TaskState::Running) == 6 && of("batch", TaskState::Complete) == COMPLETIONS
+        })
+        .await;
+        checked.cancel();
+    };
+    tokio::join!(roles, load, check_all(watch, checked.clone()));
     team.end().await;
 }
 

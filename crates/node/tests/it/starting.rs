@@ -1,17 +1,13 @@
 //! Managers that found a cluster, and come back to it.
 
-use std::{
-    net::TcpListener,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::TcpListener, sync::Arc};
 
 use swarmkit_api::{Service, wire::node_status::State};
 use swarmkit_executor::InertExecutor;
 use swarmkit_node::Node;
-use swarmkit_runtime::{Clock, Env};
+use swarmkit_runtime::Clock as _;
 
-use crate::world::{PATIENCE, Running, cluster, manager, state_of, tokens, until, worker};
+use crate::world::{PATIENCE, Running, Wall, cluster, manager, state_of, tokens, until, worker};
 
 #[tokio::test]
 async fn a_founder_is_ready_and_comes_back_as_the_same_node() {
@@ -29,16 +25,6 @@ async fn a_founder_is_ready_and_comes_back_as_the_same_node() {
     second.end().await.unwrap();
 }
 
-/// The time of this machine, some months later.
-struct Later;
-
-impl Clock for Later {
-    #[expect(clippy::disallowed_methods, reason = "a clock")]
-    fn now(&self) -> SystemTime {
-        SystemTime::now() + Duration::from_secs(120 * 24 * 3600)
-    }
-}
-
 #[tokio::test]
 async fn a_survivor_whose_certificate_has_run_out_goes_on_alone_and_gets_another_one() {
     let (dir, first) = cluster().await;
@@ -48,21 +34,15 @@ async fn a_survivor_whose_certificate_has_run_out_goes_on_alone_and_gets_another
     store.update(|tx| tx.create(swarmkit_testing::service("web").replicas(1).build())).await.unwrap();
     first.end().await.unwrap();
 
-    let later = || manager(dir.path()).env(Env::seeded(7, Later));
+    let wall = Wall::default();
+    wall.go_ahead(120);
+    let later = || manager(dir.path()).env(wall.env());
     let refused = Running::start(later()).await.err().expect("expired").to_string();
     assert!(refused.contains("not valid after"), "{refused}");
-    // Read before the start: the next certificate may be there before the node says that it is ready.
-    let certificate = dir.path().join("certificates/swarm-node.crt");
-    let old = std::fs::read(&certificate).unwrap();
     let node = Running::start(later().force_new_cluster()).await.unwrap().ready().await;
     assert_eq!(*node.handle.id(), id);
     assert_eq!(node.handle.store().unwrap().view().count::<Service>(), 1);
-    let renewed = async {
-        while std::fs::read(&certificate).unwrap() == old {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, renewed).await.expect("in time");
+    node.renewed(wall.now()).await;
     node.end().await.unwrap();
     let node = Running::start(later()).await.unwrap().ready().await;
     node.end().await.unwrap();

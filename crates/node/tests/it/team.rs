@@ -3,16 +3,17 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use swarmkit_api::{NodeRole, wire, wire::node_status::State};
-use swarmkit_executor::InertExecutor;
-use swarmkit_node::{Node, NodeBuilder};
+use swarmkit_executor::{Behaviour, Ending, InertExecutor};
+use swarmkit_node::{Node, NodeBuilder, NodeError};
 use swarmkit_raft::RaftOptions;
 use swarmkit_rpc::Channel;
+use swarmkit_runtime::Env;
 use swarmkit_store::Store;
 use tempfile::TempDir;
 use tonic::Status;
 use wire::{control_client::ControlClient, raft_member_status::Reachability};
 
-use crate::world::{PATIENCE, Running, tokens};
+use crate::world::{PATIENCE, Running, Wall, tokens};
 
 /// How often what nobody tells of is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -25,23 +26,31 @@ pub(crate) struct Member {
 /// Nodes by number. One that is stopped keeps its number.
 pub(crate) struct Team {
     pub(crate) nodes: Vec<Member>,
+    /// What the time is for its nodes.
+    wall: Option<Wall>,
 }
 
 impl Team {
     /// A cluster of so many managers, all of which have a vote.
     pub(crate) async fn new(managers: usize) -> Self {
-        Self::found(managers, false).await
+        Self::found(managers, false, None).await
+    }
+
+    /// The same, and the time of its nodes goes ahead when it is told to.
+    pub(crate) async fn with_clock(managers: usize, wall: &Wall) -> Self {
+        Self::found(managers, false, Some(wall.clone())).await
     }
 
     /// The same, and its managers are locked from the first on.
     pub(crate) async fn locked(managers: usize) -> Self {
-        Self::found(managers, true).await
+        Self::found(managers, true, None).await
     }
 
-    async fn found(managers: usize, locked: bool) -> Self {
+    async fn found(managers: usize, locked: bool, wall: Option<Wall>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let running = Running::start(calm(dir.path()).autolock(locked)).await.unwrap().ready().await;
-        let mut team = Self { nodes: vec![Member { running, dir }] };
+        let mut team = Self { nodes: Vec::new(), wall };
+        let running = Running::start(team.calm(dir.path()).autolock(locked)).await.unwrap().ready().await;
+        team.nodes.push(Member { running, dir });
         for number in 1..managers {
             team.join(NodeRole::Manager).await;
             team.until_managers(number + 1).await;
@@ -59,7 +68,7 @@ impl Team {
         let token = if role == NodeRole::Manager { manager_token } else { worker };
         let address = self.nodes[self.leader().await].running.handle.remote_addr().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let running = Running::start(calm(dir.path()).join(address, Some(token))).await.unwrap().ready().await;
+        let running = Running::start(self.calm(dir.path()).join(address, Some(token))).await.unwrap().ready().await;
         self.nodes.push(Member { running, dir });
         self.nodes.len() - 1
     }
@@ -70,7 +79,18 @@ impl Team {
 
     /// Starts a node again that was stopped, with nothing but its state directory.
     pub(crate) async fn start(&mut self, number: usize) {
-        self.nodes[number].running = Running::start(calm(self.nodes[number].dir.path())).await.unwrap();
+        self.start_with(number, |set_up| set_up).await.unwrap();
+    }
+
+    /// The same, told something else as well.
+    pub(crate) async fn start_with(
+        &mut self,
+        number: usize,
+        told: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Result<(), NodeError> {
+        let set_up = told(self.calm(self.nodes[number].dir.path()));
+        self.nodes[number].running = Running::start(set_up).await?;
+        Ok(())
     }
 
     /// The number of the node that leads.
@@ -141,7 +161,49 @@ impl Team {
     }
 
     pub(crate) async fn create_service(&self, name: &str, replicas: u64) {
-        let spec = Some((*swarmkit_testing::service(name).replicas(replicas).build().spec).clone());
+        self.create(swarmkit_testing::service(name).replicas(replicas)).await;
+    }
+
+    /// A job whose tasks end by themselves, soon after their start.
+    pub(crate) async fn create_batch(&self, completions: u64, at_a_time: u64) {
+        self.create(swarmkit_testing::service("batch").job(completions, at_a_time)).await;
+    }
+
+    /// Changes the number of replicas of a service, as an operator does who tries again while leaders change.
+    pub(crate) async fn scale(&self, name: &str, replicas: u64) {
+        let mut last = String::new();
+        let attempts = async {
+            loop {
+                let scaled = async {
+                    let mut control = self.control().ok_or_else(|| Status::unavailable("no manager"))?;
+                    let listed = control.list_services(wire::ListServicesRequest::default()).await?.into_inner();
+                    let is_meant =
+                        |spec: &wire::ServiceSpec| spec.annotations.as_ref().is_some_and(|named| named.name == name);
+                    let mut services = listed.services.into_iter();
+                    let service = services.find(|service| service.spec.as_ref().is_some_and(is_meant)).unwrap();
+                    let mut spec = service.spec.unwrap();
+                    spec.mode = Some(wire::service_spec::Mode::Replicated(wire::ReplicatedService { replicas }));
+                    let request = wire::UpdateServiceRequest {
+                        service_id: service.id,
+                        service_version: service.meta.unwrap().version,
+                        spec: Some(spec),
+                        ..Default::default()
+                    };
+                    control.update_service(request).await.map(drop)
+                };
+                match scaled.await {
+                    Ok(()) => return,
+                    Err(status) => last = status.to_string(),
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let done = tokio::time::timeout(PATIENCE, attempts).await;
+        done.unwrap_or_else(|_| panic!("waited in vain for {name} to be scaled: {last}"));
+    }
+
+    async fn create(&self, service: swarmkit_testing::ServiceBuilder) {
+        let spec = Some((*service.build().spec).clone());
         let request = wire::CreateServiceRequest { spec };
         self.nodes[self.leader().await].running.handle.control().unwrap().create_service(request).await.unwrap();
     }
@@ -193,6 +255,22 @@ impl Team {
         tokio::time::timeout(PATIENCE, forgotten).await.expect("in time");
     }
 
+    /// Waits until a node remembers others, where they are now.
+    pub(crate) async fn until_known(&self, number: usize, others: &[usize]) {
+        let file = self.nodes[number].dir.path().join("state.json");
+        let known = async {
+            loop {
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                let address = |&other: &usize| self.nodes[other].running.handle.remote_addr();
+                if others.iter().filter_map(address).all(|address| text.contains(&address)) {
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("in time");
+    }
+
     pub(crate) async fn until_ready(&self, number: usize) {
         let id = self.nodes[number].running.handle.id().clone();
         self.eventually("a ready node", async |nodes: &[wire::Node]| {
@@ -232,23 +310,28 @@ impl Team {
         self.nodes.iter().filter(runs).find_map(|node| node.running.handle.control())
     }
 
+    /// A node whose managers bear with a machine that has other things to do.
+    fn calm(&self, dir: &Path) -> NodeBuilder {
+        let millis = Duration::from_millis;
+        let patient = RaftOptions {
+            heartbeat: millis(150),
+            election_min: millis(500),
+            election_max: millis(1000),
+            ..RaftOptions::default()
+        };
+        let env = self.wall.as_ref().map_or_else(Env::real, Wall::env);
+        let executor = InertExecutor::new().behaving(move |task| match task.service_annotations.name.as_str() {
+            "batch" => Behaviour { ending: Ending::After(millis(30), 0), ..Behaviour::default() },
+            _ => Behaviour::default(),
+        });
+        Node::builder(dir, Arc::new(executor)).listen_remote("127.0.0.1:0").raft(patient).env(env)
+    }
+
     pub(crate) async fn end(self) {
         for node in self.nodes {
             node.running.end().await.unwrap();
         }
     }
-}
-
-/// A node whose managers bear with a machine that has other things to do.
-fn calm(dir: &Path) -> NodeBuilder {
-    let millis = Duration::from_millis;
-    let patient = RaftOptions {
-        heartbeat: millis(150),
-        election_min: millis(500),
-        election_max: millis(1000),
-        ..RaftOptions::default()
-    };
-    Node::builder(dir, Arc::new(InertExecutor::new())).listen_remote("127.0.0.1:0").raft(patient)
 }
 
 /// Whether asking again would give the same answer: not while leaders change, and not while somebody is on its way back.

@@ -1,17 +1,49 @@
 //! Nodes that run in this process, each with a state directory of its own.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use swarmkit_api::{Node as NodeObject, wire::node_status::State};
 use swarmkit_executor::InertExecutor;
 use swarmkit_node::{Node, NodeBuilder, NodeError, NodeHandle};
-use swarmkit_runtime::{Crew, PartError};
+use swarmkit_runtime::{Clock, Crew, Env, PartError};
 use swarmkit_store::{Store, Update};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// Everything here happens in a few seconds; a test that waits longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A clock that shows the time of this machine, and goes ahead when it is told to.
+#[derive(Clone, Default)]
+pub(crate) struct Wall {
+    ahead_secs: Arc<AtomicU64>,
+    nodes: Arc<AtomicU64>,
+}
+
+impl Wall {
+    pub(crate) fn go_ahead(&self, days: u64) {
+        self.ahead_secs.fetch_add(days * 24 * 3600, Ordering::SeqCst);
+    }
+
+    /// What a node takes the time from.
+    pub(crate) fn env(&self) -> Env {
+        Env::seeded(self.nodes.fetch_add(1, Ordering::SeqCst), self.clone())
+    }
+}
+
+impl Clock for Wall {
+    #[expect(clippy::disallowed_methods, reason = "a clock")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_secs(self.ahead_secs.load(Ordering::SeqCst))
+    }
+}
 
 /// A node that runs until it is dropped or stopped.
 pub(crate) struct Running {
@@ -33,6 +65,16 @@ impl Running {
     pub(crate) async fn ready(self) -> Self {
         tokio::time::timeout(PATIENCE, self.handle.ready()).await.expect("in time").expect("ready");
         self
+    }
+
+    /// Waits until it shows a certificate that ends later than that.
+    pub(crate) async fn renewed(&self, end: SystemTime) {
+        let renewed = async {
+            while self.handle.certificate_end() <= end {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, renewed).await.expect("in time");
     }
 
     /// Waits for an end that nobody asked for.

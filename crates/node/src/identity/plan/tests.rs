@@ -7,19 +7,17 @@ use crate::testing::{Authority, identity};
 
 /// What happens, in a word.
 fn outcome(pair: Pair, log: bool, wish: &Wish) -> &'static str {
-    outcome_knowing(pair, log, false, wish)
-}
-
-fn outcome_knowing(pair: Pair, log: bool, known: bool, wish: &Wish) -> &'static str {
-    match first_step(Held { path: Path::new("/state"), pair, log, known }, wish) {
+    match first_step(Held { path: Path::new("/state"), pair, log }, wish) {
         Ok(Step::GoOn(_)) => "goes on",
-        Ok(Step::LearnRoot(..)) => "learns the root",
+        Ok(Step::LearnRoot(..)) => "learns root",
+        Ok(Step::Return(..)) => "comes back",
         Ok(Step::Join(_)) => "joins",
         Ok(Step::Found) => "founds",
         Ok(Step::FoundAs(_)) => "founds as given",
         Err(NodeError::Expired { .. }) => "expired",
         Err(NodeError::NoIdentity { .. }) => "no identity",
         Err(NodeError::NotAlone { .. }) => "not alone",
+        Err(NodeError::Join(JoinError::NoAddress)) => "no address",
         Err(other) => panic!("{other}"),
     }
 }
@@ -34,25 +32,45 @@ async fn every_state_of_the_directory_has_one_outcome() {
     };
     let (worker, manager) = (own(NodeRole::Worker), own(NodeRole::Manager));
     let over = || CaError::NoCommonSpan;
-    let join = Wish { join: Some(Target { address: "m:1".to_owned(), token: None }), ..Wish::default() };
-    let wishes = [Wish::default(), join, Wish { alone: true, ..Wish::default() }];
+    let target =
+        |token: Option<&str>| Target { address: "m:1".to_owned(), token: token.map(|token| token.to_owned().into()) };
+    let (named, own) = (
+        Remote { node: None, address: "m:1".to_owned() },
+        Remote { node: Some("n".into()), address: "n:1".to_owned() },
+    );
+    let other = Remote { node: Some("m".into()), address: "m:1".to_owned() };
+    let token = || Some("a token".to_owned().into());
+    let wishes = [
+        Wish { known: vec![other.clone()], ..Wish::default() },
+        Wish { join: Some(target(None)), known: vec![named.clone()], ..Wish::default() },
+        Wish { join: Some(target(Some("a token"))), known: vec![named], ..Wish::default() },
+        Wish { token: token(), known: vec![own.clone()], ..Wish::default() },
+        Wish { token: token(), known: vec![own, other], ..Wish::default() },
+        Wish { alone: true, ..Wish::default() },
+    ];
 
-    type Row<'a> = (&'a str, &'a dyn Fn() -> Pair, bool, [&'a str; 3]);
+    type Row<'a> = (&'a str, &'a dyn Fn() -> Pair, bool, [&'a str; 6]);
+    let (late_worker, late_manager) =
+        (|| Pair::Expired(worker.clone(), over()), || Pair::Expired(manager.clone(), over()));
+    let (no_root, no_root_of_manager) =
+        (|| Pair::Unverified(member(NodeRole::Worker)), || Pair::Unverified(member(NodeRole::Manager)));
     #[rustfmt::skip]
     let table: [Row<'_>; 8] = [
-        //                                                           no wish        a manager to join  to go on alone
-        ("nothing", &|| Pair::None,                          false, ["founds",      "joins",           "not alone"]),
-        ("a log alone", &|| Pair::None,                      true,  ["no identity", "no identity",     "not alone"]),
-        ("no root", &|| Pair::Unverified(member(NodeRole::Worker)), false, ["founds", "learns the root", "not alone"]),
-        ("no root, a log", &|| Pair::Unverified(member(NodeRole::Manager)), true,
-                                                                    ["no identity", "learns the root", "not alone"]),
-        ("a worker", &|| Pair::Good(worker.clone()),         false, ["goes on",     "goes on",         "not alone"]),
-        ("a manager", &|| Pair::Good(manager.clone()),       true,  ["goes on",     "goes on",         "goes on"]),
-        ("a late worker", &|| Pair::Expired(worker.clone(), over()), false, ["expired", "expired",     "not alone"]),
-        ("a late manager", &|| Pair::Expired(manager.clone(), over()), true, ["expired", "expired",    "goes on"]),
+        //                                        (told no more)  an address      and a token     a token alone  a token and others  alone
+        ("nothing", &|| Pair::None, false,       ["founds",      "joins",        "joins",        "no address",  "no address",  "not alone"]),
+        ("a log", &|| Pair::None, true,          ["no identity", "no identity",  "no identity",  "no identity", "no identity", "not alone"]),
+        ("no root", &no_root, false,             ["founds",      "learns root",  "learns root",  "no address",  "no address",  "not alone"]),
+        ("no root, a log", &no_root_of_manager, true,
+                                                 ["no identity", "learns root",  "learns root",  "no identity", "no identity", "not alone"]),
+        ("worker", &|| Pair::Good(worker.clone()), false,
+                                                 ["goes on",     "goes on",      "goes on",      "goes on",     "goes on",     "not alone"]),
+        ("manager", &|| Pair::Good(manager.clone()), true,
+                                                 ["goes on",     "goes on",      "goes on",      "goes on",     "goes on",     "goes on"]),
+        ("late worker", &late_worker, false,     ["expired",     "expired",      "comes back",   "expired",     "comes back",  "not alone"]),
+        ("late manager", &late_manager, true,    ["expired",     "expired",      "comes back",   "expired",     "comes back",  "goes on"]),
     ];
     for (name, pair, log, outcomes) in table {
-        let found = [0, 1, 2].map(|wish| outcome(pair(), log, &wishes[wish]));
+        let found: Vec<_> = wishes.iter().map(|wish| outcome(pair(), log, wish)).collect();
         assert_eq!(found, outcomes, "{name}");
     }
 }
@@ -71,7 +89,9 @@ async fn a_manager_that_was_given_its_certificate_founds_only_where_an_authority
     assert_eq!(outcome(manager(), false, &named), "founds as given");
     assert_eq!(outcome(manager(), false, &Wish::default()), "goes on", "nobody is named");
     assert_eq!(outcome(manager(), true, &named), "goes on", "it has a log");
-    assert_eq!(outcome_knowing(manager(), false, true, &named), "goes on", "it knows other managers");
+    let known = vec![Remote { node: Some("m".into()), address: "m:1".to_owned() }];
+    let knowing = Wish { known, external_cas: authorities.clone(), ..Wish::default() };
+    assert_eq!(outcome(manager(), false, &knowing), "goes on", "it knows other managers");
     assert_eq!(outcome(own(NodeRole::Worker), false, &named), "goes on", "it is a worker");
     let target = Some(Target { address: "m:1".to_owned(), token: None });
     let joining = Wish { external_cas: authorities, join: target, ..Wish::default() };

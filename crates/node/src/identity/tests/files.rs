@@ -242,3 +242,28 @@ async fn a_founding_that_was_cut_off_anywhere_starts_over() {
         assert_eq!(machine.start(None).await.unwrap().credentials.identity(), again.credentials.identity());
     }
 }
+
+#[tokio::test]
+async fn a_node_that_comes_back_keeps_its_log_and_one_that_was_made_anew_instead_does_not() {
+    for is_new in [false, true] {
+        let (machine, own, next) = before_a_renewal().await;
+        let root = KeyStore::new(machine.dir.path(), &machine.env).load_root().unwrap();
+        let next = if is_new {
+            let other = RootCa::create(&SystemKeys, &machine.env).unwrap();
+            let joined = Identity::new("another".into(), NodeRole::Worker, own.cluster.clone());
+            (other.clone(), renewed(&machine, &other, &joined))
+        } else {
+            (root, next)
+        };
+        fs::create_dir(machine.path(RAFT)).unwrap();
+        machine.write("raft/segment", "entries");
+        let dir = StateDir::open(machine.dir.path().to_owned(), None, &machine.env).await.unwrap();
+        let joined = Joined { root: next.0, node: next.1.clone(), lock: None };
+        let kept = keep_return(&dir, &own.node, joined, &machine.env).unwrap();
+        drop(dir);
+        assert_eq!(public_key(&kept), next.1.key().public_key());
+        assert_eq!(machine.path("raft/segment").exists(), !is_new);
+        let again = machine.start(None).await.unwrap();
+        assert_eq!(again.credentials.identity(), *next.1.identity());
+    }
+}
