@@ -6,7 +6,7 @@ use pem::Pem;
 use pkcs8::{ObjectIdentifier, PrivateKeyInfo};
 use ring::{
     rand::SystemRandom,
-    signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, RsaEncoding, RsaKeyPair},
+    signature::{self, EcdsaKeyPair, KeyPair as _, RsaEncoding, RsaKeyPair},
 };
 use rustls::sign::SigningKey as HandshakeKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,12 +14,14 @@ use zeroize::Zeroizing;
 
 use crate::{
     algorithm::{self, Algorithm},
-    der::{self, BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, explicit, tagged},
+    der::{self, BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, tagged},
     error::Error,
     locked_key,
     p521_key::P521Key,
     pem_text, statement,
 };
+
+mod elliptic;
 
 /// The tag of a private key in PKCS#8 form, which is how keys are written.
 pub(crate) const PKCS8: &str = "PRIVATE KEY";
@@ -75,7 +77,8 @@ impl KeySource for SystemKeys {
 // === impl KeyPair ===
 
 impl KeyPair {
-    /// Reads an unencrypted key: PKCS#8, SEC1 or PKCS#1, in one PEM block, headers allowed.
+    /// Reads an unencrypted key: PKCS#8, SEC1 or PKCS#1, in one PEM block, headers allowed. The public half of a key on a
+    /// curve may be missing: some programs leave it out.
     ///
     /// # Errors
     ///
@@ -97,13 +100,8 @@ impl KeyPair {
     }
 
     fn from_sec1(sec1: &[u8]) -> Result<Self, Error> {
-        let curve = match sec1_curve(sec1).ok_or(Error::MalformedKey)? {
-            P256 => Algorithm::EcdsaP256Sha256,
-            P384 => Algorithm::EcdsaP384Sha384,
-            P521 => Algorithm::EcdsaP521Sha512,
-            _ => return Err(Error::UnsupportedKey { reason: algorithm::CURVE }),
-        };
-        Self::from_pkcs8(wrap(&curve.of_key(), sec1))
+        let curve = elliptic::curve_of_sec1(sec1).ok_or(Error::MalformedKey)?;
+        Self::from_pkcs8(wrap(&elliptic::algorithm(curve)?.of_key(), sec1))
     }
 
     /// Reads a key in PKCS#8 form.
@@ -112,13 +110,19 @@ impl KeyPair {
     ///
     /// [`Error::MalformedKey`] when it is none, [`Error::UnsupportedKey`] when it is of a kind that does not sign here.
     pub fn from_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, Error> {
-        let (signer, algorithm) = {
-            let info = PrivateKeyInfo::try_from(&pkcs8[..]).map_err(|_| Error::MalformedKey)?;
-            match info.algorithm.oid {
-                ELLIPTIC => elliptic(&pkcs8, info.algorithm.parameters_oid().map_err(|_| Error::MalformedKey)?)?,
-                RSA => rsa(&pkcs8, info.private_key)?,
-                _ => return Err(Error::MalformedKey),
+        let kind = PrivateKeyInfo::try_from(&pkcs8[..]).map_err(|_| Error::MalformedKey)?.algorithm;
+        let (pkcs8, signer, algorithm) = match kind.oid {
+            ELLIPTIC => {
+                let algorithm = elliptic::algorithm(kind.parameters_oid().map_err(|_| Error::MalformedKey)?)?;
+                let pkcs8 = elliptic::complete(pkcs8, algorithm)?;
+                let signer = elliptic::signer(&pkcs8, algorithm)?;
+                (pkcs8, signer, algorithm)
             }
+            RSA => {
+                let (signer, algorithm) = rsa(&pkcs8)?;
+                (pkcs8, signer, algorithm)
+            }
+            _ => return Err(Error::MalformedKey),
         };
         let bits = tagged(BIT_STRING, &[&[0], &signer.public()]);
         let public_key = tagged(SEQUENCE, &[&algorithm.of_key(), &bits]).to_vec();
@@ -203,21 +207,8 @@ impl Signer {
     }
 }
 
-fn elliptic(pkcs8: &[u8], curve: ObjectIdentifier) -> Result<(Signer, Algorithm), Error> {
-    let ring = |curve: &'static EcdsaSigningAlgorithm| {
-        let key = EcdsaKeyPair::from_pkcs8(curve, pkcs8, &SystemRandom::new()).map_err(|_| Error::MalformedKey)?;
-        Ok(Signer::Ecdsa(key))
-    };
-    match curve {
-        P256 => Ok((ring(&signature::ECDSA_P256_SHA256_ASN1_SIGNING)?, Algorithm::EcdsaP256Sha256)),
-        P384 => Ok((ring(&signature::ECDSA_P384_SHA384_ASN1_SIGNING)?, Algorithm::EcdsaP384Sha384)),
-        P521 => Ok((Signer::P521(P521Key::from_pkcs8(pkcs8)?), Algorithm::EcdsaP521Sha512)),
-        _ => Err(Error::UnsupportedKey { reason: algorithm::CURVE }),
-    }
-}
-
-/// `pkcs1` is the part of `pkcs8` that says the numbers.
-fn rsa(pkcs8: &[u8], pkcs1: &[u8]) -> Result<(Signer, Algorithm), Error> {
+fn rsa(pkcs8: &[u8]) -> Result<(Signer, Algorithm), Error> {
+    let pkcs1 = PrivateKeyInfo::try_from(pkcs8).map_err(|_| Error::MalformedKey)?.private_key;
     // Version, modulus, exponent, and the secret ones.
     let numbers = der::elements(pkcs1).map_err(|_| Error::MalformedKey)?;
     let significant = |index: usize| {
@@ -237,13 +228,6 @@ fn rsa(pkcs8: &[u8], pkcs1: &[u8]) -> Result<(Signer, Algorithm), Error> {
     Ok((Signer::Rsa(key, encoding), algorithm))
 }
 
-/// The curve that a key in SEC1 form names: version, secret, `[0]` curve, `[1]` public half.
-fn sec1_curve(sec1: &[u8]) -> Option<ObjectIdentifier> {
-    let fields = der::elements(sec1).ok()?;
-    let curve = fields.iter().find(|field| field[0] == explicit(0))?;
-    ObjectIdentifier::from_bytes(der::contents(der::contents(curve).ok()?).ok()?).ok()
-}
-
 fn is_encrypted(block: &Pem) -> bool {
     block.tag() == locked_key::ENCRYPTED || block.headers().get("DEK-Info").is_some()
 }
@@ -255,9 +239,6 @@ const RSA_EXPONENT_BYTES_MIN: usize = 3;
 
 const ELLIPTIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
 /// Wraps a key in PKCS#8: version 0, the algorithm, and the key as an octet string.
 fn wrap(algorithm: &[u8], key: &[u8]) -> Zeroizing<Vec<u8>> {

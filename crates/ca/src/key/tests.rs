@@ -38,6 +38,27 @@ fn one_rsa_key_in_two_encodings_is_one_key() {
 }
 
 #[test]
+fn a_public_half_that_was_left_out_is_calculated() {
+    for (whole, half) in [
+        (fixture!("p256-sec1.key"), fixture!("p256-no-public.key")),
+        (fixture!("p384-sec1.key"), fixture!("p384-no-public.key")),
+        (fixture!("p521-sec1.key"), fixture!("p521-no-public.key")),
+    ] {
+        let whole = KeyPair::from_pem(whole).unwrap();
+        let sec1 = pem::parse(half).unwrap();
+        let pkcs8 = pem_text::encode(PKCS8, &wrap(&whole.algorithm().of_key(), sec1.contents()));
+        for text in [half, &pkcs8] {
+            let key = KeyPair::from_pem(text).unwrap();
+            assert_eq!(key.public_key(), whole.public_key());
+            assert_eq!(KeyPair::from_pem(&key.to_pem()).unwrap().public_key(), whole.public_key());
+            let signature = key.sign(b"message").unwrap();
+            assert!(algorithm::verify(&key.algorithm().of_signature(), whole.spki(), b"message", &signature));
+            key.to_rustls().unwrap();
+        }
+    }
+}
+
+#[test]
 fn weak_keys_are_refused_in_the_words_of_upstream() {
     let said = |text: &str| KeyPair::from_pem(text).unwrap_err().to_string();
     assert_eq!(said(fixture!("rsa1024.key")), "unsupported RSA key parameters");
