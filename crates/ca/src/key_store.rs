@@ -15,8 +15,10 @@ use zeroize::Zeroizing;
 use crate::{
     certificate::NodeCertificate,
     error::Error,
+    identity::Identity,
     key::KeyPair,
     key_file::{KeyFile, KeyHeaders},
+    pem_text,
     root::RootCa,
     unlock::UnlockKey,
 };
@@ -56,19 +58,28 @@ pub struct KeyStore {
     /// What opens the key file, if that takes a key. Held locked from reading the file to replacing it, since what is kept
     /// of it would be lost otherwise.
     unlock: Arc<Mutex<Option<UnlockKey>>>,
+    /// Whether reading leaves everything as it is.
+    looks_only: bool,
 }
 
 impl KeyStore {
     /// The key files below a state directory. Nothing is read or made yet.
     #[must_use]
     pub fn new(state_dir: &Path, env: &Env) -> Self {
-        Self { directory: state_dir.join(DIRECTORY), env: env.clone(), unlock: Arc::default() }
+        Self { directory: state_dir.join(DIRECTORY), env: env.clone(), unlock: Arc::default(), looks_only: false }
     }
 
     /// Opens a key file that is locked with this key. One that is not locked needs none, and does not get locked by it.
     #[must_use]
     pub fn with_unlock_key(self, key: Option<UnlockKey>) -> Self {
         Self { unlock: Arc::new(Mutex::new(key)), ..self }
+    }
+
+    /// For looking at the files of a node that may run: what a cut-off write has left behind is read as the node would read it,
+    /// and neither put in its place nor removed; modes stay as they are.
+    #[must_use]
+    pub fn looking_only(self) -> Self {
+        Self { looks_only: true, ..self }
     }
 
     /// Reads the trust roots, and their key where an old version left it on disk.
@@ -103,16 +114,24 @@ impl KeyStore {
     /// [`Error::NoLocalCertificate`] when either file is missing, [`Error::Locked`] when the key is encrypted and the unlock
     /// key is missing or wrong, [`Error::KeyMismatch`] when the two do not belong together.
     pub fn load_node(&self) -> Result<NodeCertificate, Error> {
-        self.settle_early_layout()?;
+        if !self.looks_only {
+            self.settle_early_layout()?;
+        }
         let key = self.key_file(self.unlock.lock().as_ref())?.key;
         let found = self.node_with(NODE_CERTIFICATE, &key);
         let Err(problem) = found else { return found };
-        let Ok(node) = self.node_with(NODE_CERTIFICATE_NEXT, &key) else {
-            self.remove(NODE_CERTIFICATE_NEXT)?;
-            return Err(problem);
-        };
-        self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)?;
-        Ok(node)
+        match self.node_with(NODE_CERTIFICATE_NEXT, &key) {
+            Ok(node) if self.looks_only => Ok(node),
+            Err(_) if self.looks_only => Err(problem),
+            Ok(node) => {
+                self.rename(NODE_CERTIFICATE_NEXT, NODE_CERTIFICATE)?;
+                Ok(node)
+            }
+            Err(_) => {
+                self.remove(NODE_CERTIFICATE_NEXT)?;
+                Err(problem)
+            }
+        }
     }
 
     /// An early version may have been cut off with its new certificate in place and the key for it beside. That key is
@@ -126,6 +145,17 @@ impl KeyStore {
             Err(Error::Locked) => Ok(()),
             Ok(_) | Err(_) => self.remove(NODE_KEY_EARLY),
         }
+    }
+
+    /// Whom the node's certificate names, which takes no key: it says nothing about whether the node can prove it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLocalCertificate`], or what is wrong with the certificate.
+    pub fn named(&self) -> Result<Identity, Error> {
+        let chain =
+            pem_text::certificates(&self.read(NODE_CERTIFICATE)?.ok_or_else(|| self.missing(NODE_CERTIFICATE))?)?;
+        Identity::from_certificate(chain.first().ok_or_else(|| Error::malformed("certificate", "no certificate"))?)
     }
 
     /// Forgets the node's certificate and key, headers included.
@@ -150,7 +180,9 @@ impl KeyStore {
 
     fn key_file(&self, unlock: Option<&UnlockKey>) -> Result<KeyFile, Error> {
         let text = Zeroizing::new(self.read(NODE_KEY)?.ok_or_else(|| self.missing(NODE_KEY))?);
-        self.close_to_others(NODE_KEY);
+        if !self.looks_only {
+            self.close_to_others(NODE_KEY);
+        }
         KeyFile::parse(&text, unlock)
     }
 

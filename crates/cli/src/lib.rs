@@ -29,6 +29,7 @@ pub mod compose;
 pub mod ctl;
 pub mod daemon;
 pub mod dev;
+pub mod doctor;
 pub mod metrics;
 pub mod output;
 pub mod rafttool;

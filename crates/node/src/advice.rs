@@ -12,7 +12,7 @@ use crate::JoinError;
 const NO_TOKEN: &str = "A valid join token is necessary";
 
 /// What to do next. Shown, it goes on with the sentence that names the cause.
-pub(crate) struct Advice(Option<&'static str>);
+pub(crate) struct Advice(pub(crate) Option<&'static str>);
 
 impl Advice {
     /// On a cluster that could not be joined.

@@ -282,6 +282,12 @@ impl JoinError {
         }
     }
 
+    /// What to do about a join that has failed so, where there is more to say than the cause.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        Advice::on(self).0
+    }
+
     /// Whether it is about the time at which a certificate counts, so that a wrong clock may be the cause.
     #[must_use]
     pub fn is_of_time(&self) -> bool {

@@ -64,4 +64,5 @@ pub use error::{JoinError, NodeError};
 pub use log_key::log_keys;
 pub use node::{Node, NodeHandle};
 pub use offline::{Offline, Renewed};
+pub use peers::known_managers;
 pub use restore::Restored;

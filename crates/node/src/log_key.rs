@@ -36,7 +36,7 @@ pub(crate) fn load(dir: &StateDir, has_log: bool, env: &Env) -> Result<LogKeys, 
 /// [`NodeError::Locked`] when the node is locked and `unlock` is not its unlock key; otherwise the key file cannot be read,
 /// or holds no key of a log.
 pub fn log_keys(state_dir: &Path, unlock: Option<&UnlockKey>) -> Result<Vec<LogKey>, NodeError> {
-    let keys = KeyStore::new(state_dir, &Env::real()).with_unlock_key(unlock.cloned());
+    let keys = KeyStore::new(state_dir, &Env::real()).with_unlock_key(unlock.cloned()).looking_only();
     let keys = log_keys_of(&keys.data_keys()?);
     let none = || damaged(state_dir, format!("there is no header {HEADER}: the node has no log, or was a worker last"));
     let LogKeys { current, pending } = keys.ok_or_else(none)?;

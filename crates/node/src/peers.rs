@@ -26,7 +26,16 @@ struct Entry {
     addr: String,
 }
 
-/// Reads the managers. Where there is no file, there are none.
+/// Reads the managers that the node with this state directory has heard of. Where there is no file, there are none. Blocks on
+/// the disk.
+///
+/// # Errors
+///
+/// The file cannot be read, or is none of ours.
+pub fn known_managers(state_dir: &Path) -> Result<Vec<Remote>, NodeError> {
+    load(state_dir)
+}
+
 pub(crate) fn load(state_dir: &Path) -> Result<Vec<Remote>, NodeError> {
     let path = state_dir.join(FILE);
     let text = match fs::read_to_string(&path) {

@@ -118,6 +118,25 @@ fn early(in_place: &NodeCertificate, key: &str, beside: &str) -> Disk {
 }
 
 #[test]
+fn looking_reads_what_a_cut_off_write_left_and_changes_nothing() {
+    let root = root();
+    let (old, new) = (member(&root, &worker()), member(&root, &manager()));
+    let disk = disk();
+    disk.store.save_node(&new).unwrap();
+    // The new key is in place, and its certificate waits beside the old one.
+    fs::rename(disk.path(NODE_CERTIFICATE), disk.path(NODE_CERTIFICATE_NEXT)).unwrap();
+    fs::write(disk.path(NODE_CERTIFICATE), old.chain_pem()).unwrap();
+    fs::set_permissions(disk.path(NODE_KEY), Permissions::from_mode(0o644)).unwrap();
+    let before = disk.names();
+    let looking = disk.store.clone().looking_only();
+    assert_eq!(looking.load_node().unwrap().identity(), &manager());
+    assert_eq!(looking.named().unwrap(), worker(), "the certificate in place is the one that is named");
+    assert_eq!((disk.names(), disk.mode(NODE_KEY)), (before, 0o644));
+    fs::write(disk.path(NODE_CERTIFICATE_NEXT), "garbage").unwrap();
+    assert!(looking.load_node().is_err() && disk.path(NODE_CERTIFICATE_NEXT).exists());
+}
+
+#[test]
 fn a_key_that_an_early_version_left_beside_its_certificate_is_put_in_place() {
     let root = root();
     let (old, new) = (member(&root, &worker()), member(&root, &manager()));

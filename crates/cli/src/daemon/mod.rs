@@ -17,7 +17,7 @@ use swarmkit_runtime::Env;
 use self::{measured::Measured, signals::Signals};
 use crate::{
     client::DEFAULT_SOCKET,
-    dev,
+    dev, doctor,
     metrics::{Registry, Timers},
     unlocking::UnlockFlags,
 };
@@ -44,6 +44,10 @@ struct Args {
 enum Command {
     /// Run the services of a Compose file on a cluster of one node, and take everything away at the end
     Dev(dev::Flags),
+    /// Look at the node of a state directory, running or not, and say what is wrong and what mends it
+    ///
+    /// Changes nothing. The exit code is 0 if nothing is wrong, 1 if something is, and 2 if it could not be found out.
+    Doctor(doctor::Flags),
     /// Make a state directory from a backup, for the manager that a lost cluster begins again with
     Restore(restore::Flags),
 }
@@ -119,6 +123,7 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match args.command {
         Some(Command::Dev(flags)) => dev::run(flags, &Env::real()).await,
+        Some(Command::Doctor(flags)) => return doctor::run(flags, &Env::real()).await,
         Some(Command::Restore(flags)) => restore::run(flags, &Env::real()).await.map_err(RunError::from),
         None => run(args.node, &Env::real()).await,
     };

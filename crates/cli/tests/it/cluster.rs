@@ -3,14 +3,14 @@
 use crate::harness::{Daemon, ctl, directory, free_port, mark, sleepers, wait_for, wait_until};
 
 /// A manager that others can join, with its address and its worker's token.
-fn manager(dir: &std::path::Path) -> (Daemon, String, String) {
+pub(crate) fn manager(dir: &std::path::Path) -> (Daemon, String, String) {
     let addr = format!("127.0.0.1:{}", free_port().unwrap());
     let node = Daemon::start(dir, &["--listen-remote-api", &addr]);
     let token = node.json(&["cluster", "inspect"])[0]["worker_join_token"].as_str().unwrap().to_owned();
     (node, addr, token)
 }
 
-fn node_state(manager: &Daemon, hostname: &str) -> Option<String> {
+pub(crate) fn node_state(manager: &Daemon, hostname: &str) -> Option<String> {
     let nodes = manager.json(&["node", "ls"]);
     let node = nodes.into_iter().find(|node| node["hostname"] == hostname)?;
     node["state"].as_str().map(str::to_owned)

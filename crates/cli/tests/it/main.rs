@@ -8,6 +8,7 @@ mod bench;
 mod cluster;
 mod ctl;
 mod dev;
+mod doctor;
 mod harness;
 mod locking;
 mod mending;

@@ -28,7 +28,7 @@ fn headers(state: &Path) -> Vec<String> {
 }
 
 /// Locks a state directory as a cluster would, and gives the key.
-fn lock(state: &Path) -> UnlockKey {
+pub(crate) fn lock(state: &Path) -> UnlockKey {
     let (env, keys) = (Env::real(), KeyStore::new(state, &Env::real()));
     let key = UnlockKey::generate(&env);
     keys.set_lock(&ManagerLock { version: Version(1 << 40), key: Some(key.clone()) }).unwrap();
