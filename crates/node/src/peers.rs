@@ -88,6 +88,8 @@ pub(crate) async fn remember(state_dir: PathBuf, remotes: Remotes, stop: Cancell
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -100,6 +102,8 @@ mod tests {
         ];
         save(dir.path(), &managers).unwrap();
         let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "for its owner only");
         assert_eq!(text, r#"[{"addr":"127.0.0.1:1"},{"node_id":"b","addr":"127.0.0.1:2"}]"#);
         assert_eq!(load(dir.path()).unwrap().len(), 2);
     }

@@ -111,3 +111,6 @@ pub(crate) async fn tell(
 pub(crate) fn first(credentials: &Credentials) -> watch::Sender<Option<NodeTlsInfo>> {
     watch::Sender::new(Some(tls_info(&credentials.trust())))
 }
+
+#[cfg(test)]
+mod tests;
