@@ -7,7 +7,7 @@ use crate::{
     der,
     issue::LEAF_VALIDITY_DEFAULT,
     key::{KeyPair, KeySource as _, SystemKeys},
-    testing::{DAY, member, noon, root, worker},
+    testing::{DAY, fixture, member, noon, root, worker},
 };
 
 /// A leaf below an authority below a root, with the days around noon in which each counts.
@@ -93,16 +93,12 @@ fn a_certificate_that_says_two_things_about_its_signature_is_malformed() {
 
 #[test]
 fn a_chain_of_another_program_verifies_by_its_keys() {
-    let trusted = RootCa::from_pem(include_str!("../../tests/fixtures/root-p521-sha512.crt"), noon()).unwrap();
-    let texts = [
-        include_str!("../../tests/fixtures/chain-manager.crt"),
-        include_str!("../../tests/fixtures/chain-authority.crt"),
-    ];
+    let trusted = RootCa::from_pem(fixture!("root-p521-sha512.crt"), noon()).unwrap();
+    let texts = [fixture!("chain-manager.crt"), fixture!("chain-authority.crt")];
     let chain = crate::pem_text::certificates(&texts.concat()).unwrap();
     verify_chain(&trusted, &chain, Expiry::Enforced, noon()).unwrap();
     verify_chain(&trusted, &chain[1..], Expiry::Enforced, noon()).unwrap();
-    // One of the three other keys of that curve's size: another root, another name, another key.
-    let other = RootCa::from_pem(include_str!("../../tests/fixtures/root-p256-sha512.crt"), noon()).unwrap();
+    let other = RootCa::from_pem(fixture!("root-p256-sha512.crt"), noon()).unwrap();
     let error = verify_chain(&other, &chain, Expiry::Enforced, noon()).unwrap_err();
     assert!(matches!(error, Error::UnknownAuthority), "{error:?}");
 }
