@@ -30,6 +30,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod dev;
 pub mod doctor;
+mod external_ca;
 pub mod metrics;
 pub mod output;
 pub mod rafttool;

@@ -9,7 +9,10 @@ use super::{
     CtlError,
     service_flags::{Csv, values},
 };
-use crate::units::{parse_duration, to_wire_duration};
+use crate::{
+    external_ca::parse_external_ca,
+    units::{parse_duration, to_wire_duration},
+};
 
 /// What is not given is left as it is.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,6 +24,16 @@ pub(super) struct ClusterFlags {
     /// How long certificates of nodes last, at least 1h; 2160h in a new cluster
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     certexpiry: Option<Duration>,
+
+    /// Who signs certificates in place of the cluster, as protocol=cfssl,url=URL[,cacert=FILE]; replaces all (repeat)
+    ///
+    /// cacert is the root that it signs for, by default the present one.
+    #[arg(long, value_name = "AUTHORITY", value_parser = parse_external_ca)]
+    external_ca: Vec<wire::ExternalCa>,
+
+    /// Let the cluster sign all certificates itself
+    #[arg(long, conflicts_with = "external_ca")]
+    no_external_ca: bool,
 
     /// How often agents tell that they are alive
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -62,6 +75,9 @@ impl ClusterFlags {
         }
         if let Some(expiry) = self.certexpiry {
             spec.ca_config.get_or_insert_default().node_cert_expiry = Some(to_wire_duration(expiry));
+        }
+        if self.no_external_ca || !self.external_ca.is_empty() {
+            spec.ca_config.get_or_insert_default().external_cas.clone_from(&self.external_ca);
         }
         if let Some(period) = self.heartbeatperiod {
             spec.dispatcher.get_or_insert_default().heartbeat_period = Some(to_wire_duration(period));
@@ -191,6 +207,23 @@ mod tests {
         }
         let first = changed(&wire::ClusterSpec::default(), &["--autolock"]);
         assert!(first.encryption_config.unwrap().auto_lock_managers);
+    }
+
+    #[test]
+    fn authorities_outside_are_replaced_all_at_once_or_taken_away() {
+        let urls = |spec: &wire::ClusterSpec| {
+            let known = &spec.ca_config.as_ref().unwrap().external_cas;
+            known.iter().map(|authority| authority.url.clone()).collect::<Vec<_>>()
+        };
+        let two = ["--external-ca", "protocol=cfssl,url=https://a", "--external-ca", "protocol=cfssl,url=https://b"];
+        let spec = changed(&used(), &two);
+        assert_eq!(urls(&spec), ["https://a", "https://b"]);
+        assert_eq!(spec.ca_config.as_ref().unwrap().force_rotate, 3, "the rest stays");
+        assert_eq!(changed(&spec, &["--taskhistory", "5"]), spec);
+        assert_eq!(urls(&changed(&spec, &["--external-ca", "protocol=cfssl,url=https://c"])), ["https://c"]);
+        assert_eq!(changed(&spec, &["--no-external-ca"]), used());
+        assert!(parsed(&["--external-ca", "url=https://c"]).unwrap_err().contains("needs a protocol="));
+        assert!(parsed(&["--no-external-ca", "--external-ca", "protocol=cfssl,url=https://c"]).is_err());
     }
 
     #[test]

@@ -12,12 +12,14 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 pub(crate) use executor::ExecutorFlags;
 pub(crate) use node::{NodeOptions, RunError, running};
+use swarmkit_api::wire;
 use swarmkit_runtime::Env;
 
 use self::{measured::Measured, signals::Signals};
 use crate::{
     client::DEFAULT_SOCKET,
     dev, doctor,
+    external_ca::parse_external_ca,
     metrics::{Registry, Timers},
     unlocking::UnlockFlags,
 };
@@ -92,6 +94,11 @@ struct NodeFlags {
     #[arg(long)]
     autolock: bool,
 
+    /// Who signs certificates of a cluster that this node begins, as protocol=cfssl,url=URL[,cacert=FILE] (repeat); read
+    /// docs/external-ca.md first
+    #[arg(long, value_name = "AUTHORITY", value_parser = parse_external_ca)]
+    external_ca: Vec<wire::ExternalCa>,
+
     #[command(flatten)]
     unlock: UnlockFlags,
 
@@ -151,6 +158,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         join_token: flags.join_token,
         force_new_cluster: flags.force_new_cluster,
         autolock: flags.autolock,
+        external_cas: flags.external_ca,
         unlock_key: flags.unlock.read().await?,
         hostname: flags.hostname,
         executor: flags.executor,

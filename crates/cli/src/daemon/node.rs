@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_executor::DynExecutor;
 use swarmkit_node::{Node, NodeError, NodeHandle};
@@ -33,6 +34,8 @@ pub(crate) struct NodeOptions {
     pub(crate) force_new_cluster: bool,
     /// Whether a cluster that is founded locks its managers.
     pub(crate) autolock: bool,
+    /// Who signs for a cluster that is founded, outside of it.
+    pub(crate) external_cas: Vec<wire::ExternalCa>,
     /// What opens the keys of a locked manager.
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) hostname: Option<String>,
@@ -138,6 +141,7 @@ async fn start(
         .listen_control(options.listen_control)
         .listen_remote(options.listen_remote)
         .autolock(options.autolock)
+        .external_cas(options.external_cas)
         .unlock_key(options.unlock_key);
     if let Some(address) = options.advertise_remote {
         builder = builder.advertise(address);

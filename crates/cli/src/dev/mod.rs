@@ -108,6 +108,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         join_token: None,
         force_new_cluster: false,
         autolock: false,
+        external_cas: Vec::new(),
         unlock_key: None,
         hostname: None,
         executor: flags.executor,

@@ -7,6 +7,7 @@ mod ending;
 mod joining;
 mod leftovers;
 mod locking;
+mod outside;
 mod restoring;
 mod returning;
 mod roles;
