@@ -30,11 +30,11 @@ pub async fn rotate(env: Env, store: Store, stop: CancellationToken) -> Result<(
         let pause = again.map(|at| at.saturating_duration_since(Instant::now()));
         tokio::select! { biased; // stopping comes first, and news before what follows from them
             () = stop.cancelled() => return Ok(()),
-            update = updates.next() => turns.absorb(&update.map_err(|_| Error::Stopped)?),
+            update = updates.next() => turns.absorb(&update.map_err(|_| Error::Stopped)?, Instant::now()),
             () = env.sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
         while let Some(update) = updates.try_next().map_err(|_| Error::Stopped)? {
-            turns.absorb(&update);
+            turns.absorb(&update, Instant::now());
         }
         let step = turns.step(&store.view(), Instant::now());
         let done = tokio::select! { biased; // what was not written is written by the next leader

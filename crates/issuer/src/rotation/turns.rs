@@ -45,7 +45,7 @@ impl Turns {
         self.rotation.as_ref()
     }
 
-    pub(crate) fn absorb(&mut self, update: &Update) {
+    pub(crate) fn absorb(&mut self, update: &Update, now: Instant) {
         match update {
             Update::Snapshot(view) => self.follow(view),
             Update::Delta(delta) => {
@@ -53,7 +53,7 @@ impl Turns {
                 if delta.changes.iter().any(|change| change.as_::<Cluster>().is_some()) {
                     self.follow_cluster(&delta.view);
                 }
-                delta.changes.iter().for_each(|change| self.absorb_change(change));
+                delta.changes.iter().for_each(|change| self.absorb_change(change, now));
             }
         }
     }
@@ -86,10 +86,16 @@ impl Turns {
         }
     }
 
-    fn absorb_change(&mut self, change: &Change) {
+    fn absorb_change(&mut self, change: &Change, now: Instant) {
         let (Some(node), Some(rotation)) = (change.as_::<Node>(), &self.rotation) else { return };
         if node.after.as_ref().is_some_and(|node| rotation.awaits(node)) {
             self.waiting.insert(node.id().clone());
+            let renews = |node: &Option<Arc<Node>>| node.as_ref().is_some_and(|node| is_renewing(node));
+            if renews(&node.before) && !renews(&node.after) {
+                // It has another certificate, and has yet to tell whose. Until then it is not told again, also if it was
+                // told long ago.
+                self.turning.insert(node.id().clone(), now + TURN);
+            }
         } else {
             self.waiting.remove(node.id());
             self.turning.remove(node.id());

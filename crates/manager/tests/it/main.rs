@@ -11,6 +11,8 @@ mod joining;
 mod leading;
 mod lives;
 mod locking;
+mod rotating;
 mod said;
 mod stopping;
+mod turning;
 mod world;

@@ -84,7 +84,7 @@ impl World {
 
     fn follow(&mut self) {
         while let Some(update) = self.updates.try_next().unwrap() {
-            self.turns.absorb(&update);
+            self.turns.absorb(&update, self.now);
         }
     }
 
@@ -188,6 +188,18 @@ async fn who_has_renewed_and_has_the_wrong_signer_still_is_told_again_when_its_t
 }
 
 #[tokio::test]
+async fn who_was_told_long_ago_has_time_to_tell_of_its_certificate_when_it_has_one() {
+    let mut world = World::rotating().await;
+    world.add("n", Some(OLD), Certificate::Rotate).await;
+    assert_eq!(world.step(), Step::Rest(None), "it was told by another leader");
+    world.becomes("n", Some(OLD), Certificate::Renew).await;
+    world.becomes("n", Some(OLD), Certificate::Issued).await;
+    assert_eq!(world.step(), Step::Rest(Some(world.now + TURN)), "it has it, and nobody knows yet");
+    world.now += TURN;
+    assert_eq!(world.told().await, ["n"]);
+}
+
+#[tokio::test]
 async fn a_node_that_comes_meanwhile_is_waited_for_and_one_that_goes_is_not() {
     let mut world = World::rotating().await;
     world.add("a", Some(NEXT), Certificate::Issued).await;
@@ -197,7 +209,7 @@ async fn a_node_that_comes_meanwhile_is_waited_for_and_one_that_goes_is_not() {
     world.becomes("b", Some(NEXT), Certificate::Issued).await;
     assert_eq!(world.step(), Step::Rest(None), "its first certificate is on its way");
     world.becomes("joining", None, Certificate::Issued).await;
-    assert_eq!(world.told().await, ["joining"], "it has yet to tell whose that is");
+    assert_eq!(world.step(), Step::Rest(Some(world.now + TURN)), "it has yet to tell whose that is");
     world.remove("joining").await;
     assert_eq!(world.step(), Step::Finish);
 }
@@ -310,7 +322,7 @@ proptest! {
                 }
                 world.follow();
                 let mut anew = Turns::default();
-                anew.absorb(&Update::Snapshot(world.store.view()));
+                anew.absorb(&Update::Snapshot(world.store.view()), world.now);
                 assert_eq!(world.turns.waiting, anew.waiting);
                 assert_eq!(world.turns.rotation.is_some(), anew.rotation.is_some());
             }
