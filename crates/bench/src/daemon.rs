@@ -28,6 +28,8 @@ const SLEEP_SECONDS: &str = "600";
 pub(crate) struct Daemon {
     child: Child,
     log: PathBuf,
+    /// Where other nodes reach it.
+    pub(crate) remote: String,
     /// A connection to its control socket.
     pub(crate) client: Client,
     /// From the start of the process to the first call that it answered.
@@ -42,7 +44,8 @@ impl Daemon {
         let port = free_port()?;
         let mut command = Command::new(swarmd);
         command.arg("--state-dir").arg(state).arg("--listen-control-api").arg(&socket);
-        command.args(["--listen-remote-api", &format!("127.0.0.1:{port}"), "--executor", "process"]);
+        let remote = format!("127.0.0.1:{port}");
+        command.args(["--listen-remote-api", &remote, "--executor", "process"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
         let watch = Stopwatch::start();
         let child = command.spawn().with_context(|| format!("starting {}", swarmd.display()))?;
@@ -50,7 +53,7 @@ impl Daemon {
         loop {
             if let Some(client) = answers(&socket).await {
                 let child = guard.0.take().context("invariant: the guard holds the process until it is ready")?;
-                return Ok(Self { child, log, client, start_time: watch.elapsed() });
+                return Ok(Self { child, log, remote, client, start_time: watch.elapsed() });
             }
             if let Some(status) = guard.0.as_mut().and_then(|child| child.try_wait().transpose()) {
                 bail!("swarmd ended: {}\n{}", status?, tail(&log));

@@ -36,6 +36,8 @@ pub(crate) enum Unit {
     Megabytes,
     Percent,
     PerSecond,
+    /// Calls that were made.
+    Calls,
     /// One thing divided by another of its kind.
     Times,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Unit {
             Self::Megabytes => "MB",
             Self::Percent => "%",
             Self::PerSecond => "/s",
+            Self::Calls => "calls",
             Self::Times => "x",
         })
     }

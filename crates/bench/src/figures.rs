@@ -4,7 +4,9 @@ mod e2e;
 mod embed;
 mod failover;
 pub(crate) mod idle;
+mod issuing;
 pub(crate) mod raft;
+mod renewals;
 mod start;
 mod store;
 mod upstream;
@@ -109,6 +111,40 @@ static FIGURES: &[Figure] = &[
         repeats: 3,
         for_information: false,
         run: idle::cpu,
+    },
+    Figure {
+        id: "ca.issue",
+        meaning: "certificates asked for with a join token and fetched, over 8 connections with TLS without a certificate; one \
+                  manager with its log on disk, keys and signing requests made beforehand",
+        unit: Unit::PerSecond,
+        limit: Some(1000.0),
+        upstream: None,
+        repeats: 3,
+        for_information: false,
+        run: issuing::issue,
+    },
+    Figure {
+        id: "ca.flood",
+        meaning: "memory that a manager grows by while 20,000 joins are tried with tokens that do not count, each on a connection \
+                  of its own, and 500 connections say nothing; an agent's heartbeats are answered in time and nodes join \
+                  meanwhile, or there is no figure",
+        unit: Unit::Megabytes,
+        limit: Some(64.0),
+        upstream: None,
+        repeats: 1,
+        for_information: false,
+        run: issuing::flood,
+    },
+    Figure {
+        id: "ca.renew_failed_rpcs",
+        meaning: "calls that fail of 1,000 a second (reads and writes, through each of three managers and from outside) while \
+                  all certificates are renewed every two seconds; 20 s",
+        unit: Unit::Calls,
+        limit: Some(0.0),
+        upstream: None,
+        repeats: 1,
+        for_information: false,
+        run: renewals::failed_calls,
     },
     Figure {
         id: "raft.fsync",

@@ -60,6 +60,9 @@ pub(crate) const WAITS_MAX: usize = VISITS_MAX;
 pub(crate) const ASKED_AT_ONCE: u32 = 4096;
 /// How long until it has one more: 200 a second, as often as 1,000 nodes ask that wait for their certificates.
 pub(crate) const ASKED_EVERY: Duration = Duration::from_millis(5);
+/// What an address gets back for a token that counts: whoever had it has asked for the roots, and will ask two or three times
+/// for its certificate. So a site of any size may join.
+pub(crate) const ASKED_BY_MEMBER: u32 = 4;
 /// Addresses whose questions and failures are counted. Some 100 bytes each; beyond, the one that has asked least is
 /// forgotten.
 pub(crate) const ADDRESSES_COUNTED: usize = 4096;

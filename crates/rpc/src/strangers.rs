@@ -157,6 +157,9 @@ impl Strangers {
         let block = Block::of(peer.addr);
         if !reads(method) {
             let answer = answer.await;
+            if is_success(&answer) {
+                self.taken.lock().rates.give_back(block, limits::ASKED_BY_MEMBER);
+            }
             let is_let_off = !is_refusal(&answer) || self.ask(block);
             return if is_let_off { answer } else { Status::resource_exhausted(TOO_MANY).into_http() };
         }
@@ -284,6 +287,11 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.strangers.taken.lock().answer(self.block);
     }
+}
+
+/// The code of a success comes after the answer.
+fn is_success(answer: &Response<Body>) -> bool {
+    Status::from_header_map(answer.headers()).is_none_or(|status| status.code() == Code::Ok)
 }
 
 /// Whether the caller was refused for what it has sent, and not for the state that this node is in.

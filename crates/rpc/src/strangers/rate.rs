@@ -34,6 +34,13 @@ impl Rates {
         true
     }
 
+    /// Gives an address some of what it has asked back.
+    pub(super) fn give_back(&mut self, block: Block, questions: u32) {
+        if let Some(earned) = self.earned.get_mut(&block) {
+            *earned -= ASKED_EVERY * questions;
+        }
+    }
+
     /// Forgets who has earned back all, or else the eighth that has asked least: an eighth, so that not every newcomer costs a
     /// walk through all of them.
     fn forget(&mut self, now: Instant) {
@@ -67,6 +74,17 @@ mod tests {
         assert_eq!((0..100).filter(|_| rates.ask(block(1), later)).count(), 3);
         let much_later = now + Duration::from_secs(3600);
         assert_eq!((0..100).filter(|_| rates.ask(block(1), much_later)).count(), 10, "no more than that is saved up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_may_be_asked_again_and_is_not_saved_up() {
+        let (mut rates, now) = (Rates::new(10), Instant::now() + Duration::from_secs(1));
+        rates.give_back(block(1), 4);
+        assert_eq!((0..100).filter(|_| rates.ask(block(1), now)).count(), 10);
+        rates.give_back(block(1), 4);
+        assert_eq!((0..100).filter(|_| rates.ask(block(1), now)).count(), 4);
+        rates.give_back(block(1), 100);
+        assert_eq!((0..100).filter(|_| rates.ask(block(1), now)).count(), 10);
     }
 
     #[tokio::test(start_paused = true)]
