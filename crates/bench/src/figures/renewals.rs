@@ -19,6 +19,7 @@ use swarmkit::node::{Node, NodeHandle};
 use swarmkit::runtime::{Crew, Env, Spawner};
 use swarmkit::store::Store;
 use swarmkit_ca::{Credentials, KeySource as _, NodeCertificate, RootCa, SystemKeys};
+use swarmkit_raft::RaftOptions;
 use swarmkit_rpc::{Channel, ChannelOptions, Channels, TlsTransport};
 use tempfile::TempDir;
 use tonic::Status;
@@ -58,7 +59,8 @@ impl Team {
         let mut team = Self { nodes: Vec::new(), crew: Crew::under(&CancellationToken::new()), _dirs: Vec::new() };
         for number in 0..managers {
             let dir = tempfile::tempdir()?;
-            let mut node = Node::builder(dir.path(), Arc::new(InertExecutor::new())).listen_remote("127.0.0.1:0");
+            let mut node =
+                Node::builder(dir.path(), Arc::new(InertExecutor::new())).listen_remote("127.0.0.1:0").raft(patient());
             if let Some(first) = team.nodes.first() {
                 let store = first.store().context("the first is a manager")?;
                 node = node.join(first.remote_addr().context("it listens")?, Some(tokens(&store)?.manager));
@@ -96,6 +98,13 @@ impl Team {
     }
 }
 
+/// What is measured is what renewals do: a machine that is busy for a moment is not to change leaders.
+fn patient() -> RaftOptions {
+    let millis = Duration::from_millis;
+    let (heartbeat, election_min, election_max) = (millis(150), millis(2000), millis(4000));
+    RaftOptions { heartbeat, election_min, election_max, ..RaftOptions::default() }
+}
+
 fn tokens(store: &Store) -> Result<wire::JoinTokens> {
     let view = store.view();
     view.cluster().and_then(|cluster| cluster.root_ca.join_tokens.clone()).context("the cluster has tokens")
@@ -118,10 +127,11 @@ async fn sample() -> Result<f64> {
     let calls = Crew::under(&CancellationToken::new());
     let spawner = calls.spawner();
     let (watch, mut due, mut number) = (Stopwatch::start(), Duration::ZERO, 0);
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut leader) = (BTreeSet::new(), 0);
     let mut rounds = tokio::time::interval(ROUND);
     while watch.elapsed() < MEASURED {
         rounds.tick().await;
+        leader = team.nodes.iter().position(NodeHandle::leads).unwrap_or(leader);
         if watch.elapsed() >= due {
             due += RENEWALS;
             seen.extend(renew_all(&team).await?);
@@ -133,7 +143,7 @@ async fn sample() -> Result<f64> {
                 let control = node.control().context("a manager has a control client")?;
                 count(&spawner, &made, &failed, call(control, number, at));
             }
-            let control = outside.control(number);
+            let control = outside.control(number, leader);
             count(&spawner, &made, &failed, async move { call(control.await?, number, MANAGERS).await });
         }
     }
@@ -164,6 +174,10 @@ fn count(
             failed.fetch_add(1, Ordering::Relaxed);
         }
     }));
+}
+
+fn is_write(number: u64) -> bool {
+    number % 4 == 3
 }
 
 /// Reads, and now and then writes.
@@ -237,10 +251,15 @@ impl Outside {
         Ok(self.credentials.replace_certificate(certificate)?)
     }
 
-    /// A client of one manager after the other.
-    fn control(&self, number: u64) -> impl Future<Output = Result<ControlClient<Channel>, Status>> + Send + 'static {
-        let (channels, address) =
-            (self.channels.clone(), self.addresses[number as usize % self.addresses.len()].clone());
+    /// A client of one manager after the other, or of the leader for what it alone does: a manager that is called from outside
+    /// passes no write on.
+    fn control(
+        &self,
+        number: u64,
+        leader: usize,
+    ) -> impl Future<Output = Result<ControlClient<Channel>, Status>> + Send + 'static {
+        let at = if is_write(number) { leader } else { number as usize % self.addresses.len() };
+        let (channels, address) = (self.channels.clone(), self.addresses[at].clone());
         async move { Ok(ControlClient::new(channels.manager(&address).await?)) }
     }
 }
