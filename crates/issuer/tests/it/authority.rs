@@ -163,6 +163,44 @@ async fn authorities_outside_come_before_a_key_at_hand_and_without_them_it_signs
     term.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_the_root_is_replaced_by_one_that_is_kept_outside_its_authority_signs_and_the_cross_certificate_follows()
+{
+    let world = World::new().await;
+    let target = RootCa::create(&SystemKeys, &world.env).unwrap();
+    let cross = world.root.cross_sign(target.bundle()).unwrap();
+    let rotation = wire::RootRotation {
+        ca_cert: target.bundle().to_owned().into(),
+        cross_signed_ca_cert: cross.clone().into(),
+        ..Default::default()
+    };
+    world
+        .edit_cluster(|cluster| {
+            let root = wire::RootCa { root_rotation: Some(rotation), ..cluster.root_ca.as_ref().clone() };
+            cluster.root_ca = root.into();
+        })
+        .await;
+    world.outside.sign_with(target.clone());
+    let term = world.lead();
+    let mut authority = world.stranger().await;
+    let asked = ask(&mut authority, &world.tokens().worker).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*world.outside.asked().borrow(), 0, "an authority that names no root is of the present one");
+
+    world
+        .edit_cluster(|cluster| {
+            let mut spec = cluster.spec.as_ref().clone();
+            spec.ca_config.as_mut().unwrap().external_cas[0].ca_cert = target.bundle().to_owned().into();
+            cluster.spec = spec.into();
+        })
+        .await;
+    let answer = outcome(&mut authority, &asked.node).await.unwrap();
+    // Whoever trusts the present root alone can follow the chain.
+    world.verified(&asked, &answer);
+    assert!(answer.certificate.unwrap().certificate.ends_with(cross.as_bytes()));
+    term.end().await;
+}
+
 fn edit_authorities(cluster: &mut swarmkit_api::Cluster, urls: &[&str]) {
     let mut spec = cluster.spec.as_ref().clone();
     let one = |url: &&str| wire::ExternalCa { url: (*url).to_owned(), ..Default::default() };
