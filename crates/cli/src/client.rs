@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use swarmkit_api::wire::{
-    ca_client::CaClient, control_client::ControlClient, swarmkit::backup::v1::backup_client::BackupClient,
+    ca_client::CaClient,
+    control_client::ControlClient,
+    swarmkit::{backup::v1::backup_client::BackupClient, unlock::v1::unlock_client::UnlockClient},
     watch_client::WatchClient,
 };
 use swarmkit_rpc::{Channel, ConnectError, connect_unix};
@@ -57,6 +59,12 @@ impl Client {
     #[must_use]
     pub fn backup(&self) -> BackupClient<Channel> {
         BackupClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The calls that a manager answers while it waits for its unlock key, and nobody else.
+    #[must_use]
+    pub fn unlock(&self) -> UnlockClient<Channel> {
+        UnlockClient::new(self.channel.clone())
     }
 
     /// The call that streams changes.

@@ -584,4 +584,20 @@ pub(super) static METHODS: &[Method] = &[
         client_streaming: false,
         server_streaming: false,
     },
+    Method {
+        service: "swarmkit.unlock.v1.Unlock",
+        method: "Ask",
+        path: "/swarmkit.unlock.v1.Unlock/Ask",
+        callers: &[Caller::Manager],
+        client_streaming: false,
+        server_streaming: false,
+    },
+    Method {
+        service: "swarmkit.unlock.v1.Unlock",
+        method: "Open",
+        path: "/swarmkit.unlock.v1.Unlock/Open",
+        callers: &[Caller::Manager],
+        client_streaming: false,
+        server_streaming: false,
+    },
 ];

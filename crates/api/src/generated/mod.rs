@@ -25,6 +25,11 @@ pub mod swarmkit {
             include!("swarmkit.raft.v1.rs");
         }
     }
+    pub mod unlock {
+        pub mod v1 {
+            include!("swarmkit.unlock.v1.rs");
+        }
+    }
 }
 pub(crate) mod redact {
     include!("redact.rs");

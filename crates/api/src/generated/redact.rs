@@ -181,6 +181,14 @@ impl fmt::Debug for super::swarmkit::raft::v1::SnapshotChunk {
     }
 }
 
+impl fmt::Debug for super::swarmkit::unlock::v1::OpenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenRequest")
+            .field("key", &length(&self.key))
+            .finish()
+    }
+}
+
 #[cfg(test)]
 pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::DecodeError>)] = &[
     ("docker.swarmkit.v1.AcceptancePolicy.RoleAdmissionPolicy.Secret", crate::redact::tests::print::<super::docker::swarmkit::v1::acceptance_policy::role_admission_policy::Secret>),
@@ -201,4 +209,5 @@ pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::Decode
     ("swarmkit.backup.v1.SaveResponse", crate::redact::tests::print::<super::swarmkit::backup::v1::SaveResponse>),
     ("swarmkit.raft.v1.Command", crate::redact::tests::print::<super::swarmkit::raft::v1::Command>),
     ("swarmkit.raft.v1.SnapshotChunk", crate::redact::tests::print::<super::swarmkit::raft::v1::SnapshotChunk>),
+    ("swarmkit.unlock.v1.OpenRequest", crate::redact::tests::print::<super::swarmkit::unlock::v1::OpenRequest>),
 ];

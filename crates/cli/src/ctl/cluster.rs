@@ -7,6 +7,7 @@ use swarmkit_issuer::Progress;
 
 use super::{
     Context, CtlError, Format, ListFlags, backup, cluster_flags::ClusterFlags, lookup, root_flags::RootFlags, rotation,
+    unlock,
 };
 use crate::{
     client::{UPDATE_ATTEMPTS_MAX, is_out_of_sequence},
@@ -33,6 +34,10 @@ pub(super) enum Command {
         #[command(flatten)]
         list: ListFlags,
     },
+    /// Hand the unlock key to a manager that waits for it, on this machine
+    ///
+    /// Without a flag the key is read from standard input, unseen if that is a terminal.
+    Unlock(unlock::Flags),
     /// Show the key that managers need after a restart while they are locked
     UnlockKey {
         /// Name or id; the cluster is called "default"
@@ -80,6 +85,7 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             lookup::cluster(&mut context.control, &cluster).await?;
             show_unlock_key(context, format).await
         }
+        Command::Unlock(flags) => unlock::run(context, flags).await,
         Command::Update { cluster, flags, root } => update(context, &cluster, &flags, &root).await,
     }
 }

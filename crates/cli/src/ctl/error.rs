@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use swarmkit_raft::LogError;
 use swarmkit_rpc::ConnectError;
 
-use crate::sealing::KeyFileError;
+use crate::{sealing::KeyFileError, unlocking::UnlockError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum CtlError {
     /// The key of a backup.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The key for a node that is locked.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
     /// The file of a backup.
     #[error(transparent)]
     Backup(#[from] LogError),

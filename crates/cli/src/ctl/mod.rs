@@ -13,6 +13,7 @@ mod secret;
 mod service;
 mod service_flags;
 mod task;
+mod unlock;
 mod usage;
 
 use std::{
@@ -157,14 +158,22 @@ async fn run(args: Args) -> Result<(), CtlError> {
     let client = Client::connect(&args.socket, &env, &crew.spawner()).await?;
     let control = client.control();
     let mut context = Context { client, control, out: &mut out, now: env.now(), resolve: !args.no_resolve };
-    match args.command {
-        Command::Cluster(command) => cluster::run(&mut context, command).await?,
-        Command::Config(command) => config::run(&mut context, command).await?,
-        Command::Node(command) => node::run(&mut context, command).await?,
-        Command::Secret(command) => secret::run(&mut context, command).await?,
-        Command::Service(command) => service::run(&mut context, command).await?,
-        Command::Task(command) => task::run(&mut context, command).await?,
-        Command::Version => {}
+    let done = match args.command {
+        Command::Cluster(command) => cluster::run(&mut context, command).await,
+        Command::Config(command) => config::run(&mut context, command).await,
+        Command::Node(command) => node::run(&mut context, command).await,
+        Command::Secret(command) => secret::run(&mut context, command).await,
+        Command::Service(command) => service::run(&mut context, command).await,
+        Command::Task(command) => task::run(&mut context, command).await,
+        Command::Version => Ok(()),
+    };
+    match done {
+        Err(CtlError::Refused(status))
+            if status.code() == tonic::Code::Unimplemented && unlock::is_waiting(&context.client).await =>
+        {
+            return Err(CtlError::State("this node is locked; to give it its key: swarmctl cluster unlock".to_owned()));
+        }
+        done => done?,
     }
     Ok(context.out.flush()?)
 }

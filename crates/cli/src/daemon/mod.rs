@@ -1,6 +1,7 @@
 //! `swarmd`: runs a node until it is told to stop.
 
 mod executor;
+mod locked;
 pub(crate) mod log;
 mod measured;
 mod node;
@@ -15,7 +16,7 @@ pub(crate) use node::{NodeOptions, RunError, running};
 use swarmkit_api::wire;
 use swarmkit_runtime::Env;
 
-use self::{measured::Measured, signals::Signals};
+use self::{locked::Waited, measured::Measured, signals::Signals};
 use crate::{
     client::DEFAULT_SOCKET,
     dev, doctor,
@@ -102,6 +103,10 @@ struct NodeFlags {
     #[command(flatten)]
     unlock: UnlockFlags,
 
+    /// End when this manager is locked and no key is given, instead of waiting for `swarmctl cluster unlock`
+    #[arg(long)]
+    exit_when_locked: bool,
+
     /// Host name to report instead of the machine's
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -149,6 +154,18 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
     let timers = metrics.as_ref().map(|(_, registry)| Timers::new(registry));
     log::to_stderr(flags.log_level, flags.log_format, timers);
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    let mut unlock_key = flags.unlock.read().await?;
+    let must_wait = unlock_key.is_none() && !flags.exit_when_locked;
+    if must_wait && locked::is_locked(&flags.state_dir, env).await {
+        let (socket, remote) = (&flags.listen_control_api, &flags.listen_remote_api);
+        match locked::wait(&flags.state_dir, socket, remote, env, &mut signals).await? {
+            Waited::Key(key) => unlock_key = Some(key),
+            Waited::Signal(signal) => {
+                tracing::info!(signal, "stopping before the node was unlocked");
+                return Ok(());
+            }
+        }
+    }
     let options = NodeOptions {
         state_dir: flags.state_dir,
         listen_control: flags.listen_control_api,
@@ -159,7 +176,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         force_new_cluster: flags.force_new_cluster,
         autolock: flags.autolock,
         external_cas: flags.external_ca,
-        unlock_key: flags.unlock.read().await?,
+        unlock_key,
         hostname: flags.hostname,
         executor: flags.executor,
         temporary: false,

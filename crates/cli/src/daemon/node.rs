@@ -59,6 +59,9 @@ pub(crate) enum RunError {
     /// The unlock key cannot be had.
     #[error(transparent)]
     Unlock(#[from] UnlockError),
+    /// The unlock key cannot be waited for.
+    #[error(transparent)]
+    Locked(#[from] super::locked::WaitError),
     /// `swarmd restore` failed.
     #[error(transparent)]
     Restore(#[from] RestoreError),

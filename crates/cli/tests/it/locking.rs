@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, directory, wait_until};
+use crate::harness::{Daemon, directory, free_port, wait_until};
 
 const LOCKED: &str = "Managers auto-locked.  Unlock key: ";
 
@@ -94,7 +94,7 @@ fn a_cluster_that_begins_locked_comes_back_with_its_key_only() {
     assert!(node.stop(Signal::TERM).success());
 
     let other = format!("SWMKEY-1-{}", "A".repeat(43));
-    assert_eq!(refused(dir.path(), &[]), NEEDS_KEY);
+    assert_eq!(refused(dir.path(), &["--exit-when-locked"]), NEEDS_KEY);
     assert!(refused(dir.path(), &["--unlock-key", "SWMKEY-1-"]).contains("invalid key string"));
     assert_eq!(refused(dir.path(), &["--unlock-key", &other]), NEEDS_KEY);
     let file = dir.path().join("key");
@@ -130,6 +130,56 @@ fn a_running_cluster_is_locked_gets_another_key_and_is_unlocked_again() {
     node.clear_log();
     let node = Daemon::start(dir.path(), &[]);
     assert_eq!(node.ok(&["cluster", "unlock-key"]), "Managers not auto-locked");
+}
+
+#[test]
+fn a_locked_manager_waits_for_its_key_says_so_to_whoever_calls_and_starts_with_it() {
+    let dir = directory();
+    let remote = format!("127.0.0.1:{}", free_port().unwrap());
+    let flags = ["--autolock", "--listen-remote-api", &remote];
+    let mut node = Daemon::start(dir.path(), &flags);
+    let key = shown(&node.ok(&["cluster", "unlock-key"])).unwrap();
+    assert_eq!(node.refused(&["cluster", "unlock"]), "Error: this node is not locked");
+    let token = node.json(&["cluster", "inspect"])[0]["worker_join_token"].as_str().unwrap().to_owned();
+    assert!(node.stop(Signal::TERM).success());
+
+    node.clear_log();
+    let mut node = Daemon::launch(dir.path(), &flags);
+    let waits = "this manager is locked, and waits for its unlock key";
+    wait_until("the node to wait for its key", || node.log().contains(waits));
+    assert_eq!(
+        node.refused(&["node", "ls"]),
+        "Error: this node is locked; to give it its key: swarmctl cluster unlock"
+    );
+    let worker = directory();
+    let joining = Daemon::launch(worker.path(), &["--join-addr", &remote, "--join-token", &token]);
+    let door = format!("{remote}: the manager there is locked, and waits for its unlock key; trying again in 2 s");
+    wait_until("the worker to hear of it", || joining.log().contains(&door));
+
+    let file = dir.path().join("key");
+    let with_file = ["cluster", "unlock", "--unlock-key-file", file.to_str().unwrap()];
+    std::fs::write(&file, format!("SWMKEY-1-{}", "A".repeat(43))).unwrap();
+    let wrong = "Error: that is not the unlock key of this node; it waits on";
+    assert_eq!(node.refused(&with_file), wrong);
+    assert_eq!(node.refused(&["cluster", "unlock"]), "Error: invalid key string", "standard input is empty");
+    std::fs::write(&file, &key).unwrap();
+    assert_eq!(node.ok(&with_file), "The node is unlocked, and starts.");
+    node.wait_ready();
+    joining.wait_ready();
+    assert_eq!(shown(&node.ok(&["cluster", "unlock-key"])).unwrap(), key);
+    assert!(node.stop(Signal::TERM).success());
+}
+
+#[test]
+fn a_locked_manager_that_waits_ends_when_it_is_told_to() {
+    let dir = directory();
+    let mut node = Daemon::start(dir.path(), &["--autolock"]);
+    assert!(node.stop(Signal::TERM).success());
+    node.clear_log();
+    let mut node = Daemon::launch(dir.path(), &[]);
+    wait_until("the node to wait for its key", || node.log().contains("waits for its unlock key"));
+    assert!(node.stop(Signal::TERM).success(), "{}", node.log());
+    assert!(!node.socket.exists(), "nothing is left behind");
 }
 
 /// Whether a key opens the node's key file.

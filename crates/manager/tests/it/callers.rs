@@ -33,8 +33,8 @@ pub(crate) const REMOTE: [&str; 13] = [
 pub(crate) const LOCAL: [&str; 9] =
     ["Backup", "CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Watch"];
 
-/// Services of the wire that no manager has.
-pub(crate) const UNSERVED: [&str; 1] = ["ResourceAllocator"];
+/// Services that no manager has that runs: one of the wire, and the one that takes the key of a manager that waits for it.
+pub(crate) const UNSERVED: [&str; 2] = ["ResourceAllocator", "Unlock"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
