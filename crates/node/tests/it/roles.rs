@@ -99,7 +99,7 @@ async fn check_all(mut updates: Watch, enough: CancellationToken) {
 
 #[tokio::test]
 async fn under_load_no_task_is_lost_or_restarted_while_its_node_becomes_a_manager_and_a_worker_again() {
-    const COMPLETIONS: usize = 100;
+    const COMPLETIONS: usize = 60;
     let mut team = Team::new(1).await;
     let worker = team.add_worker().await;
     let store = team.leader_store().await;
@@ -146,8 +146,13 @@ async fn a_follower_is_demoted_and_promoted_again() {
     let team = Team::new(3).await;
     let follower = team.follower().await;
     team.demote(follower).await;
+    // While the first is under way.
+    team.demote(follower).await;
     team.until_managers(2).await;
     team.until_worker(follower).await;
+    team.demote(follower).await;
+    team.until_ready(follower).await;
+    team.promote(follower).await;
     team.promote(follower).await;
     team.until_managers(3).await;
     team.end().await;
