@@ -7,6 +7,7 @@ pub(crate) mod idle;
 mod issuing;
 pub(crate) mod raft;
 mod renewals;
+mod rotation;
 mod start;
 mod store;
 mod upstream;
@@ -91,6 +92,17 @@ static FIGURES: &[Figure] = &[
         repeats: 50,
         for_information: false,
         run: failover::graceful,
+    },
+    Figure {
+        id: "ca.rotate_1000",
+        meaning: "root of trust replaced under 1,000 nodes with sessions and one manager, each node renewing over TLS, with the \
+                  half second that a node waits before it does",
+        unit: Unit::Seconds,
+        limit: Some(30.0),
+        upstream: None,
+        repeats: 3,
+        for_information: false,
+        run: rotation::rotate_1000,
     },
     Figure {
         id: "idle.rss",
