@@ -102,11 +102,7 @@ fn word(role: NodeRole) -> &'static str {
 
 impl ServiceError for Error {
     fn is_undone(&self) -> bool {
-        match self {
-            Self::Stopped => true,
-            Self::Store(error) => error.is_not_leader(),
-            _ => false,
-        }
+        matches!(self, Self::Store(error) if error.is_not_leader())
     }
 
     fn code(&self) -> ErrorCode {
