@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use subtle::ConstantTimeEq as _;
 use swarmkit_api::{Cluster, Node, wire};
 use swarmkit_ca::{JoinToken, RootDigest};
@@ -25,8 +26,11 @@ pub(crate) async fn finish(store: &Store, rotation: &Rotation, env: &Env) -> Res
             return Ok(false);
         }
         let Some(root_ca) = replaced(cluster, env) else { return Ok(false) };
-        let id = cluster.id.clone();
-        tx.edit::<Cluster>(&id, |cluster| cluster.root_ca = Arc::new(root_ca))?;
+        let (id, bound) = (cluster.id.clone(), bound(&cluster.spec, &cluster.root_ca.ca_cert));
+        tx.edit::<Cluster>(&id, |cluster| {
+            cluster.root_ca = Arc::new(root_ca);
+            cluster.spec = bound.unwrap_or_else(|| cluster.spec.clone());
+        })?;
         Ok::<_, StoreError>(true)
     });
     Ok(finished.await?.value)
@@ -46,6 +50,17 @@ fn replaced(cluster: &Cluster, env: &Env) -> Option<wire::RootCa> {
         root_rotation: None,
         last_forced_rotation: before.last_forced_rotation,
     })
+}
+
+/// The settings in which every authority outside of the cluster says that it signs for the root that was. Those that say none
+/// would be of the next one from now on, for which they cannot sign. `None` when all of them say one already.
+fn bound(spec: &wire::ClusterSpec, root: &Bytes) -> Option<Arc<wire::ClusterSpec>> {
+    let unbound = |authority: &wire::ExternalCa| authority.ca_cert.trim_ascii().is_empty();
+    spec.ca_config.as_ref().filter(|config| config.external_cas.iter().any(unbound))?;
+    let mut spec = spec.clone();
+    let authorities = spec.ca_config.iter_mut().flat_map(|config| &mut config.external_cas);
+    authorities.filter(|authority| unbound(authority)).for_each(|authority| authority.ca_cert = root.clone());
+    Some(Arc::new(spec))
 }
 
 /// Whether two roots are the same, whatever their tokens. How much of a key is the same cannot be told from how long it
@@ -100,6 +115,26 @@ mod tests {
                 assert_eq!((token.digest(), token.requires_fips()), (RootDigest::of(b"new"), fips));
             }
         }
+    }
+
+    #[test]
+    fn an_authority_that_says_no_root_stays_that_of_the_root_that_was() {
+        let authority = |url: &str, root: &'static str| wire::ExternalCa {
+            url: url.to_owned(),
+            ca_cert: root.into(),
+            ..Default::default()
+        };
+        let spec = |roots: [&'static str; 2]| wire::ClusterSpec {
+            ca_config: Some(wire::CaConfig {
+                external_cas: vec![authority("a", roots[0]), authority("b", roots[1])],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let old = Bytes::from("old");
+        assert_eq!(*bound(&spec(["", "new"]), &old).unwrap(), spec(["old", "new"]));
+        assert_eq!(bound(&spec(["old", "new"]), &old), None);
+        assert_eq!(bound(&wire::ClusterSpec::default(), &old), None);
     }
 
     #[test]
