@@ -3,6 +3,7 @@
 //! While a cluster changes its root, its nodes trust the old one only. The old root therefore signs the new one's name
 //! and key: that *cross certificate* issues with the new key, and follows every leaf.
 
+use rcgen::{CertificateParams, CustomExtension};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::X509Extension,
@@ -13,12 +14,12 @@ use x509_parser::{
 use crate::{
     certificate::{self, parse},
     chain::check_algorithm,
-    der::{SEQUENCE, contents, elements, explicit, signed, tagged},
+    compose,
+    der::{elements, replaced, signed},
     error::Error,
     identity::common_name,
     pem_text,
     root::{RootCa, Signer},
-    statement,
 };
 
 /// What another authority is told so that it signs the certificate of this one.
@@ -76,8 +77,9 @@ impl RootCa {
         let constraints = |extension: &&X509Extension<'_>| extension.oid == BASIC_CONSTRAINTS;
         let basic_constraints = certificate.extensions().iter().find(constraints).map(|found| found.value.to_vec());
         let subject = certificate.subject();
+        let request = compose::request(&wanted(&certificate), subject.as_raw(), key)?;
         Ok(CrossSignRequest {
-            request: pem_text::encode(pem_text::REQUEST, &signed(&request_info(&certificate)?, key)?),
+            request: pem_text::encode(pem_text::REQUEST, &request),
             common_name: common_name(&certificate),
             names: names(subject),
             // An authority has them: that was checked above.
@@ -100,30 +102,23 @@ fn authority(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
 
 /// The statement of a certificate with another issuer and another way to sign it.
 fn reissued(tbs: &[u8], issuer: &[u8], algorithm: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut fields = elements(tbs).map_err(|error| Error::malformed("certificate", error))?;
-    let serial = certificate::place_of_serial(&fields);
-    let [_, signature, signer, ..] = &mut fields[serial..] else {
-        return Err(Error::malformed("certificate", "it has too few fields"));
-    };
-    (*signature, *signer) = (algorithm, issuer);
-    Ok(tagged(SEQUENCE, &fields).to_vec())
+    let malformed = |error| Error::malformed("certificate", error);
+    let serial = certificate::place_of_serial(&elements(tbs).map_err(malformed)?);
+    replaced(tbs, &[(serial + 1, algorithm), (serial + 2, issuer)]).map_err(malformed)
 }
 
-/// The statement of a request for the name and the key of a certificate.
-fn request_info(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, Error> {
-    let malformed = |error| Error::malformed("certificate", error);
-    let fields = elements(certificate.tbs_certificate.as_ref()).map_err(malformed)?;
-    let extensions = match fields.last().filter(|field| field[0] == explicit(3)) {
-        Some(field) => elements(contents(field).map_err(malformed)?).map_err(malformed)?,
-        None => Vec::new(),
-    };
-    let wanted: Vec<&[u8]> = extensions
-        .into_iter()
-        .zip(certificate.extensions())
-        .filter(|(_, parsed)| parsed.oid == BASIC_CONSTRAINTS || parsed.oid == ALTERNATIVE_NAMES)
-        .map(|(raw, _)| raw)
-        .collect();
-    Ok(statement::request(certificate.subject().as_raw(), certificate.public_key().raw, &wanted))
+/// What a request for the name and the key of a certificate asks for.
+fn wanted(certificate: &X509Certificate<'_>) -> CertificateParams {
+    let mut params = compose::blank();
+    for extension in certificate.extensions() {
+        if extension.oid == BASIC_CONSTRAINTS || extension.oid == ALTERNATIVE_NAMES {
+            let id: Vec<u64> = extension.oid.iter().into_iter().flatten().collect();
+            let mut same = CustomExtension::from_oid_content(&id, extension.value.to_vec());
+            same.set_criticality(extension.critical);
+            params.custom_extensions.push(same);
+        }
+    }
+    params
 }
 
 /// The first of each part together, then the second ones, and so on.

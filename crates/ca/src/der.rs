@@ -8,9 +8,7 @@ use crate::{error::Error, key::KeyPair};
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
-pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const SEQUENCE: u8 = 0x30;
-pub(crate) const SET: u8 = 0x31;
 
 /// The tag of a field that is numbered and holds a whole element.
 pub(crate) const fn explicit(number: u8) -> u8 {
@@ -58,6 +56,15 @@ pub(crate) fn sequence(element: &[u8]) -> der::Result<Vec<&[u8]>> {
     elements(element)
 }
 
+/// A sequence whose elements are others at some places, counted from zero, and the same, byte for byte, at the rest.
+pub(crate) fn replaced(constructed: &[u8], others: &[(usize, &[u8])]) -> der::Result<Vec<u8>> {
+    let mut parts = sequence(constructed)?;
+    for &(place, other) in others {
+        *parts.get_mut(place).ok_or(ErrorKind::Failed)? = other;
+    }
+    Ok(tagged(SEQUENCE, &parts).to_vec())
+}
+
 /// The bytes of a bit string of whole bytes.
 pub(crate) fn bits(element: &[u8]) -> der::Result<&[u8]> {
     BitStringRef::from_der(element)?.as_bytes().ok_or_else(|| ErrorKind::Failed.into())
@@ -90,6 +97,8 @@ pub(crate) fn signed(statement: &[u8], key: &KeyPair) -> Result<Vec<u8>, Error> 
 mod tests {
     use super::*;
 
+    const SET: u8 = 0x31;
+
     #[test]
     fn elements_are_found_whatever_the_form_of_their_length() {
         let (short, long) = (tagged(OCTET_STRING, &[b"short"]), tagged(OCTET_STRING, &[&[7; 300]]));
@@ -97,6 +106,16 @@ mod tests {
         assert_eq!(sequence[..4], [SEQUENCE, 0x82, 0x01, 0x37]);
         assert_eq!(elements(&sequence).unwrap(), [&short[..], &long[..]]);
         assert!(elements(&tagged(SEQUENCE, &[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_sequence_are_replaced_where_there_are_such() {
+        let [one, two, three] = [1, 2, 3].map(|number| tagged(INTEGER, &[&[number]]));
+        let sequence = tagged(SEQUENCE, &[&one, &two, &two]);
+        assert_eq!(replaced(&sequence, &[(2, &three)]).unwrap(), *tagged(SEQUENCE, &[&one, &two, &three]));
+        assert_eq!(replaced(&sequence, &[]).unwrap(), *sequence);
+        assert!(replaced(&sequence, &[(3, &three)]).is_err());
+        assert!(replaced(&tagged(SET, &[&one]), &[]).is_err());
     }
 
     #[test]

@@ -2,23 +2,21 @@
 
 use std::time::{Duration, SystemTime};
 
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use swarmkit_api::{ClusterId, NodeId, NodeRole};
 use swarmkit_runtime::Env;
-use x509_parser::{
-    certificate::X509Certificate, certification_request::X509CertificationRequest, extensions::ParsedExtension,
-    prelude::FromDer as _,
-};
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
 
 use crate::{
     algorithm::{self, check_key},
     certificate::{Validity, parse},
     chain::{Expiry, verify_chain},
-    der::{self, Signed},
+    compose,
+    der::Signed,
     error::Error,
     identity::{Identity, role_name},
     pem_text,
     root::RootCa,
-    statement::{self, Extension, Part, Statement, Usage},
 };
 
 /// How long a node's certificate lasts unless the cluster says otherwise: 90 days, as upstream.
@@ -50,21 +48,8 @@ impl RootCa {
     pub fn issue(&self, request: &str, identity: &Identity, validity: Duration, env: &Env) -> Result<String, Error> {
         let signer = self.signer()?;
         let key = public_key(request)?;
-        let issuer = parse(&signer.certificate)?;
-        let statement = Statement {
-            serial: &serial(env),
-            issuer: issuer.subject().as_raw(),
-            validity: span(validity, env.now()),
-            subject: &statement::name(&[
-                (Part::Organization, identity.cluster.as_str()),
-                (Part::OrganizationalUnit, role_name(identity.role)),
-                (Part::CommonName, identity.node.as_str()),
-            ])?,
-            key: &key,
-            extensions: extensions(identity, &key, &issuer)?,
-        };
-        let statement = statement.encode(&signer.key.algorithm().of_signature())?;
-        let certificate = der::signed(&statement, &signer.key)?;
+        let params = params(identity, &serial(env), span(validity, env.now()))?;
+        let certificate = compose::signed_by(params, &key, &parse(&signer.certificate)?, &signer.key)?;
         Ok(pem_text::encode(pem_text::CERTIFICATE, &certificate) + self.intermediates())
     }
 }
@@ -98,22 +83,23 @@ pub(crate) fn span(validity: Duration, now: SystemTime) -> Validity {
     Validity { not_before: now - LEAF_BACKDATE, not_after: now + validity }
 }
 
-/// What a node's certificate says beside whose it is, in upstream's order.
-fn extensions(identity: &Identity, key: &[u8], issuer: &X509Certificate<'_>) -> Result<Vec<Extension>, Error> {
-    let issuer_key = issuer.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
-        _ => None,
-    });
-    let mut extensions = vec![
-        Extension::key_usage(&[Usage::DigitalSignature, Usage::KeyEncipherment]),
-        Extension::server_and_client(),
-        Extension::authority(false),
-        Extension::subject_key(&statement::key_id(key)),
+/// What a node's certificate says, but for its key and its issuer.
+fn params(identity: &Identity, serial: &[u8], validity: Validity) -> Result<CertificateParams, Error> {
+    let subject = [
+        (DnType::OrganizationName, identity.cluster.as_str()),
+        (DnType::OrganizationalUnitName, role_name(identity.role)),
+        (DnType::CommonName, identity.node.as_str()),
     ];
-    // An authority whose certificate gives its key no identifier is found by name.
-    extensions.extend(issuer_key.map(Extension::authority_key));
-    extensions.push(Extension::dns_names(&identity.names())?);
-    Ok(extensions)
+    let mut params = compose::about(serial, validity, &subject)?;
+    params.subject_alt_names = identity
+        .names()
+        .into_iter()
+        .map(|name| name.try_into().map(SanType::DnsName).map_err(Error::crypto))
+        .collect::<Result<_, _>>()?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
 }
 
 /// Issues a certificate to the signer's own key and checks it as any node would, so that a signer whose certificates

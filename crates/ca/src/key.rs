@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     algorithm::{self, Algorithm},
+    compose,
     der::{self, BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, tagged},
     error::Error,
     locked_key,
     p521_key::P521Key,
-    pem_text, statement,
+    pem_text,
 };
 
 mod elliptic;
@@ -161,7 +162,7 @@ impl KeyPair {
     /// [`Error::Crypto`] when signing fails.
     pub fn request(&self) -> Result<String, Error> {
         let nobody = tagged(SEQUENCE, &[]);
-        let request = der::signed(&statement::request(&nobody, self.spki(), &[]), self)?;
+        let request = compose::request(&compose::blank(), &nobody, self)?;
         Ok(pem_text::encode(pem_text::REQUEST, &request))
     }
 

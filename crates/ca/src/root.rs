@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rcgen::{BasicConstraints, DnType, IsCa, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
 use swarmkit_runtime::Env;
 
@@ -13,14 +14,13 @@ use crate::{
     algorithm::check_key,
     certificate::{IssuerInfo, Validity, issuer_info, parse, validity},
     chain::{Expiry, check_algorithm, check_time, signs, verify_chain},
-    der,
+    compose,
     digest::RootDigest,
     error::Error,
     identity::{SWARM_CA, common_name},
     issue::{self, MINUTE},
     key::{KeyPair, KeySource},
     pem_text,
-    statement::{self, Extension, Part, Statement, Usage},
 };
 
 /// How long a self-made root lasts: 20 years of 365 days, as upstream.
@@ -69,20 +69,11 @@ impl RootCa {
     pub fn create(keys: &dyn KeySource, env: &Env) -> Result<Self, Error> {
         let key = keys.generate()?;
         let not_before = issue::to_the_minute(env.now()) - ROOT_BACKDATE;
-        let name = statement::name(&[(Part::CommonName, SWARM_CA)])?;
-        let statement = Statement {
-            serial: &issue::serial(env),
-            issuer: &name,
-            validity: Validity { not_before, not_after: not_before + ROOT_VALIDITY },
-            subject: &name,
-            key: key.spki(),
-            extensions: vec![
-                Extension::key_usage(&[Usage::CertificateSigning, Usage::RevocationSigning]),
-                Extension::authority(true),
-                Extension::subject_key(&statement::key_id(key.spki())),
-            ],
-        };
-        let certificate = der::signed(&statement.encode(&key.algorithm().of_signature())?, &key)?;
+        let validity = Validity { not_before, not_after: not_before + ROOT_VALIDITY };
+        let mut params = compose::about(&issue::serial(env), validity, &[(DnType::CommonName, SWARM_CA)])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = compose::self_signed(params, &key)?;
         let bundle = pem_text::encode(pem_text::CERTIFICATE, &certificate);
         Self::from_pem(&bundle, env.now())?.with_key(key, env)
     }

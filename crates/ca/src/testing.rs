@@ -68,7 +68,7 @@ pub(crate) fn copy_of(key: &KeyPair) -> KeyPair {
     KeyPair::from_pem(&key.to_pem()).unwrap()
 }
 
-/// Lets another library make the certificates that this crate never would, with a key of ours.
+/// Lets the library make the certificates that this crate never would, and sign them with a key of ours.
 impl RootCa {
     pub(crate) fn issuer(&self) -> Issuer<'static, KeyPair> {
         let signer = self.signer().unwrap();

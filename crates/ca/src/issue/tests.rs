@@ -1,6 +1,9 @@
 //! What issued certificates hold.
 
-use x509_parser::extensions::GeneralName;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+};
 
 use super::*;
 use crate::{
@@ -211,6 +214,14 @@ fn a_root_without_its_key_says_that_it_cannot_sign() {
     let root = root().without_signer();
     let error = root.issue(&request, &worker(), LEAF_VALIDITY_DEFAULT, &env()).unwrap_err();
     assert_eq!(error.to_string(), "no valid signer found");
+}
+
+#[test]
+fn names_that_are_not_ascii_cannot_be_dns_names() {
+    let goose = Identity::new(NodeId::from("gänse"), NodeRole::Worker, ClusterId::from("cluster1"));
+    let request = SystemKeys.generate().unwrap().request().unwrap();
+    let error = root().issue(&request, &goose, LEAF_VALIDITY_DEFAULT, &env()).unwrap_err();
+    assert!(matches!(error, Error::Crypto { .. }), "{error:?}");
 }
 
 #[test]

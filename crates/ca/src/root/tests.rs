@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use super::*;
 use crate::{
     certificate::validity,
+    der,
     identity::Identity,
     issue::LEAF_VALIDITY_DEFAULT,
     key::SystemKeys,
@@ -167,11 +168,10 @@ fn exponent_of_one() -> String {
     let one = der::tagged(der::INTEGER, &[&[1]]);
     let numbers = der::tagged(der::SEQUENCE, &[der::elements(numbers).unwrap()[0], &one]);
     let spki = der::tagged(der::SEQUENCE, &[parts[0], &der::tagged(der::BIT_STRING, &[&[0], &numbers])]);
-    let name = statement::name(&[(Part::CommonName, "one")]).unwrap();
-    let validity = Validity { not_before: noon(), not_after: noon() + DAY };
-    let extensions = vec![Extension::authority(true)];
-    let statement = Statement { serial: &[1], issuer: &name, validity, subject: &name, key: &spki, extensions };
-    let statement = statement.encode(&key.algorithm().of_signature()).unwrap();
+    let root = crate::testing::root_with(fixture!("rsa2048-pkcs1.key"));
+    let whole = parse(&root.roots()[0]).unwrap();
+    // Version, serial number, way of signing, issuer, validity, subject, key.
+    let statement = der::replaced(whole.tbs_certificate.as_ref(), &[(6, &spki)]).unwrap();
     pem_text::encode(pem_text::CERTIFICATE, &der::signed(&statement, &key).unwrap())
 }
 
