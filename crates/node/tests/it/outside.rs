@@ -1,4 +1,4 @@
-//! A cluster whose root is kept by an authority outside of it, over real TLS.
+//! A cluster whose root is kept by an authority outside of it, from the beginning or for a while, over real TLS.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -44,11 +44,8 @@ impl Outside {
         let chain = root.issue(&key.request().unwrap(), &own, LEAF_VALIDITY_DEFAULT, &env).unwrap();
         keys.save_root(&root).unwrap();
         keys.save_node(&NodeCertificate::new(&chain, key).unwrap()).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = CfsslServer::bind(address, root.clone(), &root, true, &env).await.unwrap();
-        let (handle, mut crew) = (server.handle(), Crew::under(&CancellationToken::new()));
-        crew.spawn("authority", |stop| server.run(stop));
-        Self { root, first, server: handle, crew }
+        let (server, crew) = serve(&root, &root).await;
+        Self { root, first, server, crew }
     }
 
     /// The first manager of a cluster that this authority signs for.
@@ -73,6 +70,48 @@ impl Outside {
         self.crew.stop().cancel();
         self.crew.finish().await.unwrap();
     }
+}
+
+/// An authority that signs with a root, for managers that show a certificate of one of those.
+async fn serve(root: &RootCa, clients: &RootCa) -> (ServerHandle, Crew) {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = CfsslServer::bind(address, root.clone(), clients, true, &Env::real()).await.unwrap();
+    let (handle, mut crew) = (server.handle(), Crew::under(&CancellationToken::new()));
+    crew.spawn("authority", |stop| server.run(stop));
+    (handle, crew)
+}
+
+/// Changes what the cluster's settings say of its root, and waits until the root that follows from it is everybody's.
+async fn replace_root(node: &Running, change: impl Fn(&mut wire::CaConfig)) -> (bytes::Bytes, bytes::Bytes) {
+    let store = node.handle.store().unwrap();
+    let before = store.view().cluster().unwrap().root_ca.ca_cert.clone();
+    let attempts = async {
+        loop {
+            let mut control = node.handle.control().expect("a manager");
+            let cluster = store.view().cluster().unwrap().clone();
+            let mut spec = cluster.spec.as_ref().clone();
+            change(spec.ca_config.get_or_insert_default());
+            let request = wire::UpdateClusterRequest {
+                cluster_id: cluster.id.to_string(),
+                cluster_version: Some(cluster.meta.version.into()),
+                spec: Some(spec),
+                rotation: None,
+            };
+            match control.update_cluster(request).await {
+                Ok(_) => return,
+                // The cluster has changed meanwhile: an operator would try again.
+                Err(status) => assert!(status.message().contains("out of sequence"), "{status}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, attempts).await.expect("in time");
+    until(&store, |view| {
+        let root = &view.cluster().unwrap().root_ca;
+        root.root_rotation.is_none() && root.ca_cert != before
+    })
+    .await;
+    let root = store.view().cluster().unwrap().root_ca.clone();
+    (root.ca_cert.clone(), root.ca_key.clone())
 }
 
 /// The nodes, as `swarmctl node ls` asks for them.
@@ -170,4 +209,54 @@ async fn a_manager_of_such_a_cluster_comes_back_as_the_one_that_it_was() {
     assert_eq!(tokens(&store), tokens_before, "the same cluster, not another one");
     again.end().await.unwrap();
     outside.end().await;
+}
+
+#[tokio::test]
+async fn the_root_of_a_running_cluster_goes_to_an_authority_outside_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Running::start(calm(dir.path())).await.unwrap().ready().await;
+    let store = first.handle.store().unwrap();
+    let address = first.handle.remote_addr().unwrap();
+    let own = store.view().cluster().unwrap().root_ca.ca_cert.clone();
+    let worker_dir = tempfile::tempdir().unwrap();
+    let member = Running::start(worker(worker_dir.path(), &address, &tokens(&store).0)).await.unwrap().ready().await;
+    until(&store, |view| state_of(view, &member.handle) == Some(wire::node_status::State::Ready)).await;
+
+    // Its managers show certificates of the root that they come from, and then of its own.
+    let env = Env::real();
+    let kept_outside = RootCa::create(&SystemKeys, &env).unwrap();
+    let both = String::from_utf8(own.to_vec()).unwrap() + kept_outside.bundle();
+    let clients = RootCa::from_pem(&both, env.now()).unwrap();
+    let (server, crew) = serve(&kept_outside, &clients).await;
+    let asked = || server.seen().borrow().questions;
+
+    let (root, key) = replace_root(&first, |config| {
+        config.signing_ca_cert = kept_outside.bundle().to_owned().into();
+        config.external_cas = vec![wire::ExternalCa {
+            url: server.url().to_owned(),
+            ca_cert: kept_outside.bundle().to_owned().into(),
+            ..Default::default()
+        }];
+    })
+    .await;
+    assert_eq!((&*root, &*key), (kept_outside.bundle().as_bytes(), b"".as_slice()), "its key is not here");
+    let moved = asked();
+    assert!(moved >= 2, "the manager and the worker have certificates that were made outside");
+    let late_dir = tempfile::tempdir().unwrap();
+    let late = Running::start(worker(late_dir.path(), &address, &tokens(&store).0)).await.unwrap().ready().await;
+    assert!(asked() > moved, "whoever joins gets one from outside, too");
+
+    // The authority signs the certificate of the root that takes its place, and is not needed from then on.
+    let (root, key) = replace_root(&first, |config| config.force_rotate += 1).await;
+    assert!(root != own && root != kept_outside.bundle() && !key.is_empty());
+    crew.stop().cancel();
+    crew.finish().await.unwrap();
+    let last_dir = tempfile::tempdir().unwrap();
+    let last = Running::start(worker(last_dir.path(), &address, &tokens(&store).0)).await.unwrap().ready().await;
+    for node in [&member, &late, &last] {
+        until(&store, |view| state_of(view, &node.handle) == Some(wire::node_status::State::Ready)).await;
+    }
+    for node in [last, late, member, first] {
+        node.end().await.unwrap();
+    }
 }
