@@ -124,17 +124,18 @@ async fn update(
         }
     };
     writeln!(context.out, "{}", cluster.id)?;
+    let locked =
+        cluster.spec.as_ref().and_then(|spec| spec.encryption_config).is_some_and(|config| config.auto_lock_managers);
+    // Told before the waiting, which may be long and be given up.
+    if flags.rotation().manager_unlock_key {
+        show_unlock_key(context, Format::Table).await?;
+    } else if locked && !was_locked {
+        // Whoever restarts all managers without it has lost the cluster. Standard output is for programs: it has the id.
+        eprintln!("Managers need the unlock key after a restart from now on. Keep it: swarmctl cluster unlock-key");
+    }
     if root.waits {
         context.out.flush()?;
         rotation::wait(context, &cluster).await?;
-    }
-    let locked = cluster.spec.and_then(|spec| spec.encryption_config).is_some_and(|config| config.auto_lock_managers);
-    if flags.rotation().manager_unlock_key {
-        return show_unlock_key(context, Format::Table).await;
-    }
-    if locked && !was_locked {
-        // Whoever restarts all managers without it has lost the cluster. Standard output is for programs: it has the id.
-        eprintln!("Managers need the unlock key after a restart from now on. Keep it: swarmctl cluster unlock-key");
     }
     Ok(())
 }

@@ -42,6 +42,14 @@ pub enum CtlError {
     /// The manager told an unlock key that is none.
     #[error("the manager told no unlock key: {0}")]
     UnlockKey(#[from] swarmkit_ca::Error),
+    /// Somebody did not want to wait for the root certificate any longer.
+    #[error(
+        "interrupted; the root certificate is being replaced all the same, and `swarmctl cluster inspect` shows how far"
+    )]
+    Interrupted,
+    /// The system does not tell of interrupts.
+    #[error("cannot listen for interrupts: {0}")]
+    Signals(io::Error),
     /// Standard output.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

@@ -32,7 +32,7 @@ pub(super) struct RootWish {
     rotate: bool,
     certificate: bytes::Bytes,
     key: bytes::Bytes,
-    /// Whether to wait until it is done.
+    /// Whether to wait until it is done. Not for a replacement that somebody else has asked for.
     pub(super) waits: bool,
 }
 
@@ -48,7 +48,8 @@ impl RootFlags {
             // To the cluster that would say that no root is wanted.
             return Err(CtlError::Usage("the file of --ca-cert is empty".to_owned()));
         }
-        Ok(RootWish { rotate: self.rotate_ca, certificate, key, waits: !self.detach })
+        let waits = !self.detach && (self.rotate_ca || self.ca_cert.is_some());
+        Ok(RootWish { rotate: self.rotate_ca, certificate, key, waits })
     }
 }
 
@@ -111,6 +112,22 @@ mod tests {
         assert_eq!(changed(&["--ca-cert", &cert]).await, elsewhere);
         let empty = parsed(&["--ca-cert", &file("empty", "")]).unwrap().read().await.err().unwrap();
         assert_eq!(empty.to_string(), "the file of --ca-cert is empty");
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_another_root_waits_for_it_and_nobody_else_does() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a certificate").unwrap();
+        let given = ["--ca-cert", file.path().to_str().unwrap()];
+        for (flags, expected) in [
+            (&["--rotate-ca"][..], true),
+            (&given, true),
+            (&["--rotate-ca", "--detach"], false),
+            (&["--taskhistory", "3"], false),
+            (&["--rotate-unlock-key"], false),
+        ] {
+            assert_eq!(parsed(flags).unwrap().read().await.unwrap().waits, expected, "{flags:?}");
+        }
     }
 
     #[test]

@@ -18,39 +18,50 @@ const POLL: Duration = Duration::from_millis(500);
 /// ten seconds before.
 const LEADERLESS_MAX: u32 = 60;
 
+/// The certificate of the root that a cluster is on its way to.
+fn target(cluster: &wire::Cluster) -> Option<&bytes::Bytes> {
+    let rotation = cluster.root_ca.as_ref()?.root_rotation.as_ref()?;
+    Some(&rotation.ca_cert)
+}
+
 /// Waits until the root that a cluster is on its way to is its own. At once if it is on its way nowhere.
 ///
-/// Who gives up waiting changes nothing: the managers see to it.
+/// Who gives up waiting changes nothing: the managers see to it. Whoever interrupts it is told so.
 pub(super) async fn wait(context: &mut Context<'_>, cluster: &wire::Cluster) -> Result<(), CtlError> {
-    let target = |cluster: &wire::Cluster| {
-        cluster.root_ca.as_ref().and_then(|root| root.root_rotation.as_ref()).map(|rotation| rotation.ca_cert.clone())
-    };
     let Some(wanted) = target(cluster) else { return Ok(()) };
-    let (mut board, mut leaderless) = (Board::new(), 0);
+    let mut board = Board::new();
+    let result = tokio::select! { biased; // what is done is done, whoever does not want to wait for it any more
+        result = follow(context, &cluster.id, wanted, &mut board) => result,
+        interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(CtlError::Signals, |()| CtlError::Interrupted)),
+    };
+    board.clear();
+    if result.is_ok() {
+        // There is nobody left to tell when this fails.
+        let _ = writeln!(io::stderr(), "the root certificate is replaced; nodes join with new tokens from now on");
+    }
+    result
+}
+
+/// Shows how far it has got, until the root is the wanted one.
+async fn follow(context: &mut Context<'_>, id: &str, wanted: &[u8], board: &mut Board) -> Result<(), CtlError> {
+    let mut leaderless = 0;
     loop {
-        match look(context, &cluster.id).await {
+        match look(context, id).await {
             Ok((now, progress)) => {
                 leaderless = 0;
-                let reached = now.root_ca.as_ref().is_some_and(|root| root.ca_cert == wanted);
-                match (target(&now), progress) {
-                    (Some(next), Some(progress)) if next == wanted => board.show(&rotation_line(&progress)),
-                    (None, _) if reached => {
-                        board.end("the root certificate is replaced; nodes join with new tokens from now on");
-                        return Ok(());
-                    }
-                    _ => {
-                        board.clear();
-                        return Err(CtlError::State(
-                            "somebody has given this replacement up for another wish".to_owned(),
-                        ));
+                if now.root_ca.as_ref().is_some_and(|root| root.ca_cert == wanted) {
+                    return Ok(());
+                }
+                match progress.filter(|_| target(&now).is_some_and(|next| next == wanted)) {
+                    Some(progress) => board.show(&rotation_line(&progress)),
+                    None => {
+                        let told = "somebody has given this replacement up for another wish";
+                        return Err(CtlError::State(told.to_owned()));
                     }
                 }
             }
             Err(status) if status.code() == Code::Unavailable && leaderless < LEADERLESS_MAX => leaderless += 1,
-            Err(status) => {
-                board.clear();
-                return Err(status.into());
-            }
+            Err(status) => return Err(status.into()),
         }
         tokio::time::sleep(POLL).await;
     }
@@ -90,10 +101,5 @@ impl Board {
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
-    }
-
-    fn end(&self, line: &str) {
-        self.clear();
-        let _ = writeln!(io::stderr(), "{line}");
     }
 }

@@ -132,6 +132,11 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
+    /// Sends the node a signal, and does not wait.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(pid_of(&self.child), signal).unwrap();
+    }
+
     /// Asks the node to stop, and waits until it has.
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         stop(&mut self.child, signal)
@@ -216,7 +221,14 @@ impl Drop for Daemon {
 
 /// Runs `swarmctl` on a socket.
 pub(crate) fn ctl(socket: &Path, args: &[&str]) -> Output {
-    program(env!("CARGO_BIN_EXE_swarmctl")).args(args).env("SWARM_SOCKET", socket).output().unwrap()
+    swarmctl(socket, args).output().unwrap()
+}
+
+/// `swarmctl` on a socket, not yet started.
+pub(crate) fn swarmctl(socket: &Path, args: &[&str]) -> Command {
+    let mut command = program(env!("CARGO_BIN_EXE_swarmctl"));
+    command.args(args).env("SWARM_SOCKET", socket);
+    command
 }
 
 /// Sends a signal and waits for the end.

@@ -16,4 +16,5 @@ mod metrics;
 mod rafttool;
 mod recovery;
 mod restart;
+mod rotating;
 mod service;
