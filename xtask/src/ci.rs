@@ -1,6 +1,8 @@
 //! `cargo xtask ci`: the steps of continuous integration, in the order in which a failure is cheapest to find.
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +14,9 @@ use crate::workspace::{cargo, metadata, root, run as run_command, shown};
 
 /// How long one example may run.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Examples that serve until they are told to stop, and keep files in the folder that they are run in.
+const SERVERS: [&str; 1] = ["external_ca"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
@@ -88,7 +93,7 @@ fn deny() -> Result<()> {
     Ok(())
 }
 
-/// Builds all examples, then runs each to its end. An example is a program that ends by itself.
+/// Builds all examples, then runs each to its end. An example is a program that ends by itself, or a server.
 fn examples() -> Result<()> {
     run_command(&mut cargo(["build", "--workspace", "--examples", "--locked"]))?;
     let metadata = metadata()?;
@@ -96,7 +101,12 @@ fn examples() -> Result<()> {
     let targets = packages.iter().flat_map(|package| &package.targets);
     let folder = metadata.target_directory.join("debug/examples");
     for target in targets.filter(|target| target.kind.contains(&TargetKind::Example)) {
-        run_example(folder.join(&target.name).as_std_path())?;
+        let program = folder.join(&target.name);
+        if SERVERS.contains(&target.name.as_str()) {
+            run_server(program.as_std_path(), metadata.target_directory.join("served").as_std_path())?;
+        } else {
+            run_example(program.as_std_path())?;
+        }
     }
     Ok(())
 }
@@ -106,11 +116,38 @@ fn run_example(program: &Path) -> Result<()> {
     command.current_dir(root());
     println!("    {}", shown(&command));
     let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-    let status = wait(&mut child, EXAMPLE_LIMIT)?;
-    match status {
+    succeeded(&command, &mut child)
+}
+
+/// Runs a server in a folder of its own until it has said something, then has it stop.
+fn run_server(program: &Path, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut command = Command::new(program);
+    command.current_dir(folder).stdout(Stdio::piped());
+    println!("    {}", shown(&command));
+    let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+    let (said, hears) = mpsc::channel();
+    let out = child.stdout.take().context("its output is ours")?;
+    #[expect(clippy::disallowed_methods, reason = "a chore hears a program out while it waits for it")]
+    let listener = std::thread::spawn(move || {
+        BufReader::new(out).lines().map_while(Result::ok).for_each(|line| drop(said.send(line)))
+    });
+    let first = hears.recv_timeout(EXAMPLE_LIMIT);
+    let told = Command::new("kill").arg(child.id().to_string()).status();
+    let ended = succeeded(&command, &mut child);
+    // It ends with the program whose output it reads.
+    drop(listener.join());
+    let first = first.with_context(|| format!("{} has said nothing", shown(&command)))?;
+    println!("{first}");
+    told?;
+    ended
+}
+
+fn succeeded(command: &Command, child: &mut Child) -> Result<()> {
+    match wait(child, EXAMPLE_LIMIT)? {
         Some(status) if status.success() => Ok(()),
-        Some(status) => bail!("{}: {status}", shown(&command)),
-        None => bail!("{} did not end within {} s", shown(&command), EXAMPLE_LIMIT.as_secs()),
+        Some(status) => bail!("{}: {status}", shown(command)),
+        None => bail!("{} did not end within {} s", shown(command), EXAMPLE_LIMIT.as_secs()),
     }
 }
 

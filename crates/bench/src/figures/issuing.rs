@@ -34,6 +34,8 @@ const ATTACKERS: usize = 64;
 const SILENT: usize = 500;
 /// The pause between two heartbeats, joins and looks at the memory of the daemon.
 const PACE: Duration = Duration::from_millis(200);
+/// The pause before a question that was refused for the crowd is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long an agent waits for the answer to a heartbeat: the period that it is given.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -119,7 +121,14 @@ async fn certificate(channel: Channel, token: &str, csr: String) -> Result<Strin
     let mut authority = NodeCaClient::new(channel);
     let request = wire::IssueNodeCertificateRequest { csr: csr.into(), token: token.to_owned(), ..Default::default() };
     let node_id = authority.issue_node_certificate(request).await?.into_inner().node_id;
-    let answer = authority.node_certificate_status(wire::NodeCertificateStatusRequest { node_id }).await?.into_inner();
+    let answer = loop {
+        let question = wire::NodeCertificateStatusRequest { node_id: node_id.clone() };
+        match authority.node_certificate_status(question).await {
+            // Those who flood the manager come from the same address here. A node asks again, too.
+            Err(status) if status.code() == Code::ResourceExhausted => tokio::time::sleep(ASK_AGAIN).await,
+            answer => break answer?.into_inner(),
+        }
+    };
     let state = answer.status.unwrap_or_default().state();
     ensure!(state == State::Issued, "a certificate is {}", state.as_str_name());
     Ok(String::from_utf8(answer.certificate.unwrap_or_default().certificate.to_vec())?)

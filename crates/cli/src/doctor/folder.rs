@@ -123,7 +123,8 @@ pub(super) fn judge(path: &Path, place: &Place) -> Vec<Finding> {
     } else if !facts.own {
         findings.push(Finding::warning(CHECK, format!("{shown} belongs to another user than the one that asks")));
     }
-    if facts.mode & 0o077 != 0 {
+    // Passing through is not looking into: tasks of other users have their files below.
+    if facts.mode & 0o066 != 0 {
         let text = format!("other users of this machine may look into {shown} (mode {:03o})", facts.mode);
         findings.push(Finding::warning(CHECK, text).mend(format!("chmod 700 {shown}")));
     }
@@ -159,6 +160,7 @@ mod tests {
     #[test]
     fn each_fault_of_a_directory_gets_a_line_of_its_own() {
         let last = |facts| verdicts(facts).pop().unwrap();
+        assert_eq!(verdicts(Facts { mode: 0o711, ..GOOD }).len(), 1);
         let open = last(Facts { mode: 0o755, ..GOOD });
         assert_eq!(open, (Verdict::Warning, "other users of this machine may look into /d (mode 755)".to_owned()));
         let closed = last(Facts { writable: false, ..GOOD });

@@ -17,6 +17,8 @@ pub(super) struct Facts {
     kernel: String,
     /// The controllers of the one tree of cgroups; `None` where there is none, or one tree for each.
     controllers: Option<Vec<String>>,
+    /// Whether each controller that limits need has a tree of its own (v1) in which this user may make groups.
+    own_trees: bool,
     /// Whether groups may be made in the one that this program runs in.
     own_group: bool,
 }
@@ -29,6 +31,9 @@ pub(super) fn look() -> Facts {
     Facts {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         controllers: controllers.map(|text| text.split_whitespace().map(str::to_owned).collect()),
+        own_trees: CONTROLLERS
+            .iter()
+            .all(|controller| rustix::fs::access(format!("{CGROUPS}/{controller}"), Access::WRITE_OK).is_ok()),
         own_group: rustix::fs::access(format!("{CGROUPS}{own}"), Access::WRITE_OK).is_ok(),
     }
 }
@@ -38,10 +43,11 @@ pub(super) fn judge(facts: &Facts) -> Finding {
     const UNLIMITED: &str = "tasks run, and those that have limits are not held to them";
     let kernel = &facts.kernel;
     let Some(controllers) = &facts.controllers else {
-        let text = format!(
-            "Linux {kernel} without the one tree of cgroups (v2) at {CGROUPS}: limits work as far as v1 allows"
-        );
-        return Finding::warning(CHECK, text);
+        if facts.own_trees {
+            return Finding::ok(CHECK, format!("Linux {kernel}, cgroups (v1) for cpu, memory and pids"));
+        }
+        let text = format!("Linux {kernel} has no cgroups at {CGROUPS} that this user may make: {UNLIMITED}");
+        return Finding::warning(CHECK, text).mend("run swarmd as root");
     };
     let missing: Vec<&str> =
         CONTROLLERS.into_iter().filter(|wanted| !controllers.iter().any(|found| found == wanted)).collect();
@@ -65,7 +71,7 @@ mod tests {
     fn a_machine_without_what_limits_need_is_told_and_no_problem() {
         let all = Some(CONTROLLERS.map(str::to_owned).to_vec());
         let judged = |controllers, own_group| {
-            let finding = judge(&Facts { kernel: "6.1".into(), controllers, own_group });
+            let finding = judge(&Facts { kernel: "6.1".into(), controllers, own_trees: false, own_group });
             (finding.verdict, finding.text)
         };
         let good = (Verdict::Ok, "Linux 6.1, cgroups for cpu, memory and pids".to_owned());
@@ -74,5 +80,11 @@ mod tests {
         assert_eq!(judged(None, true).0, Verdict::Warning);
         let (verdict, text) = judged(Some(vec!["cpu".into(), "pids".into()]), true);
         assert!(verdict == Verdict::Warning && text.contains("no cgroup controllers memory:"), "{text}");
+    }
+
+    #[test]
+    fn a_machine_with_a_tree_for_each_controller_limits_as_well() {
+        let facts = Facts { kernel: "6.1".into(), controllers: None, own_trees: true, own_group: false };
+        assert_eq!(judge(&facts).verdict, Verdict::Ok);
     }
 }
