@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use rustls::{ClientConfig, ServerConfig};
+use swarmkit_api::wire;
 use swarmkit_runtime::Env;
 use tokio::sync::watch;
 
@@ -66,6 +67,16 @@ impl Trust {
     #[must_use]
     pub fn issuer(&self) -> &IssuerInfo {
         &self.issuer
+    }
+
+    /// What managers are told of it, by which they see whose certificate this node has.
+    #[must_use]
+    pub fn tls_info(&self) -> wire::NodeTlsInfo {
+        wire::NodeTlsInfo {
+            trust_root: self.root.bundle().to_owned().into(),
+            cert_issuer_subject: self.issuer.subject.clone().into(),
+            cert_issuer_public_key: self.issuer.public_key.clone().into(),
+        }
     }
 
     /// How many changes came before it: what was made under another generation is out of date.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use swarmkit_agent::Membership;
 use swarmkit_api::wire::{GetRootCaCertificateRequest, NodeTlsInfo, ca_client::CaClient};
-use swarmkit_ca::{Credentials, KeyStore, RootCa, Trust};
+use swarmkit_ca::{Credentials, KeyStore, RootCa};
 use swarmkit_rpc::Channel;
 use swarmkit_runtime::Env;
 use tokio::sync::watch;
@@ -75,15 +75,6 @@ async fn take_over(env: &Env, credentials: &Credentials, keys: &KeyStore, told: 
     Ok(())
 }
 
-/// What managers are told of this node's certificate.
-fn tls_info(trust: &Trust) -> NodeTlsInfo {
-    NodeTlsInfo {
-        trust_root: trust.root().bundle().to_owned().into(),
-        cert_issuer_subject: trust.issuer().subject.clone().into(),
-        cert_issuer_public_key: trust.issuer().public_key.clone().into(),
-    }
-}
-
 /// Keeps what managers are told up to date.
 pub(crate) async fn tell(
     credentials: Credentials,
@@ -92,7 +83,7 @@ pub(crate) async fn tell(
 ) -> Result<(), NodeError> {
     let mut changes = credentials.subscribe();
     loop {
-        let info = tls_info(&changes.borrow_and_update());
+        let info = changes.borrow_and_update().tls_info();
         told.send_if_modified(|told| {
             let changed = told.as_ref() != Some(&info);
             *told = Some(info);
@@ -109,7 +100,7 @@ pub(crate) async fn tell(
 
 /// What managers are told at first.
 pub(crate) fn first(credentials: &Credentials) -> watch::Sender<Option<NodeTlsInfo>> {
-    watch::Sender::new(Some(tls_info(&credentials.trust())))
+    watch::Sender::new(Some(credentials.trust().tls_info()))
 }
 
 #[cfg(test)]

@@ -163,12 +163,7 @@ impl Life {
         let transport = TlsTransport::new(self.credentials.clone());
         let options = ChannelOptions::default();
         let channel = Channel::connect(&transport, &self.address, ServerRole::Manager, &options, &self.spawner).await?;
-        let trust = self.credentials.trust();
-        let tls_info = Some(wire::NodeTlsInfo {
-            trust_root: trust.root().bundle().to_owned().into(),
-            cert_issuer_subject: trust.issuer().subject.clone().into(),
-            cert_issuer_public_key: trust.issuer().public_key.clone().into(),
-        });
+        let tls_info = Some(self.credentials.trust().tls_info());
         let description = Some(wire::NodeDescription { tls_info, ..Default::default() });
         let mut dispatcher = DispatcherClient::new(channel.clone());
         let request = wire::SessionRequest { description, session_id: String::new() };

@@ -98,12 +98,7 @@ impl Life {
 
     /// One session, until it ends or this node has something else to tell of itself.
     async fn session(&self, channel: Channel) -> Result<(), Status> {
-        let trust = self.credentials.trust();
-        let tls_info = Some(wire::NodeTlsInfo {
-            trust_root: trust.root().bundle().to_owned().into(),
-            cert_issuer_subject: trust.issuer().subject.clone().into(),
-            cert_issuer_public_key: trust.issuer().public_key.clone().into(),
-        });
+        let tls_info = Some(self.credentials.trust().tls_info());
         let description =
             Some(wire::NodeDescription { hostname: format!("host-{}", self.id), tls_info, ..Default::default() });
         let mut dispatcher = DispatcherClient::new(channel.clone());
