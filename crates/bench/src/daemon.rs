@@ -94,7 +94,9 @@ impl Daemon {
     /// Removes a service and waits until its tasks are gone, so that the next measurement finds an idle node.
     pub(crate) async fn remove(&self, service_id: &str) -> Result<()> {
         let mut control = self.client.control();
-        control.remove_service(wire::RemoveServiceRequest { service_id: service_id.to_owned() }).await?;
+        control
+            .remove_service(wire::RemoveServiceRequest { service_id: service_id.to_owned(), ..Default::default() })
+            .await?;
         let filters =
             wire::list_tasks_request::Filters { service_ids: vec![service_id.to_owned()], ..Default::default() };
         let watch = Stopwatch::start();

@@ -282,6 +282,7 @@ pub(crate) fn same_wish(a: &Task, b: &Task) -> bool {
         assigned_generic_resources,
         job_iteration,
         volumes,
+        origin: _,
     } = a;
     (Arc::ptr_eq(spec, &b.spec) || *spec == b.spec)
         && *desired_state == b.desired_state

@@ -195,9 +195,10 @@ impl Owner {
         }
     }
 
-    /// How much longer a node may be down. Its last write was the one that said so, or a later one.
+    /// How much longer a node may be down. Where nobody wrote since when it is, its last write was the one that said so, or a
+    /// later one.
     fn down_for(&self, node: &Node, now: SystemTime) -> Duration {
-        let since = node.meta.updated_at.and_then(|at| SystemTime::try_from(at).ok());
+        let since = node.status.down_since.or(node.meta.updated_at).and_then(|at| SystemTime::try_from(at).ok());
         let gone = since.and_then(|since| now.duration_since(since).ok()).unwrap_or_default();
         // Timers have no finer grain, and a clock that jumps must not make it longer than it ever is.
         Duration::from_secs(self.config.node_down_period.saturating_sub(gone).as_secs())

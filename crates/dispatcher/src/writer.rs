@@ -220,6 +220,8 @@ fn write_node(tx: &mut Transaction, write: &NodeWrite) -> Result<(), StoreError>
         state: write.state.into(),
         message: write.message.into(),
         addr: write.addr.clone().unwrap_or_else(|| stored.status.addr.clone()),
+        // Leaders after this one go on counting from here.
+        down_since: (write.state == NodeState::Down).then(|| stored.status.down_since.unwrap_or_else(|| tx.now())),
     };
     let description = write.description.clone().or_else(|| stored.description.clone());
     if stored.status == status && stored.description == description {

@@ -101,7 +101,10 @@ fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -
     cluster.spec = Arc::new(wire::ClusterSpec {
         encryption_config,
         annotations: Some(wire::Annotations { name: DEFAULT_CLUSTER.to_owned(), ..Default::default() }),
-        orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: TASK_HISTORY }),
+        orchestration: Some(wire::OrchestrationConfig {
+            task_history_retention_limit: TASK_HISTORY,
+            ..Default::default()
+        }),
         raft: Some(raft_config(raft)),
         dispatcher: Some(wire::DispatcherConfig { heartbeat_period: Some(HEARTBEAT) }),
         ca_config: Some(wire::CaConfig {

@@ -201,8 +201,9 @@ pub(crate) fn goal(job_iteration: Option<Version>) -> TaskState {
     if job_iteration.is_some() { TaskState::Complete } else { TaskState::Running }
 }
 
-/// Orders tasks of a slot by when they were made. Of those made in one moment, the ones that are no longer wanted were
+/// Orders tasks of a slot by when they were made: by the count of the store, which goes on from leader to leader, and by
+/// their clocks for tasks that were made without it. Of those made in one moment, the ones that are no longer wanted were
 /// replaced by the others.
-fn age(task: &Task) -> (Option<SystemTime>, bool, Option<SystemTime>, &TaskId) {
-    (time(task.meta.created_at), is_live(task), observed_at(task), &task.id)
+fn age(task: &Task) -> (Version, Option<SystemTime>, bool, Option<SystemTime>, &TaskId) {
+    (task.meta.created_version, time(task.meta.created_at), is_live(task), observed_at(task), &task.id)
 }

@@ -81,8 +81,12 @@ impl Transaction {
         if self.get::<O>(object.id()).is_some() {
             return Err(StoreError::Exists);
         }
-        *object.meta_mut() =
-            Meta { version: self.state.version, created_at: Some(self.now), updated_at: Some(self.now) };
+        *object.meta_mut() = Meta {
+            version: self.state.version,
+            created_at: Some(self.now),
+            updated_at: Some(self.now),
+            created_version: self.state.version,
+        };
         Ok(self.put(Action::Create, object))
     }
 
@@ -98,8 +102,7 @@ impl Transaction {
         if stored.version != object.meta().version {
             return Err(StoreError::OutOfSequence);
         }
-        *object.meta_mut() =
-            Meta { version: self.state.version, created_at: stored.created_at, updated_at: Some(self.now) };
+        *object.meta_mut() = Meta { version: self.state.version, updated_at: Some(self.now), ..stored };
         Ok(self.put(Action::Update, object))
     }
 

@@ -58,7 +58,7 @@ async fn run() -> Result<(), PartError> {
 
     // Tasks outlive the node that started them, so that one can be replaced under them. To end them, it leaves.
     println!("remove it, and stop");
-    control.remove_service(wire::RemoveServiceRequest { service_id: service.id }).await?;
+    control.remove_service(wire::RemoveServiceRequest { service_id: service.id, ..Default::default() }).await?;
     joiner.leave(LEAVE).await?;
     founder.leave(LEAVE).await?;
     stop.cancel();

@@ -308,6 +308,10 @@ pub struct Meta {
     /// When the object was last written, by the clock of the leader at that time. Equals `created_at` at first.
     #[prost(message, optional, tag = "3")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The version of the store when the object was created, which tells its age without a clock. 0 in objects of managers
+    /// that did not write it. Of this project: other peers of the wire skip it.
+    #[prost(uint64, tag = "57001")]
+    pub created_version: u64,
 }
 /// What users attach to an object so as to find it again.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1347,6 +1351,10 @@ pub struct NodeStatus {
     /// The address that its session came from.
     #[prost(string, tag = "3")]
     pub addr: ::prost::alloc::string::String,
+    /// Since when it is DOWN, by the clock of the leader; absent in other states. Of this project: other peers of the wire
+    /// skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub down_since: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Nested message and enum types in `NodeStatus`.
 pub mod node_status {
@@ -2381,6 +2389,12 @@ pub struct OrchestrationConfig {
     /// limit of restarts keeps one more than that limit instead. A new cluster has 5.
     #[prost(int64, tag = "1")]
     pub task_history_retention_limit: i64,
+    /// Whether tasks move to nodes that have fewer of them, for services that do not say, and how many in all. Of this
+    /// project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub rebalance: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Rebalance,
+    >,
 }
 /// What tasks have that say nothing else. A change concerns tasks that are created later.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3589,6 +3603,10 @@ pub struct RemoveNetworkRequest {
     /// Id of the network.
     #[prost(string, tag = "2")]
     pub network_id: ::prost::alloc::string::String,
+    /// Delete the network when no service and no task uses it any more, instead of refusing now. Of this project: other
+    /// peers of the wire skip it.
+    #[prost(bool, tag = "57001")]
+    pub deferred: bool,
 }
 /// The network is deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4149,6 +4167,12 @@ pub struct Task {
     /// The volumes of the cluster that the task was given. Written by the scheduler.
     #[prost(message, repeated, tag = "17")]
     pub volumes: ::prost::alloc::vec::Vec<VolumeAttachment>,
+    /// Why the task was created, where it was neither asked for nor replaces one that ended. Of this project: other peers of
+    /// the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub origin: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Origin,
+    >,
 }
 /// What to run and under what conditions.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4230,6 +4254,14 @@ pub struct RestartPolicy {
     /// The time in which restarts are counted. 0 or absent: from the beginning.
     #[prost(message, optional, tag = "4")]
     pub window: ::core::option::Option<::prost_types::Duration>,
+    /// With each failure in a row the delay doubles, up to this. Absent, or less than the delay: it is always the same. Of
+    /// this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub max_delay: ::core::option::Option<::prost_types::Duration>,
+    /// How long a task must have run for its end not to be one in a row. Absent: `max_delay`. Of this project: other peers
+    /// of the wire skip it.
+    #[prost(message, optional, tag = "57002")]
+    pub stable_after: ::core::option::Option<::prost_types::Duration>,
 }
 /// Nested message and enum types in `RestartPolicy`.
 pub mod restart_policy {
@@ -4464,6 +4496,14 @@ pub struct UpdateConfig {
     /// Which comes first at each slot. Default: STOP_FIRST.
     #[prost(enumeration = "update_config::UpdateOrder", tag = "6")]
     pub order: i32,
+    /// How long a new task may take to run; then it counts as failed. Absent: without limit. Of this project: other peers of
+    /// the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub progress_deadline: ::core::option::Option<::prost_types::Duration>,
+    /// How many slots may be without a task that runs, those included that are so for other reasons: no more slots are
+    /// begun then. 0 is without limit. Of this project: other peers of the wire skip it.
+    #[prost(uint64, tag = "57002")]
+    pub max_unavailable: u64,
 }
 /// Nested message and enum types in `UpdateConfig`.
 pub mod update_config {
@@ -4662,6 +4702,17 @@ pub struct Service {
     /// The service is to be deleted once its tasks are gone.
     #[prost(bool, tag = "7")]
     pub pending_delete: bool,
+    /// The runs of a job that go on or are kept, oldest first. Written for jobs with a schedule or limits. Of this project:
+    /// other peers of the wire skip it.
+    #[prost(message, repeated, tag = "57001")]
+    pub runs: ::prost::alloc::vec::Vec<
+        super::super::super::swarmkit::orchestration::v1::JobRun,
+    >,
+    /// What its start waits for; absent when for nothing. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57002")]
+    pub waiting: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Waiting,
+    >,
 }
 /// What a user wants to have running.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4685,6 +4736,27 @@ pub struct ServiceSpec {
     /// How the service is reached.
     #[prost(message, optional, tag = "8")]
     pub endpoint: ::core::option::Option<EndpointSpec>,
+    /// Whether tasks move to nodes that have fewer of them. Replicated services only. Of this project: other peers of the
+    /// wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub rebalance: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Rebalance,
+    >,
+    /// When the runs of a job begin. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57002")]
+    pub schedule: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Schedule,
+    >,
+    /// How much each run of a job may take. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57003")]
+    pub job_limits: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::JobLimits,
+    >,
+    /// What has to come before the first tasks of the service are created. Of this project: other peers of the wire skip it.
+    #[prost(message, repeated, tag = "57004")]
+    pub depends_on: ::prost::alloc::vec::Vec<
+        super::super::super::swarmkit::orchestration::v1::Dependency,
+    >,
     /// How often. One is required, and a service stays with its kind.
     #[prost(oneof = "service_spec::Mode", tags = "3, 4, 10, 11")]
     pub mode: ::core::option::Option<service_spec::Mode>,
@@ -4844,6 +4916,9 @@ pub struct RemoveServiceRequest {
     /// Id of the service.
     #[prost(string, tag = "1")]
     pub service_id: ::prost::alloc::string::String,
+    /// Keep the service until its tasks have stopped. Of this project: other peers of the wire skip it.
+    #[prost(bool, tag = "57001")]
+    pub deferred: bool,
 }
 /// The service is deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -20,6 +20,11 @@ pub mod swarmkit {
             include!("swarmkit.ca.v1.rs");
         }
     }
+    pub mod orchestration {
+        pub mod v1 {
+            include!("swarmkit.orchestration.v1.rs");
+        }
+    }
     pub mod raft {
         pub mod v1 {
             include!("swarmkit.raft.v1.rs");

@@ -17,9 +17,9 @@ use bytes::{Buf, BufMut};
 
 pub use codec::DecodeError;
 pub use node::Node;
-pub use service::{Endpoint, Service, UpdateStatus};
+pub use service::{Endpoint, JobRun, Service, UpdateStatus, Waiting};
 pub use small::{Cluster, Config, Extension, Network, Resource, Secret, Volume};
-pub use task::{Task, TaskStatus};
+pub use task::{Origin, Task, TaskStatus};
 pub use task_wire::Sharing;
 
 use crate::{
@@ -36,6 +36,9 @@ pub struct Meta {
     pub created_at: Option<prost_types::Timestamp>,
     /// When the object was last written. Set by the store.
     pub updated_at: Option<prost_types::Timestamp>,
+    /// The version of the state that its creation was built on, which tells its age without a clock. Set by the store; 0
+    /// in objects of managers that did not.
+    pub created_version: Version,
 }
 
 impl From<Option<wire::Meta>> for Meta {
@@ -45,13 +48,19 @@ impl From<Option<wire::Meta>> for Meta {
             version: meta.version.unwrap_or_default().into(),
             created_at: meta.created_at,
             updated_at: meta.updated_at,
+            created_version: Version(meta.created_version),
         }
     }
 }
 
 impl From<Meta> for wire::Meta {
     fn from(meta: Meta) -> Self {
-        Self { version: Some(meta.version.into()), created_at: meta.created_at, updated_at: meta.updated_at }
+        Self {
+            version: Some(meta.version.into()),
+            created_at: meta.created_at,
+            updated_at: meta.updated_at,
+            created_version: meta.created_version.0,
+        }
     }
 }
 

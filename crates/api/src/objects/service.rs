@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{ServiceId, Version, wire};
 
-pub use crate::wire::{Endpoint, UpdateStatus};
+pub use crate::wire::{
+    Endpoint, UpdateStatus,
+    swarmkit::orchestration::v1::{JobRun, Waiting},
+};
 
 /// What should run, and how far the cluster has come in running it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,10 @@ pub struct Service {
     pub job_status: Option<wire::JobStatus>,
     /// To be deleted as soon as nothing uses it any more.
     pub pending_delete: bool,
+    /// The runs of a job that go on or are kept, oldest first. Written for jobs with a schedule or limits.
+    pub runs: Vec<JobRun>,
+    /// What its start waits for. `None` when for nothing.
+    pub waiting: Option<Waiting>,
 }
 
 impl Service {
@@ -52,6 +59,8 @@ impl Service {
             update_status: None,
             job_status: None,
             pending_delete: false,
+            runs: Vec::new(),
+            waiting: None,
         }
     }
 
@@ -74,6 +83,8 @@ impl Service {
             update_status: self.update_status.clone(),
             job_status: self.job_status,
             pending_delete: self.pending_delete,
+            runs: self.runs.clone(),
+            waiting: self.waiting.clone(),
         }
     }
 }
@@ -123,6 +134,8 @@ impl FromWire for Service {
             update_status: wire.update_status,
             job_status: wire.job_status,
             pending_delete: wire.pending_delete,
+            runs: wire.runs,
+            waiting: wire.waiting,
         })
     }
 }

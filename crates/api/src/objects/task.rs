@@ -10,6 +10,7 @@ use super::{
     codec::{self, FromWire, ToWire},
     task_wire,
 };
+pub use crate::wire::swarmkit::orchestration::v1::Origin;
 use crate::{NodeId, ServiceId, TaskId, TaskState, Version, wire};
 
 /// One attempt to run what a service asks for, on one node.
@@ -49,6 +50,8 @@ pub struct Task {
     pub job_iteration: Option<Version>,
     /// The cluster volumes chosen for it. Written by the scheduler only.
     pub volumes: Vec<wire::VolumeAttachment>,
+    /// Why it was made, where it was neither asked for nor replaces one that ended.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// How a task is doing.
@@ -94,6 +97,7 @@ impl Task {
             assigned_generic_resources: Vec::new(),
             job_iteration: None,
             volumes: Vec::new(),
+            origin: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl Task {
             assigned_generic_resources: wire.assigned_generic_resources,
             job_iteration: wire.job_iteration.map(Into::into),
             volumes: wire.volumes,
+            origin: wire.origin.map(Arc::new),
         })
     }
 }
@@ -197,6 +202,7 @@ impl ToWire for Task {
             assigned_generic_resources: self.assigned_generic_resources.clone(),
             job_iteration: self.job_iteration.map(Into::into),
             volumes: self.volumes.clone(),
+            origin: self.origin.as_deref().cloned(),
         }
     }
 

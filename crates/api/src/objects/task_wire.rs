@@ -37,6 +37,7 @@ mod field {
     pub(super) const GENERIC_RESOURCES: u32 = 15;
     pub(super) const JOB_ITERATION: u32 = 16;
     pub(super) const VOLUMES: u32 = 17;
+    pub(super) const ORIGIN: u32 = 57_001;
 }
 
 /// The field numbers of its status.
@@ -73,6 +74,7 @@ pub(super) fn encode(task: &Task, out: &mut impl BufMut) {
     message::encode_repeated(field::GENERIC_RESOURCES, &task.assigned_generic_resources, out);
     put_message(field::JOB_ITERATION, task.job_iteration.map(wire::Version::from).as_ref(), out);
     message::encode_repeated(field::VOLUMES, &task.volumes, out);
+    put_message(field::ORIGIN, task.origin.as_deref(), out);
 }
 
 fn encode_status(of: &TaskStatus, out: &mut impl BufMut) {

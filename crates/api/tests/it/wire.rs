@@ -26,9 +26,27 @@ const UNPACKED: [&str; 6] = [
 const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
-/// not know: when the leader has last turned the keys of networks, and that a node which was away for too long is the one
-/// that it was.
-const OURS: [&str; 2] = ["Cluster.network_keys_rotated_at", "IssueNodeCertificateRequest.returning"];
+/// not know. What each is for is said beside it in `proto/`.
+const OURS: [&str; 18] = [
+    "Cluster.network_keys_rotated_at",
+    "IssueNodeCertificateRequest.returning",
+    "Meta.created_version",
+    "NodeStatus.down_since",
+    "OrchestrationConfig.rebalance",
+    "RemoveNetworkRequest.deferred",
+    "RemoveServiceRequest.deferred",
+    "RestartPolicy.max_delay",
+    "RestartPolicy.stable_after",
+    "Service.runs",
+    "Service.waiting",
+    "ServiceSpec.depends_on",
+    "ServiceSpec.job_limits",
+    "ServiceSpec.rebalance",
+    "ServiceSpec.schedule",
+    "Task.origin",
+    "UpdateConfig.max_unavailable",
+    "UpdateConfig.progress_deadline",
+];
 
 pub(crate) fn proto() -> DescriptorPool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

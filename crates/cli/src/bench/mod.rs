@@ -215,7 +215,10 @@ async fn remove(client: &Client, name: &str) -> Result<(), BenchError> {
     let filters = wire::list_services_request::Filters { names: vec![name.to_owned()], ..Default::default() };
     let listed = control.list_services(wire::ListServicesRequest { filters: Some(filters) }).await;
     let Some(service) = listed.map_err(|_| left())?.into_inner().services.pop() else { return Ok(()) };
-    control.remove_service(wire::RemoveServiceRequest { service_id: service.id.clone() }).await.map_err(|_| left())?;
+    control
+        .remove_service(wire::RemoveServiceRequest { service_id: service.id.clone(), ..Default::default() })
+        .await
+        .map_err(|_| left())?;
     let filters = wire::list_tasks_request::Filters { service_ids: vec![service.id], ..Default::default() };
     let gone = async {
         while control

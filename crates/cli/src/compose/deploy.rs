@@ -161,6 +161,7 @@ fn read_restart(reader: &mut Reader<'_>, node: Node, path: &str) -> wire::Restar
         delay: delay.map(to_wire_duration),
         max_attempts: attempts.unwrap_or_default(),
         window: window.map(to_wire_duration),
+        ..Default::default()
     }
 }
 
@@ -185,6 +186,7 @@ fn read_update(reader: &mut Reader<'_>, node: Node, path: &str, may_roll_back: b
         monitor: monitor.map(to_wire_duration),
         max_failure_ratio: ratio.unwrap_or_default(),
         order: order.unwrap_or(UpdateOrder::StopFirst).into(),
+        ..Default::default()
     }
 }
 

@@ -125,7 +125,13 @@ secrets:
     };
     assert_eq!(task.resources, Some(resources));
     let condition = wire::restart_policy::RestartCondition::OnFailure.into();
-    let restart = wire::RestartPolicy { condition, delay: seconds(1), max_attempts: 3, window: seconds(60) };
+    let restart = wire::RestartPolicy {
+        condition,
+        delay: seconds(1),
+        max_attempts: 3,
+        window: seconds(60),
+        ..Default::default()
+    };
     assert_eq!(task.restart, Some(restart));
     let spread = wire::SpreadOver { spread_descriptor: "node.labels.rack".into() };
     let placement = wire::Placement {
@@ -148,6 +154,7 @@ secrets:
         monitor: seconds(3),
         max_failure_ratio: 0.25,
         order: wire::update_config::UpdateOrder::StartFirst.into(),
+        ..Default::default()
     };
     assert_eq!(web.spec.update, Some(update));
     assert_eq!(web.spec.rollback, Some(wire::UpdateConfig::default()));

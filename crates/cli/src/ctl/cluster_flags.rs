@@ -146,7 +146,7 @@ mod tests {
         let driver = wire::Driver { name: "syslog".into(), options: [("tag".into(), "a".into())].into() };
         wire::ClusterSpec {
             annotations: Some(wire::Annotations { name: "default".into(), ..Default::default() }),
-            orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: 5 }),
+            orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: 5, ..Default::default() }),
             dispatcher: Some(wire::DispatcherConfig { heartbeat_period: seconds(5) }),
             ca_config: Some(wire::CaConfig { node_cert_expiry: seconds(7200), force_rotate: 3, ..Default::default() }),
             task_defaults: Some(wire::TaskDefaults { log_driver: Some(driver) }),

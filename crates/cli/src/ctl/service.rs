@@ -120,7 +120,10 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
         }
         Command::Remove { service: wanted } => {
             let service = lookup::service(&mut context.control, &wanted).await?;
-            context.control.remove_service(wire::RemoveServiceRequest { service_id: service.id }).await?;
+            context
+                .control
+                .remove_service(wire::RemoveServiceRequest { service_id: service.id, ..Default::default() })
+                .await?;
             Ok(writeln!(context.out, "{wanted}")?)
         }
         Command::Scale { scales } => {

@@ -16,8 +16,14 @@ use super::CtlError;
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
 /// The policy of a service that does not say otherwise, as upstream. Nothing at all would be read as never.
-pub(super) const RESTART_DEFAULT: wire::RestartPolicy =
-    wire::RestartPolicy { condition: RestartCondition::Any as i32, delay: None, max_attempts: 0, window: None };
+pub(super) const RESTART_DEFAULT: wire::RestartPolicy = wire::RestartPolicy {
+    condition: RestartCondition::Any as i32,
+    delay: None,
+    max_attempts: 0,
+    window: None,
+    max_delay: None,
+    stable_after: None,
+};
 
 /// One argument of a flag that takes several values: they are separated by commas, and quoted as in CSV.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -175,6 +175,7 @@ fn flags_of_restart_and_rollout_are_mapped() {
         delay: seconds(1),
         max_attempts: 3,
         window: seconds(60),
+        ..Default::default()
     };
     assert_eq!(spec.task.unwrap().restart, Some(restart));
     let update = wire::UpdateConfig {

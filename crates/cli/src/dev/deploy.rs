@@ -76,7 +76,9 @@ pub(crate) async fn deploy(
     for service in &existing {
         let name = name_of(service);
         if !project.services.iter().any(|wanted| wanted.name == name) {
-            control.remove_service(wire::RemoveServiceRequest { service_id: service.id.clone() }).await?;
+            control
+                .remove_service(wire::RemoveServiceRequest { service_id: service.id.clone(), ..Default::default() })
+                .await?;
             done.push((name.to_owned(), Done::Removed));
         }
     }
@@ -87,7 +89,7 @@ pub(crate) async fn deploy(
 pub(crate) async fn remove_services(control: &mut Control) -> Result<(), Status> {
     let services = control.list_services(wire::ListServicesRequest::default()).await?.into_inner().services;
     for service in services {
-        control.remove_service(wire::RemoveServiceRequest { service_id: service.id }).await?;
+        control.remove_service(wire::RemoveServiceRequest { service_id: service.id, ..Default::default() }).await?;
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ fn task(id: &str, place: &str, state: TaskState, desired: TaskState, second: i64
             version: Some(wire::Version { index: second.unsigned_abs() }),
             created_at: timestamp,
             updated_at: timestamp,
+            ..Default::default()
         }),
         spec: Some(wire::TaskSpec::default()),
         service_id: service.to_owned(),

@@ -20,7 +20,7 @@ fn ago(seconds: i64) -> Option<Timestamp> {
 
 fn meta(version: u64, seconds: i64) -> Option<wire::Meta> {
     let version = Some(wire::Version { index: version });
-    Some(wire::Meta { version, created_at: ago(seconds), updated_at: ago(seconds / 2) })
+    Some(wire::Meta { version, created_at: ago(seconds), updated_at: ago(seconds / 2), ..Default::default() })
 }
 
 fn named(name: &str, labels: &[(&str, &str)]) -> Option<wire::Annotations> {
@@ -394,7 +394,7 @@ fn the_cluster_is_inspected_with_its_tokens() {
         meta: meta(9, 60),
         spec: Some(wire::ClusterSpec {
             annotations: named("default", &[]),
-            orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: 5 }),
+            orchestration: Some(wire::OrchestrationConfig { task_history_retention_limit: 5, ..Default::default() }),
             dispatcher: Some(wire::DispatcherConfig {
                 heartbeat_period: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
             }),

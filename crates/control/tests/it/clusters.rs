@@ -87,7 +87,8 @@ async fn settings_are_kept_and_stale_ones_refused() {
     let changed = update(&world, |request| {
         spec(request).ca_config = expiry(3600);
         spec(request).dispatcher = heartbeat(0, 0);
-        spec(request).orchestration = Some(wire::OrchestrationConfig { task_history_retention_limit: 3 });
+        spec(request).orchestration =
+            Some(wire::OrchestrationConfig { task_history_retention_limit: 3, ..Default::default() });
     })
     .await;
     assert_eq!(changed.spec.unwrap().orchestration.unwrap().task_history_retention_limit, 3);

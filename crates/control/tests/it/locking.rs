@@ -53,7 +53,7 @@ async fn locking_makes_a_key_that_unrelated_changes_keep() {
     let key = update(&world, lock(true)).await.unwrap();
     assert_eq!(key.len(), 32);
     let unrelated = |request: &mut wire::UpdateClusterRequest| {
-        let orchestration = wire::OrchestrationConfig { task_history_retention_limit: 3 };
+        let orchestration = wire::OrchestrationConfig { task_history_retention_limit: 3, ..Default::default() };
         request.spec.as_mut().unwrap().orchestration = Some(orchestration);
         request.rotation = Some(wire::KeyRotation { manager_unlock_key: false, ..ROTATE });
     };

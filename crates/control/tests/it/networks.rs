@@ -99,7 +99,7 @@ async fn there_is_one_ingress_network() {
     let publishing = world.create(wire::ServiceSpec { endpoint, ..crate::world::web("web") }).await;
     let text = format!("ingress network cannot be removed because service {} depends on it", publishing.id);
     assert_eq!(remove(&world, &first.id).await.unwrap_err(), (Code::FailedPrecondition, text));
-    let request = wire::RemoveServiceRequest { service_id: publishing.id };
+    let request = wire::RemoveServiceRequest { service_id: publishing.id, ..Default::default() };
     world.control().remove_service(request).await.unwrap();
     remove(&world, &first.id).await.unwrap();
 }

@@ -75,7 +75,7 @@ async fn a_service_that_is_made_can_be_had_and_removed() {
     let get = |id: &str| wire::GetServiceRequest { service_id: id.into(), ..Default::default() };
     assert_eq!(world.refused(world.control().get_service(get(""))).await, no_argument());
     assert_eq!(world.refused(world.control().get_service(get("x"))).await, not_found("service x not found"));
-    let remove = |id: &str| wire::RemoveServiceRequest { service_id: id.into() };
+    let remove = |id: &str| wire::RemoveServiceRequest { service_id: id.into(), ..Default::default() };
     assert_eq!(world.refused(world.control().remove_service(remove(""))).await, no_argument());
     world.control().remove_service(remove(&made.id)).await.unwrap();
     let (code, _) = world.refused(world.control().remove_service(remove(&made.id))).await;
