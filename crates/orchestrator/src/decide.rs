@@ -9,7 +9,7 @@ use std::{
 };
 
 use swarmkit_api::{
-    Node, NodeId, Service, ServiceId, Task, TaskState, Version, constraint,
+    NodeId, Service, ServiceId, Task, TaskState, Version, constraint,
     wire::{node_status, update_config::UpdateOrder, update_status::UpdateState},
 };
 
@@ -25,14 +25,14 @@ use crate::{
 };
 
 /// The decision about one service, in the making.
-struct Draft<'w> {
-    world: &'w World,
-    id: &'w ServiceId,
-    book: &'w Book,
-    now: SystemTime,
-    plan: &'w mut Plan,
+pub(crate) struct Draft<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) id: &'w ServiceId,
+    pub(crate) book: &'w Book,
+    pub(crate) now: SystemTime,
+    pub(crate) plan: &'w mut Plan,
     /// Slots about which something is decided: nothing else is decided about them in the same plan.
-    touched: BTreeSet<SlotKey>,
+    pub(crate) touched: BTreeSet<SlotKey>,
 }
 
 // === impl World ===
@@ -112,49 +112,6 @@ impl Draft<'_> {
         }
     }
 
-    // === Global services ===
-
-    /// The nodes that are due, also those that are gone but still have tasks.
-    fn nodes(&self, due: &Due) -> BTreeSet<NodeId> {
-        let known = self.world.nodes.keys().filter(|_| due.whole).cloned();
-        let slots = self.book.slots.keys().filter(|_| due.whole);
-        let slots = slots.chain(&due.slots).filter_map(|key| match key {
-            SlotKey::Node(node) => Some(node.clone()),
-            SlotKey::Number(_) => None,
-        });
-        known.chain(slots).collect()
-    }
-
-    /// Sees to it that a node has the task of a global service, or does not have it.
-    fn keep_on_node(&mut self, service: &Service, template: &Arc<Template>, id: NodeId) {
-        let node = self.world.nodes.get(&id).cloned();
-        let fate = Fate::of(node.as_deref());
-        let key = SlotKey::Node(id);
-        let nothing = Slot::default();
-        let slot = self.book.slots.get(&key).unwrap_or(&nothing);
-        let Some(node) = node else { return self.forget(&key, slot) };
-        if fate.is_bad() {
-            return self.want(&key, slot.live().collect(), TaskState::Shutdown);
-        }
-        if !constraint::all_match(&self.book.constraints, &node) {
-            // What the node itself has lost is for the enforcer to say, as long as it looks at the node.
-            let left_to_enforcer =
-                |task: &&Arc<Task>| fate == Fate::Fine && !is_over(task) && !own_constraints_match(task, &node);
-            return self.want(&key, slot.live().filter(|task| !left_to_enforcer(task)).collect(), TaskState::Shutdown);
-        }
-        let may_replace = fate == Fate::Fine;
-        self.tend(template, &key, may_replace);
-        if may_replace && !self.touched.contains(&key) && slot.updatable(service).is_empty() {
-            self.create(template, key, TaskState::Running, Vec::new());
-        }
-    }
-
-    /// The node is no member any more, and nothing will be heard of its tasks.
-    fn forget(&mut self, key: &SlotKey, slot: &Slot) {
-        let deletions = slot.tasks().map(|task| Action::Delete { task: task.clone() });
-        self.step(key, deletions.collect());
-    }
-
     // === Jobs ===
 
     /// Tasks of earlier iterations shall go.
@@ -207,7 +164,7 @@ impl Draft<'_> {
 
     /// Replaces the tasks of a slot that have ended or that are on a node that is no good, and starts those that were
     /// made to replace others when it is time.
-    fn tend(&mut self, template: &Arc<Template>, key: &SlotKey, may_replace: bool) {
+    pub(crate) fn tend(&mut self, template: &Arc<Template>, key: &SlotKey, may_replace: bool) {
         let Some(slot) = self.book.slots.get(key).filter(|_| !self.touched.contains(key)) else { return };
         let is_present = |task: &Task| task.job_iteration == template.iteration();
         // A task that was given up for lost may have completed its slot all the same.
@@ -313,18 +270,24 @@ impl Draft<'_> {
         }
     }
 
-    fn create(&mut self, template: &Arc<Template>, slot: SlotKey, desired: TaskState, mut with: Vec<Action>) {
+    pub(crate) fn create(
+        &mut self,
+        template: &Arc<Template>,
+        slot: SlotKey,
+        desired: TaskState,
+        mut with: Vec<Action>,
+    ) {
         with.push(Action::Create { template: template.clone(), slot: slot.clone(), desired });
         self.step(&slot, with);
     }
 
-    fn want(&mut self, key: &SlotKey, tasks: Vec<&Arc<Task>>, state: TaskState) {
+    pub(crate) fn want(&mut self, key: &SlotKey, tasks: Vec<&Arc<Task>>, state: TaskState) {
         let wants = tasks.into_iter().map(|task| Action::Want { task: task.clone(), state });
         self.step(key, wants.collect());
     }
 
     /// Decides about a slot, finally for this plan.
-    fn step(&mut self, key: &SlotKey, actions: Vec<Action>) {
+    pub(crate) fn step(&mut self, key: &SlotKey, actions: Vec<Action>) {
         if !actions.is_empty() {
             self.touched.insert(key.clone());
             self.plan.steps.push(Step { service: self.id.clone(), slot: Some(key.clone()), actions });
@@ -338,13 +301,6 @@ impl Draft<'_> {
 }
 
 /// Whether nothing more will happen to a task: it has ended, or nobody has it.
-fn is_over(task: &Task) -> bool {
+pub(crate) fn is_over(task: &Task) -> bool {
     task.status.state > TaskState::Running || task.status.state < TaskState::Assigned
-}
-
-/// Whether a node still satisfies what the task itself was made with.
-fn own_constraints_match(task: &Task, node: &Node) -> bool {
-    let placement = task.spec.placement.as_ref();
-    let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
-    constraints.is_none_or(|constraints| constraints.is_ok_and(|constraints| constraint::all_match(&constraints, node)))
 }

@@ -45,6 +45,7 @@ mod decide;
 mod dirty;
 pub mod enforcer;
 mod error;
+mod global;
 mod keeper;
 mod plan;
 mod policy;

@@ -1,8 +1,10 @@
 //! Stories: a world in, decisions out; and whole lives of services on a store, with agents that are played.
 
+mod enforcer;
 mod global;
 mod jobs;
 mod life;
+mod reaper;
 mod replicated;
 mod restarts;
 mod rollouts;

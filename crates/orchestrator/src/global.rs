@@ -1,0 +1,63 @@
+//! Global services: one task on each node that may have it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use swarmkit_api::{Node, NodeId, Service, Task, TaskState, constraint};
+
+use crate::{
+    decide::{Draft, is_over},
+    plan::Action,
+    slot::{Slot, SlotKey},
+    template::Template,
+    world::{Due, Fate},
+};
+
+impl Draft<'_> {
+    /// The nodes that are due, also those that are gone but still have tasks.
+    pub(crate) fn nodes(&self, due: &Due) -> BTreeSet<NodeId> {
+        let known = self.world.nodes.keys().filter(|_| due.whole).cloned();
+        let slots = self.book.slots.keys().filter(|_| due.whole);
+        let slots = slots.chain(&due.slots).filter_map(|key| match key {
+            SlotKey::Node(node) => Some(node.clone()),
+            SlotKey::Number(_) => None,
+        });
+        known.chain(slots).collect()
+    }
+
+    /// Sees to it that a node has the task of a global service, or does not have it.
+    pub(crate) fn keep_on_node(&mut self, service: &Service, template: &Arc<Template>, id: NodeId) {
+        let node = self.world.nodes.get(&id).cloned();
+        let fate = Fate::of(node.as_deref());
+        let key = SlotKey::Node(id);
+        let nothing = Slot::default();
+        let slot = self.book.slots.get(&key).unwrap_or(&nothing);
+        let Some(node) = node else { return self.forget(&key, slot) };
+        if fate.is_bad() {
+            return self.want(&key, slot.live().collect(), TaskState::Shutdown);
+        }
+        if !constraint::all_match(&self.book.constraints, &node) {
+            // What the node itself has lost is for the enforcer to say, as long as it looks at the node.
+            let left_to_enforcer =
+                |task: &&Arc<Task>| fate == Fate::Fine && !is_over(task) && !own_constraints_match(task, &node);
+            return self.want(&key, slot.live().filter(|task| !left_to_enforcer(task)).collect(), TaskState::Shutdown);
+        }
+        let may_replace = fate == Fate::Fine;
+        self.tend(template, &key, may_replace);
+        if may_replace && !self.touched.contains(&key) && slot.updatable(service).is_empty() {
+            self.create(template, key, TaskState::Running, Vec::new());
+        }
+    }
+
+    /// The node is no member any more, and nothing will be heard of its tasks.
+    pub(crate) fn forget(&mut self, key: &SlotKey, slot: &Slot) {
+        let deletions = slot.tasks().map(|task| Action::Delete { task: task.clone() });
+        self.step(key, deletions.collect());
+    }
+}
+
+/// Whether a node still satisfies what the task itself was made with.
+fn own_constraints_match(task: &Task, node: &Node) -> bool {
+    let placement = task.spec.placement.as_ref();
+    let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
+    constraints.is_none_or(|constraints| constraints.is_ok_and(|constraints| constraint::all_match(&constraints, node)))
+}
