@@ -4713,6 +4713,10 @@ pub struct Service {
     pub waiting: ::core::option::Option<
         super::super::super::swarmkit::orchestration::v1::Waiting,
     >,
+    /// Up to when is decided which times of the schedule of a job begin a run and which are left out. Set with the schedule,
+    /// and moved on with each decision. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57003")]
+    pub decided_until: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// What a user wants to have running.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -42,6 +42,8 @@ pub struct Service {
     pub runs: Vec<JobRun>,
     /// What its start waits for. `None` when for nothing.
     pub waiting: Option<Waiting>,
+    /// Up to when is decided which times of the schedule of a job begin a run.
+    pub decided_until: Option<prost_types::Timestamp>,
 }
 
 impl Service {
@@ -61,6 +63,7 @@ impl Service {
             pending_delete: false,
             runs: Vec::new(),
             waiting: None,
+            decided_until: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Service {
             pending_delete: self.pending_delete,
             runs: self.runs.clone(),
             waiting: self.waiting.clone(),
+            decided_until: self.decided_until,
         }
     }
 }
@@ -136,6 +140,7 @@ impl FromWire for Service {
             pending_delete: wire.pending_delete,
             runs: wire.runs,
             waiting: wire.waiting,
+            decided_until: wire.decided_until,
         })
     }
 }

@@ -27,7 +27,7 @@ const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
 /// not know. What each is for is said beside it in `proto/`.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "Cluster.network_keys_rotated_at",
     "IssueNodeCertificateRequest.returning",
     "Meta.created_version",
@@ -37,6 +37,7 @@ const OURS: [&str; 18] = [
     "RemoveServiceRequest.deferred",
     "RestartPolicy.max_delay",
     "RestartPolicy.stable_after",
+    "Service.decided_until",
     "Service.runs",
     "Service.waiting",
     "ServiceSpec.depends_on",
