@@ -14,14 +14,16 @@ use swarmkit_api::{
 };
 
 use crate::{
+    book::Book,
+    fate::Fate,
     plan::{Action, Plan, Step},
     policy::{Rolling, Shape},
     rollout::{Turn, Verdict, turn},
-    scale::{free_numbers, surplus},
+    scale::surplus,
     slot::{Progress, Slot, SlotKey, is_live},
     start::{Start, start_of},
     template::{Template, iteration},
-    world::{Book, Due, Fate, World},
+    world::{Due, World},
 };
 
 /// The decision about one service, in the making.
@@ -53,18 +55,18 @@ impl World {
 impl Draft<'_> {
     fn decide(&mut self, due: &Due) {
         let book = self.book;
-        let (Some(service), Some(template)) = (&book.service, &book.template) else { return self.give_up() };
         let keys: Vec<&SlotKey> = if due.whole { book.slots.keys().collect() } else { due.slots.iter().collect() };
+        let (Some(service), Some(template)) = (&book.service, &book.template) else { return self.give_up(&keys) };
         match book.shape {
             Some(Shape::Replicated { replicas }) => {
                 self.scale(service, template, usize::try_from(replicas).unwrap_or(usize::MAX), &keys);
                 keys.into_iter().for_each(|key| self.tend(template, key, true));
-                self.roll(service, template);
+                self.roll(service, template, due);
             }
             Some(Shape::Global) => {
                 let nodes = self.nodes(due);
                 nodes.into_iter().for_each(|node| self.keep_on_node(service, template, node));
-                self.roll(service, template);
+                self.roll(service, template, due);
             }
             Some(Shape::ReplicatedJob { concurrent, completions }) => {
                 self.retire(iteration(service), &keys);
@@ -81,10 +83,10 @@ impl Draft<'_> {
     }
 
     /// The service is gone: its tasks shall be, too.
-    fn give_up(&mut self) {
-        for (key, slot) in &self.book.slots {
-            let tasks: Vec<_> = slot.tasks().filter(|task| task.desired_state < TaskState::Remove).collect();
-            self.want(key, tasks, TaskState::Remove);
+    fn give_up(&mut self, keys: &[&SlotKey]) {
+        for key in keys {
+            let tasks = self.book.slots.get(key).into_iter().flat_map(Slot::tasks);
+            self.want(key, tasks.filter(|task| task.desired_state < TaskState::Remove).collect(), TaskState::Remove);
         }
     }
 
@@ -93,18 +95,19 @@ impl Draft<'_> {
     /// Makes as many slots as there shall be, or gives up those that are too many.
     fn scale(&mut self, service: &Service, template: &Arc<Template>, replicas: usize, keys: &[&SlotKey]) {
         let taken = &self.book.taken;
-        let slots = taken.iter().filter_map(|key| Some((key, self.book.slots.get(key)?)));
+        let is_taken = |key: &SlotKey| matches!(key, SlotKey::Number(number) if taken.contains(*number));
+        let slots = self.book.slots.iter().filter(|(key, _)| is_taken(key));
         let gone = if taken.len() > replicas { surplus(service, slots, replicas) } else { Vec::new() };
         for key in &gone {
             let Some(slot) = self.book.slots.get(key) else { continue };
             let tasks = slot.tasks().filter(|task| task.desired_state < TaskState::Remove);
             self.want(key, tasks.collect(), TaskState::Remove);
         }
-        for number in free_numbers(taken, 1).take(replicas.saturating_sub(taken.len())) {
+        for number in taken.missing(1).take(replicas.saturating_sub(taken.len())) {
             self.create(template, SlotKey::Number(number), TaskState::Running, Vec::new());
         }
         // What is left of dead slots is history of nothing. What still runs is not: it goes when it has stopped.
-        for key in keys.iter().filter(|key| !taken.contains(key) && !self.touched.contains(**key)).collect::<Vec<_>>() {
+        for key in keys.iter().filter(|key| !is_taken(key) && !self.touched.contains(**key)).collect::<Vec<_>>() {
             let tasks = self.book.slots.get(key).into_iter().flat_map(Slot::tasks);
             let over = tasks.filter(|task| task.desired_state < TaskState::Remove && is_over(task));
             let deletions: Vec<_> = over.map(|task| Action::Delete { task: task.clone() }).collect();
@@ -134,7 +137,7 @@ impl Draft<'_> {
         let room = concurrent.saturating_sub(self.book.running.len() as u64);
         let left = completions.saturating_sub(taken.len() as u64);
         let new = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
-        let numbers = free_numbers(taken, 0).take_while(|number| *number < completions).take(new);
+        let numbers = taken.missing(0).take_while(|number| *number < completions).take(new);
         for number in numbers {
             self.create(template, SlotKey::Number(number), template.goal(), Vec::new());
         }
@@ -211,14 +214,14 @@ impl Draft<'_> {
     }
 
     /// Brings slots to what the service asks for now, as many at a time as it says.
-    fn roll(&mut self, service: &Arc<Service>, template: &Arc<Template>) {
+    fn roll(&mut self, service: &Arc<Service>, template: &Arc<Template>, due: &Due) {
         let book = self.book;
-        let next = book.rollout.next(service, book.dirty.iter().filter(|key| self.rolls(key)), self.now);
+        let next = book.rollout.next(service, book.dirty().filter(|key| self.rolls(key)), self.now);
         if let Some(at) = next.alarm {
             self.plan.alarms.push((at, self.id.clone(), None));
         }
         // What is being replaced anyway does not make a rollout.
-        let is_open = || book.dirty.iter().any(|key| self.rolls(key) && !self.touched.contains(key));
+        let is_open = || book.dirty().any(|key| self.rolls(key) && !self.touched.contains(key));
         let begins = |verdict: &Verdict| matches!(verdict, Verdict::Report(UpdateState::Updating, _));
         if let Some(verdict) = next.verdict.filter(|verdict| !begins(verdict) || is_open()) {
             let action = match verdict {
@@ -228,16 +231,19 @@ impl Draft<'_> {
             self.plan.steps.push(Step { service: self.id.clone(), slot: None, actions: vec![action] });
         }
         if next.goes_on {
-            self.take_turns(template, Rolling::of(service).order, next.room);
+            self.take_turns(template, Rolling::of(service).order, next.room, due);
         }
     }
 
-    /// Goes on in the slots that were begun, and begins as many as there is room for.
-    fn take_turns(&mut self, template: &Arc<Template>, order: UpdateOrder, mut room: usize) {
+    /// Finishes in slots that were begun, if something happened there, and begins with as many as there is room for.
+    fn take_turns(&mut self, template: &Arc<Template>, order: UpdateOrder, mut room: usize, due: &Due) {
         let book = self.book;
-        // Those with several tasks were begun, and need no room.
-        let waiting = book.dirty.iter().filter(|key| !book.crowded.contains(*key));
-        for (key, is_begun) in book.crowded.iter().map(|key| (key, true)).chain(waiting.map(|key| (key, false))) {
+        let begun: Vec<_> = match due.whole {
+            true => book.crowded.iter().collect(),
+            false => book.crowded.intersection(&due.slots).collect(),
+        };
+        let waiting = book.waiting.iter().map(|key| (key, false));
+        for (key, is_begun) in begun.into_iter().map(|key| (key, true)).chain(waiting) {
             if room == 0 && !is_begun {
                 break;
             }

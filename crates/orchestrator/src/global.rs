@@ -6,10 +6,11 @@ use swarmkit_api::{Node, NodeId, Service, Task, TaskState, constraint};
 
 use crate::{
     decide::{Draft, is_over},
+    fate::Fate,
     plan::Action,
     slot::{Slot, SlotKey},
     template::Template,
-    world::{Due, Fate},
+    world::Due,
 };
 
 impl Draft<'_> {

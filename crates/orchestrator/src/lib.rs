@@ -41,12 +41,15 @@
 //! - No two tasks of a slot are wanted to run at once, but while one is started before the other stops.
 //! - All that decides is in the store: restart delays, attempts and rollouts outlive a leader.
 
+mod book;
 mod decide;
 mod dirty;
 pub mod enforcer;
 mod error;
+mod fate;
 mod global;
 mod keeper;
+mod numbers;
 mod plan;
 mod policy;
 pub mod reaper;

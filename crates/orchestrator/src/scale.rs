@@ -1,6 +1,6 @@
-//! Which slots a replicated service gives up, and which numbers are free.
+//! Which slots a replicated service gives up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use swarmkit_api::{NodeId, Service, TaskState};
 
@@ -39,9 +39,4 @@ pub(crate) fn surplus<'s>(
     // Stable, so the order among equals stays.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().skip(keep).map(|(_, key)| key.clone()).collect()
-}
-
-/// The lowest numbers from `first` on that are not taken.
-pub(crate) fn free_numbers(taken: &BTreeSet<SlotKey>, first: u64) -> impl Iterator<Item = u64> {
-    (first..).filter(|number| !taken.contains(&SlotKey::Number(*number)))
 }

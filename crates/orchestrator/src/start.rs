@@ -11,10 +11,11 @@ use std::{
 use swarmkit_api::{Task, TaskState};
 
 use crate::{
+    fate::Fate,
     policy::Restart,
     slot::{Seated, Slot, is_live},
     times::time,
-    world::{Fate, World},
+    world::World,
 };
 
 /// How long a task waits for those before it to stop, from when it was made. As upstream.

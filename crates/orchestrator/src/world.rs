@@ -6,20 +6,10 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{
-    Cluster, Node, NodeId, Service, ServiceId, Task, TaskState, Version,
-    constraint::{self, Constraint},
-    wire::{Driver, node_spec::Availability, node_status},
-};
+use swarmkit_api::{Cluster, Node, NodeId, Service, ServiceId, Task, TaskState, Version, wire::Driver};
 use swarmkit_store::{Change, DEFAULT_CLUSTER, Edit, State, TaskBy, Update};
 
-use crate::{
-    dirty::is_dirty,
-    policy::Shape,
-    rollout::Rollout,
-    slot::{Progress, Slot, SlotKey},
-    template::{Template, iteration},
-};
+use crate::{book::Book, fate::Fate, policy::Shape, slot::SlotKey};
 
 /// What has to be looked at again of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,72 +26,13 @@ pub(crate) struct World {
     pub(crate) version: Version,
     pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
     pub(crate) services: BTreeMap<ServiceId, Book>,
+    /// Those of them whose slots are nodes: every node is news to each of them, and to no other.
+    per_node: BTreeSet<ServiceId>,
     /// Where output of tasks goes that do not say.
     pub(crate) log_driver: Option<Driver>,
     pub(crate) due: BTreeMap<ServiceId, Due>,
     /// When something is due for no other reason than the time. `None` is the service as a whole.
     alarms: BTreeSet<(SystemTime, ServiceId, Option<SlotKey>)>,
-}
-
-/// One service and its slots.
-#[derive(Debug, Default)]
-pub(crate) struct Book {
-    /// `None` when it is gone, while there still are tasks of it.
-    pub(crate) service: Option<Arc<Service>>,
-    /// `None` when it is gone, or is of no known mode.
-    pub(crate) shape: Option<Shape>,
-    pub(crate) constraints: Vec<Constraint>,
-    /// What its new tasks are made from.
-    pub(crate) template: Option<Arc<Template>>,
-    pub(crate) slots: BTreeMap<SlotKey, Slot>,
-    /// Slots that are taken. The others are dead: they only hold what has been.
-    pub(crate) taken: BTreeSet<SlotKey>,
-    /// Slots whose tasks are not what the service asks for.
-    pub(crate) dirty: BTreeSet<SlotKey>,
-    /// Those of them that have several tasks.
-    pub(crate) crowded: BTreeSet<SlotKey>,
-    /// Of a job: the slots that are being worked on.
-    pub(crate) running: BTreeSet<SlotKey>,
-    pub(crate) rollout: Rollout,
-}
-
-/// What a node means for the tasks on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It runs tasks. So does one that was not heard from for a moment.
-    Fine,
-    /// It runs what it has, and nothing new.
-    Paused,
-    /// It shall run nothing.
-    Drained,
-    /// It is lost; nobody will say that its tasks have stopped.
-    Down,
-    /// It is no member any more.
-    Gone,
-}
-
-// === impl Fate ===
-
-impl Fate {
-    pub(crate) fn of(node: Option<&Node>) -> Self {
-        let Some(node) = node else { return Self::Gone };
-        match (node.status.state(), node.spec.availability()) {
-            (node_status::State::Down, _) => Self::Down,
-            (_, Availability::Drain) => Self::Drained,
-            (_, Availability::Pause) => Self::Paused,
-            (_, Availability::Active) => Self::Fine,
-        }
-    }
-
-    /// Whether its tasks have to be elsewhere.
-    pub(crate) fn is_bad(self) -> bool {
-        matches!(self, Self::Drained | Self::Down | Self::Gone)
-    }
-
-    /// Whether nobody will say any more that a task there has stopped.
-    pub(crate) fn is_silent(self) -> bool {
-        matches!(self, Self::Down | Self::Gone)
-    }
 }
 
 // === impl World ===
@@ -174,7 +105,7 @@ impl World {
             book.classify(&key, &self.nodes);
             self.due.entry(service.clone()).or_default().slots.insert(key);
         }
-        for (service, _) in self.services.iter().filter(|(_, book)| book.is_per_node()) {
+        for service in &self.per_node {
             self.due.entry(service.clone()).or_default().slots.insert(SlotKey::Node(id.clone()));
         }
     }
@@ -190,6 +121,11 @@ impl World {
         }
         let book = self.services.entry(id.clone()).or_default();
         book.set_service(after.cloned(), &self.nodes, now);
+        if book.shape.is_some_and(Shape::is_per_node) {
+            self.per_node.insert(id.clone());
+        } else {
+            self.per_node.remove(id);
+        }
         if book.is_blank() {
             self.services.remove(id);
             self.due.remove(id);
@@ -253,99 +189,6 @@ impl World {
     /// What became of the node that a task is on. A task without a node is nowhere bad.
     pub(crate) fn fate(&self, task: &Task) -> Fate {
         if task.node_id.is_none() { Fate::Fine } else { Fate::of(self.node(task)) }
-    }
-}
-
-// === impl Book ===
-
-impl Book {
-    fn is_blank(&self) -> bool {
-        self.service.is_none() && self.slots.is_empty()
-    }
-
-    pub(crate) fn is_per_node(&self) -> bool {
-        self.shape.is_some_and(Shape::is_per_node)
-    }
-
-    pub(crate) fn key(&self, task: &Task) -> SlotKey {
-        SlotKey::of(task, self.is_per_node())
-    }
-
-    fn take(&mut self, key: &SlotKey, task: &Task) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.take(&task.id);
-            if slot.is_empty() {
-                self.slots.remove(key);
-            }
-        }
-    }
-
-    fn set_service(&mut self, service: Option<Arc<Service>>, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
-        let was_per_node = self.is_per_node();
-        self.shape = service.as_deref().and_then(Shape::of);
-        self.template = service.as_deref().map(|service| Arc::new(Template::of(service, self.template.as_deref())));
-        let placement = self.template.iter().filter_map(|template| template.spec.placement.as_ref()).next();
-        let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
-        // What cannot be read constrains nothing here; the scheduler places no such task.
-        self.constraints = constraints.and_then(Result::ok).unwrap_or_default();
-        self.service = service;
-        let is_per_node = self.is_per_node();
-        if was_per_node != is_per_node {
-            for seated in std::mem::take(&mut self.slots).into_values().flat_map(Slot::into_seated) {
-                let key = SlotKey::of(&seated.task, is_per_node);
-                self.slots.entry(key).or_default().put_by_age(seated.task, seated.since);
-            }
-        }
-        self.review(nodes, now);
-    }
-
-    /// Works out anew all that follows from the service and its slots.
-    fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
-        let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));
-        self.rollout = rollout.unwrap_or_default();
-        for set in [&mut self.taken, &mut self.dirty, &mut self.crowded, &mut self.running] {
-            set.clear();
-        }
-        for key in self.slots.keys().cloned().collect::<Vec<_>>() {
-            self.classify(&key, nodes);
-        }
-    }
-
-    /// Notes what a rollout has to know of a task, while it still can be told.
-    fn observe(&mut self, key: &SlotKey, task: &Task, now: SystemTime) {
-        if let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) {
-            self.rollout.observe(service, key, slot, task, now);
-        }
-    }
-
-    /// Works out anew whether a slot is taken, and whether it is dirty.
-    fn classify(&mut self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) {
-        for set in [&mut self.taken, &mut self.dirty, &mut self.crowded, &mut self.running] {
-            set.remove(key);
-        }
-        let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return };
-        if self.shape.is_some_and(Shape::is_job) {
-            match slot.progress(iteration(service)) {
-                Progress::None => {}
-                Progress::Running => drop((self.taken.insert(key.clone()), self.running.insert(key.clone()))),
-                Progress::Complete | Progress::Spent => drop(self.taken.insert(key.clone())),
-            }
-            return;
-        }
-        let updatable = slot.updatable(service);
-        let is_crowded = updatable.len() > 1;
-        let is_dirty = is_crowded || updatable.iter().any(|task| self.is_dirty(task, nodes));
-        let sets =
-            [(&mut self.taken, !updatable.is_empty()), (&mut self.dirty, is_dirty), (&mut self.crowded, is_crowded)];
-        for (set, _) in sets.into_iter().filter(|(_, belongs)| *belongs) {
-            set.insert(key.clone());
-        }
-    }
-
-    /// Whether a task has to be replaced for the service to be as it was asked for.
-    pub(crate) fn is_dirty(&self, task: &Task, nodes: &BTreeMap<NodeId, Arc<Node>>) -> bool {
-        let node = task.node_id.as_ref().and_then(|node| nodes.get(node)).map(AsRef::as_ref);
-        self.service.as_deref().is_some_and(|service| is_dirty(task, service, &self.constraints, node))
     }
 }
 

@@ -1,0 +1,165 @@
+//! One service and its slots, and what follows from them, kept up change by change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use swarmkit_api::{
+    Node, NodeId, Service, Task,
+    constraint::{self, Constraint},
+};
+
+use crate::{
+    dirty::is_dirty,
+    numbers::Numbers,
+    policy::Shape,
+    rollout::Rollout,
+    slot::{Progress, Slot, SlotKey},
+    template::{Template, iteration},
+};
+
+/// One service and its slots.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    /// `None` when it is gone, while there still are tasks of it.
+    pub(crate) service: Option<Arc<Service>>,
+    /// `None` when it is gone, or is of no known mode.
+    pub(crate) shape: Option<Shape>,
+    pub(crate) constraints: Vec<Constraint>,
+    /// What its new tasks are made from.
+    pub(crate) template: Option<Arc<Template>>,
+    pub(crate) slots: BTreeMap<SlotKey, Slot>,
+    /// The numbers of slots that are taken. The others are dead: they only hold what has been.
+    pub(crate) taken: Numbers,
+    /// Slots in which nothing is what the service asks for: a rollout has yet to begin with them.
+    pub(crate) waiting: BTreeSet<SlotKey>,
+    /// Slots with several tasks, one of which at least is what the service asks for: a rollout has to finish there.
+    pub(crate) crowded: BTreeSet<SlotKey>,
+    /// Of a job: the numbers of the slots that are being worked on.
+    pub(crate) running: Numbers,
+    pub(crate) rollout: Rollout,
+    /// Whether its slots are nodes, or were before it was gone.
+    per_node: bool,
+}
+
+/// How it stands with a slot: what [`Book`] keeps of it in its sets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    taken: bool,
+    waiting: bool,
+    crowded: bool,
+    running: bool,
+}
+
+// === impl Book ===
+
+impl Book {
+    pub(crate) fn is_blank(&self) -> bool {
+        self.service.is_none() && self.slots.is_empty()
+    }
+
+    /// Slots whose tasks are not, or not only, what the service asks for.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = &SlotKey> + Clone {
+        self.waiting.iter().chain(&self.crowded)
+    }
+
+    pub(crate) fn is_per_node(&self) -> bool {
+        self.per_node
+    }
+
+    pub(crate) fn key(&self, task: &Task) -> SlotKey {
+        SlotKey::of(task, self.is_per_node())
+    }
+
+    pub(crate) fn take(&mut self, key: &SlotKey, task: &Task) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.take(&task.id);
+            if slot.is_empty() {
+                self.slots.remove(key);
+            }
+        }
+    }
+
+    pub(crate) fn set_service(
+        &mut self,
+        service: Option<Arc<Service>>,
+        nodes: &BTreeMap<NodeId, Arc<Node>>,
+        now: SystemTime,
+    ) {
+        let was_per_node = self.per_node;
+        self.shape = service.as_deref().and_then(Shape::of);
+        self.per_node = self.shape.map_or(was_per_node, Shape::is_per_node);
+        self.template = service.as_deref().map(|service| Arc::new(Template::of(service, self.template.as_deref())));
+        let placement = self.template.iter().filter_map(|template| template.spec.placement.as_ref()).next();
+        let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
+        // What cannot be read constrains nothing here; the scheduler places no such task.
+        self.constraints = constraints.and_then(Result::ok).unwrap_or_default();
+        self.service = service;
+        if was_per_node != self.per_node {
+            for seated in std::mem::take(&mut self.slots).into_values().flat_map(Slot::into_seated) {
+                let key = SlotKey::of(&seated.task, self.per_node);
+                self.slots.entry(key).or_default().put_by_age(seated.task, seated.since);
+            }
+        }
+        self.review(nodes, now);
+    }
+
+    /// Works out anew all that follows from the service and its slots.
+    pub(crate) fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
+        let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));
+        self.rollout = rollout.unwrap_or_default();
+        for numbers in [&mut self.taken, &mut self.running] {
+            numbers.clear();
+        }
+        for keys in [&mut self.waiting, &mut self.crowded] {
+            keys.clear();
+        }
+        for key in self.slots.keys().cloned().collect::<Vec<_>>() {
+            self.classify(&key, nodes);
+        }
+    }
+
+    /// Notes what a rollout has to know of a task, while it still can be told.
+    pub(crate) fn observe(&mut self, key: &SlotKey, task: &Task, now: SystemTime) {
+        if let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) {
+            self.rollout.observe(service, key, slot, task, now);
+        }
+    }
+
+    /// Works out anew whether a slot is taken, and whether it is dirty.
+    pub(crate) fn classify(&mut self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) {
+        let standing = self.standing(key, nodes);
+        if let SlotKey::Number(number) = key {
+            self.taken.set(*number, standing.taken);
+            self.running.set(*number, standing.running);
+        }
+        for (keys, belongs) in [(&mut self.waiting, standing.waiting), (&mut self.crowded, standing.crowded)] {
+            if !belongs {
+                keys.remove(key);
+            } else if !keys.contains(key) {
+                keys.insert(key.clone());
+            }
+        }
+    }
+
+    fn standing(&self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) -> Standing {
+        let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return Standing::default() };
+        if self.shape.is_some_and(Shape::is_job) {
+            let progress = slot.progress(iteration(service));
+            let running = progress == Progress::Running;
+            return Standing { taken: progress != Progress::None, running, ..Standing::default() };
+        }
+        let updatable = slot.updatable(service);
+        let taken = !updatable.is_empty();
+        let waiting = taken && updatable.iter().all(|task| self.is_dirty(task, nodes));
+        Standing { taken, waiting, crowded: !waiting && updatable.len() > 1, running: false }
+    }
+
+    /// Whether a task has to be replaced for the service to be as it was asked for.
+    pub(crate) fn is_dirty(&self, task: &Task, nodes: &BTreeMap<NodeId, Arc<Node>>) -> bool {
+        let node = task.node_id.as_ref().and_then(|node| nodes.get(node)).map(AsRef::as_ref);
+        self.service.as_deref().is_some_and(|service| is_dirty(task, service, &self.constraints, node))
+    }
+}
