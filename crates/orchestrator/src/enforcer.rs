@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     keeper::{Keeper, keep},
+    reject::{is_at_work, reject},
 };
 
 const MESSAGE: &str = "task rejected by constraint enforcer";
@@ -68,16 +69,7 @@ impl Keeper for Enforcer {
 
     fn write(task: &Arc<Task>, tx: &mut Transaction) -> Result<bool, StoreError> {
         if tx.get::<Task>(&task.id).is_some_and(|stored| is_subject(stored)) {
-            let now = Some(tx.now());
-            tx.edit::<Task>(&task.id, |task| {
-                task.status.state = TaskState::Rejected;
-                task.status.message = MESSAGE.to_owned();
-                task.status.err = REASON.to_owned();
-                task.status.timestamp = now;
-                // When a manager has last passed on what an agent said tells nothing about this.
-                task.status.applied_at = None;
-                task.status.applied_by = None;
-            })?;
+            reject(tx, &task.id, MESSAGE, REASON)?;
         }
         Ok(true)
     }
@@ -130,7 +122,7 @@ fn has_room(reserved: &Reserved, described: &Resources, task: &Task) -> bool {
 
 /// Whether a task is on a node and wanted there.
 fn is_subject(task: &Task) -> bool {
-    task.desired_state <= TaskState::Complete && (TaskState::Assigned..TaskState::Complete).contains(&task.status.state)
+    is_at_work(task) && task.status.state >= TaskState::Assigned
 }
 
 /// Whether a change of a node can turn out its tasks.

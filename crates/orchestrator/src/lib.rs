@@ -5,10 +5,11 @@
 //! their restart policy, starts what waits, and brings slots to a changed specification a few at a time. It never looks
 //! at what happened, so what was missed is found again, and a new leader goes on where the old one was.
 //!
-//! Beside that, the [`reaper`] deletes history, and the [`enforcer`] evicts tasks from nodes that no longer fit them.
+//! Beside that, the [`reaper`] deletes history, the [`enforcer`] evicts tasks from nodes that no longer fit
+//! them, and the one of [`volumes`] those that use what is being drained.
 //!
 //! The orchestrator chooses no nodes and gives out no addresses. It writes what tasks are wanted to be, never (but for
-//! the enforcer's rejections) what they are. It knows no sockets, no files, and no time but that of [`Env`](swarmkit_runtime::Env).
+//! the enforcers' rejections) what they are. It knows no sockets, no files, and no time but that of [`Env`](swarmkit_runtime::Env).
 //!
 //! ```
 //! use swarmkit_api::{Service, ServiceId, Task, wire};
@@ -53,6 +54,7 @@ mod numbers;
 mod plan;
 mod policy;
 pub mod reaper;
+mod reject;
 mod rollout;
 mod run;
 mod scale;
@@ -61,6 +63,7 @@ mod slot;
 mod start;
 mod template;
 mod times;
+pub mod volumes;
 mod world;
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{enforcer, reaper, services};
+use crate::{enforcer, reaper, services, volumes};
 
-/// Runs [`services`], [`reaper`] and [`enforcer`] until told to stop, or until one of them ends.
+/// Runs [`services`], [`reaper`], [`enforcer`] and [`volumes`] until told to stop, or until one of them ends.
 ///
 /// # Errors
 ///
@@ -15,6 +15,7 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
     let mut crew = Crew::under(&stop);
     crew.spawn("services", |stop| services::run(env.clone(), store.clone(), stop));
     crew.spawn("reaper", |stop| reaper::run(env.clone(), store.clone(), stop));
-    crew.spawn("enforcer", |stop| enforcer::run(env, store, stop));
+    crew.spawn("enforcer", |stop| enforcer::run(env.clone(), store.clone(), stop));
+    crew.spawn("volumes", |stop| volumes::run(env, store, stop));
     crew.finish().await
 }

@@ -9,6 +9,7 @@ mod replicated;
 mod restarts;
 mod rollouts;
 mod stage;
+mod volumes;
 
 use std::{sync::Arc, time::Duration};
 
