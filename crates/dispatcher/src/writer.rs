@@ -171,15 +171,19 @@ fn write_status(
     if stored.node_id.as_ref() != Some(node) || stored.status.state > status.state {
         return Ok(());
     }
+    // What managers say of it is not for the agent to tell.
     let same = TaskStatus {
         applied_by: stored.status.applied_by.clone(),
         applied_at: stored.status.applied_at,
-        ..status.clone()
+        running_since: stored.status.running_since,
+        ..status
     };
     if same == stored.status {
         return Ok(());
     }
-    let status = TaskStatus { applied_by: Some(manager.clone()), applied_at: Some(tx.now()), ..status };
+    let now = Some(tx.now());
+    let running_since = same.running_since.or(now.filter(|_| same.state == TaskState::Running));
+    let status = TaskStatus { applied_by: Some(manager.clone()), applied_at: now, running_since, ..same };
     tx.edit::<Task>(task, |task| task.status = status)?;
     Ok(())
 }

@@ -4333,6 +4333,10 @@ pub struct TaskStatus {
     /// When it stored it, by its own clock.
     #[prost(message, optional, tag = "8")]
     pub applied_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When a manager first stored that the task runs, by its own clock. Absent: none did, or it does not write this. Of this
+    /// project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub running_since: ::core::option::Option<::prost_types::Timestamp>,
     /// What the executor knows of the program.
     #[prost(oneof = "task_status::RuntimeStatus", tags = "5")]
     pub runtime_status: ::core::option::Option<task_status::RuntimeStatus>,

@@ -73,6 +73,8 @@ pub struct TaskStatus {
     pub applied_by: Option<NodeId>,
     /// When that manager wrote it, by its clock.
     pub applied_at: Option<Timestamp>,
+    /// When a manager first wrote that it runs, by its clock. `None`: none did, as far as is known.
+    pub running_since: Option<Timestamp>,
 }
 
 impl Task {
@@ -157,6 +159,7 @@ impl TaskStatus {
             port_status: self.port_status.clone(),
             applied_by: NodeId::to_wire(self.applied_by.as_ref()),
             applied_at: self.applied_at,
+            running_since: self.running_since,
             runtime_status: self.container.clone().map(wire::task_status::RuntimeStatus::Container),
         }
     }
@@ -176,6 +179,7 @@ impl TaskStatus {
             port_status: wire.port_status,
             applied_by: NodeId::from_wire(wire.applied_by),
             applied_at: wire.applied_at,
+            running_since: wire.running_since,
         })
     }
 }

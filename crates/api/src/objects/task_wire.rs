@@ -50,6 +50,7 @@ mod status {
     pub(super) const PORT_STATUS: u32 = 6;
     pub(super) const APPLIED_BY: u32 = 7;
     pub(super) const APPLIED_AT: u32 = 8;
+    pub(super) const RUNNING_SINCE: u32 = 57_001;
 }
 
 // === Encoding ===
@@ -86,6 +87,7 @@ fn encode_status(of: &TaskStatus, out: &mut impl BufMut) {
     put_message(status::PORT_STATUS, of.port_status.as_ref(), out);
     put_text(status::APPLIED_BY, applied_by(of), out);
     put_message(status::APPLIED_AT, of.applied_at.as_ref(), out);
+    put_message(status::RUNNING_SINCE, of.running_since.as_ref(), out);
 }
 
 fn status_len(of: &TaskStatus) -> usize {
@@ -97,6 +99,7 @@ fn status_len(of: &TaskStatus) -> usize {
         + message_len(status::PORT_STATUS, of.port_status.as_ref())
         + text_len(status::APPLIED_BY, applied_by(of))
         + message_len(status::APPLIED_AT, of.applied_at.as_ref())
+        + message_len(status::RUNNING_SINCE, of.running_since.as_ref())
 }
 
 fn applied_by(status: &TaskStatus) -> &str {

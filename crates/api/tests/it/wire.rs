@@ -27,7 +27,7 @@ const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
 /// not know. What each is for is said beside it in `proto/`.
-const OURS: [&str; 19] = [
+const OURS: [&str; 20] = [
     "Cluster.network_keys_rotated_at",
     "IssueNodeCertificateRequest.returning",
     "Meta.created_version",
@@ -45,6 +45,7 @@ const OURS: [&str; 19] = [
     "ServiceSpec.rebalance",
     "ServiceSpec.schedule",
     "Task.origin",
+    "TaskStatus.running_since",
     "UpdateConfig.max_unavailable",
     "UpdateConfig.progress_deadline",
 ];

@@ -50,6 +50,32 @@ async fn a_state_does_not_go_back_and_news_of_the_same_state_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn since_when_a_task_runs_is_told_by_managers_once_and_stays_when_it_has_ended() {
+    let world = World::new("node a; task w.1 on a assigned").await;
+    let session = world.register("a").await;
+    let since = |state: TaskState, claimed: Option<prost_types::Timestamp>| {
+        let status =
+            TaskStatus { state, running_since: claimed, message: format!("{claimed:?}"), ..Default::default() };
+        let update = TaskStatusUpdate { task_id: "w.1".into(), status: Some(status.to_wire()) };
+        let (world, session) = (&world, &session);
+        async move {
+            world.report_raw("a", session, vec![update]).await.unwrap();
+            let status = world.task("w.1").status;
+            (status.running_since, status.applied_at)
+        }
+    };
+    let claimed = Some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+    assert_eq!(since(TaskState::Starting, claimed).await.0, None, "an agent is not believed");
+    let (began, applied) = since(TaskState::Running, claimed).await;
+    assert_eq!(began, applied);
+    tokio::time::advance(std::time::Duration::from_millis(1)).await;
+    for (state, claimed) in [(TaskState::Running, None), (TaskState::Failed, claimed)] {
+        let (since, applied) = since(state, claimed).await;
+        assert_eq!((since, applied == began), (began, false), "{state:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_reports_in_one_request_the_further_one_counts() {
     let world = World::new("node a; task w.1 on a assigned").await;
     let session = world.register("a").await;
