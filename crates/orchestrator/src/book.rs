@@ -7,7 +7,7 @@ use std::{
 };
 
 use swarmkit_api::{
-    Node, NodeId, Service, Task,
+    Node, NodeId, Service, Task, TaskState,
     constraint::{self, Constraint},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     numbers::Numbers,
     policy::Shape,
     rollout::Rollout,
-    slot::{Progress, Slot, SlotKey},
+    slot::{Progress, Slot, SlotKey, is_live},
     template::{Template, iteration},
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Book {
     pub(crate) crowded: BTreeSet<SlotKey>,
     /// Of a job: the numbers of the slots that are being worked on.
     pub(crate) running: Numbers,
+    /// The numbers of slots that are as far as they get: a wanted task runs there or, of a job, has completed.
+    pub(crate) up: Numbers,
     pub(crate) rollout: Rollout,
     /// Whether its slots are nodes, or were before it was gone.
     per_node: bool,
@@ -51,6 +53,7 @@ struct Standing {
     waiting: bool,
     crowded: bool,
     running: bool,
+    up: bool,
 }
 
 // === impl Book ===
@@ -110,7 +113,7 @@ impl Book {
     pub(crate) fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
         let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));
         self.rollout = rollout.unwrap_or_default();
-        for numbers in [&mut self.taken, &mut self.running] {
+        for numbers in [&mut self.taken, &mut self.running, &mut self.up] {
             numbers.clear();
         }
         for keys in [&mut self.waiting, &mut self.crowded] {
@@ -134,6 +137,7 @@ impl Book {
         if let SlotKey::Number(number) = key {
             self.taken.set(*number, standing.taken);
             self.running.set(*number, standing.running);
+            self.up.set(*number, standing.up);
         }
         for (keys, belongs) in [(&mut self.waiting, standing.waiting), (&mut self.crowded, standing.crowded)] {
             if !belongs {
@@ -149,12 +153,14 @@ impl Book {
         if self.shape.is_some_and(Shape::is_job) {
             let progress = slot.progress(iteration(service));
             let running = progress == Progress::Running;
-            return Standing { taken: progress != Progress::None, running, ..Standing::default() };
+            let up = progress == Progress::Complete;
+            return Standing { taken: progress != Progress::None, running, up, ..Standing::default() };
         }
         let updatable = slot.updatable(service);
         let taken = !updatable.is_empty();
         let waiting = taken && updatable.iter().all(|task| self.is_dirty(task, nodes));
-        Standing { taken, waiting, crowded: !waiting && updatable.len() > 1, running: false }
+        let up = updatable.iter().any(|task| is_live(task) && task.status.state == TaskState::Running);
+        Standing { taken, waiting, crowded: !waiting && updatable.len() > 1, running: false, up }
     }
 
     /// Whether a task has to be replaced for the service to be as it was asked for.

@@ -35,6 +35,8 @@ pub(crate) struct Draft<'w> {
     pub(crate) plan: &'w mut Plan,
     /// Slots about which something is decided: nothing else is decided about them in the same plan.
     pub(crate) touched: BTreeSet<SlotKey>,
+    /// Whether the service waits for others: no task of it is made.
+    pub(crate) is_held: bool,
 }
 
 // === impl World ===
@@ -46,7 +48,7 @@ impl World {
         for (id, due) in due {
             let Some(book) = self.services.get(id) else { continue };
             let touched = BTreeSet::new();
-            Draft { world: self, id, book, now, plan: &mut plan, touched }.decide(due);
+            Draft { world: self, id, book, now, plan: &mut plan, touched, is_held: false }.decide(due);
         }
         plan
     }
@@ -57,6 +59,7 @@ impl Draft<'_> {
         let book = self.book;
         let keys: Vec<&SlotKey> = if due.whole { book.slots.keys().collect() } else { due.slots.iter().collect() };
         let (Some(service), Some(template)) = (&book.service, &book.template) else { return self.give_up(&keys) };
+        self.hold(service);
         match book.shape {
             Some(Shape::Replicated { replicas }) => {
                 self.scale(service, template, usize::try_from(replicas).unwrap_or(usize::MAX), &keys);
@@ -90,6 +93,16 @@ impl Draft<'_> {
         }
     }
 
+    /// Holds the service back as long as it waits for others, and says so in it.
+    fn hold(&mut self, service: &Arc<Service>) {
+        let message = self.world.waits(service, self.book);
+        self.is_held = message.is_some();
+        if service.waiting.as_ref().map(|waiting| &waiting.message) != message.as_ref() {
+            let actions = vec![Action::Wait { service: service.clone(), message }];
+            self.plan.steps.push(Step { service: self.id.clone(), slot: None, actions });
+        }
+    }
+
     // === Replicated services ===
 
     /// Makes as many slots as there shall be, or gives up those that are too many.
@@ -103,7 +116,8 @@ impl Draft<'_> {
             let tasks = slot.tasks().filter(|task| task.desired_state < TaskState::Remove);
             self.want(key, tasks.collect(), TaskState::Remove);
         }
-        for number in taken.missing(1).take(replicas.saturating_sub(taken.len())) {
+        let missing = if self.is_held { 0 } else { replicas.saturating_sub(taken.len()) };
+        for number in taken.missing(1).take(missing) {
             self.create(template, SlotKey::Number(number), TaskState::Running, Vec::new());
         }
         // What is left of dead slots is history of nothing. What still runs is not: it goes when it has stopped.
@@ -134,6 +148,7 @@ impl Draft<'_> {
     /// Begins as many slots of a job as may be worked on at a time.
     fn advance_job(&mut self, template: &Arc<Template>, concurrent: u64, completions: u64) {
         let taken = &self.book.taken;
+        let concurrent = if self.is_held { 0 } else { concurrent };
         let room = concurrent.saturating_sub(self.book.running.len() as u64);
         let left = completions.saturating_sub(taken.len() as u64);
         let new = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
@@ -283,6 +298,9 @@ impl Draft<'_> {
         desired: TaskState,
         mut with: Vec<Action>,
     ) {
+        if self.is_held {
+            return self.step(&slot, with);
+        }
         with.push(Action::Create { template: template.clone(), slot: slot.clone(), desired });
         self.step(&slot, with);
     }

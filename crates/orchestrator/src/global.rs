@@ -16,7 +16,7 @@ use crate::{
 impl Draft<'_> {
     /// The nodes that are due, also those that are gone but still have tasks.
     pub(crate) fn nodes(&self, due: &Due) -> BTreeSet<NodeId> {
-        let known = self.world.nodes.keys().filter(|_| due.whole).cloned();
+        let known = self.world.nodes.keys().filter(|_| due.whole && !self.is_held).cloned();
         let slots = self.book.slots.keys().filter(|_| due.whole);
         let slots = slots.chain(&due.slots).filter_map(|key| match key {
             SlotKey::Node(node) => Some(node.clone()),

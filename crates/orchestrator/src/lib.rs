@@ -3,7 +3,8 @@
 //! What has to be done for a service is one decision about what is: its specification, the slots with their tasks and
 //! the history of these, the nodes, and the time. It makes tasks and gives them up, replaces those that have ended, by
 //! their restart policy, starts what waits, and brings slots to a changed specification a few at a time. It never looks
-//! at what happened, so what was missed is found again, and a new leader goes on where the old one was.
+//! at what happened, so what was missed is found again, and a new leader goes on where the old one was. A service that
+//! depends on others gets no tasks before these have come as far as it says.
 //!
 //! Beside that, the [`reaper`] deletes history, the [`enforcer`] evicts tasks from nodes that no longer fit
 //! them, and the one of [`volumes`] those that use what is being drained.
@@ -44,6 +45,7 @@
 
 mod book;
 mod decide;
+mod depend;
 mod dirty;
 pub mod enforcer;
 mod error;

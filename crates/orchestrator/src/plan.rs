@@ -9,7 +9,7 @@ use swarmkit_api::{
 use swarmkit_runtime::Env;
 use swarmkit_store::{StoreError, Transaction};
 
-use crate::{slot::SlotKey, template::Template};
+use crate::{depend, slot::SlotKey, template::Template};
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -39,6 +39,8 @@ pub(crate) enum Action {
     Delete { task: Arc<Task> },
     /// A rollout has come that far.
     Report { service: Arc<Service>, state: UpdateState, message: String },
+    /// What a service waits for is said, or that it waits no more.
+    Wait { service: Arc<Service>, message: Option<String> },
     /// A rollout is given up, and what was before comes back.
     RollBack { service: Arc<Service>, message: String },
 }
@@ -64,13 +66,17 @@ impl Action {
     fn holds(&self, tx: &Transaction) -> bool {
         match self {
             Self::Create { template, .. } => {
-                tx.get::<Service>(template.service()).is_some_and(|service| template.is_of(service))
+                let stored = tx.get::<Service>(template.service());
+                stored.is_some_and(|service| template.is_of(service) && !service.pending_delete)
             }
             Self::Report { service, .. } | Self::RollBack { service, .. } => {
                 tx.get::<Service>(&service.id).is_some_and(|stored| {
                     stored.spec_version == service.spec_version && stored.update_status == service.update_status
                 })
             }
+            Self::Wait { service, .. } => tx
+                .get::<Service>(&service.id)
+                .is_some_and(|stored| stored.spec_version == service.spec_version && stored.waiting == service.waiting),
             Self::Want { .. } | Self::Delete { .. } => true,
         }
     }
@@ -107,6 +113,7 @@ impl Action {
                     }
                 })?;
             }
+            Self::Wait { service, message } => depend::write(tx, service, message.as_ref())?,
             Self::RollBack { service, message } => {
                 tx.edit::<Service>(&service.id, |service| {
                     let Some(previous) = service.previous_spec.take() else { return };

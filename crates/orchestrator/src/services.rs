@@ -36,7 +36,7 @@ async fn orchestrate(env: &Env, store: &Store) -> Result<(), Error> {
         }
         catch_up(env, &mut updates, &mut world, Version::default()).await?;
         while !world.due.is_empty() {
-            let due = std::mem::take(&mut world.due);
+            let due = world.take_due();
             let plan = world.plan(&due, env.now());
             let log_driver = world.log_driver.clone();
             match store.write_each(&plan.steps, |step, tx| step.write(tx, env, log_driver.as_ref())).await {

@@ -9,7 +9,7 @@ use std::{
 use swarmkit_api::{Cluster, Node, NodeId, Service, ServiceId, Task, TaskState, Version, wire::Driver};
 use swarmkit_store::{Change, DEFAULT_CLUSTER, Edit, State, TaskBy, Update};
 
-use crate::{book::Book, fate::Fate, policy::Shape, slot::SlotKey};
+use crate::{book::Book, depend::Names, fate::Fate, policy::Shape, slot::SlotKey};
 
 /// What has to be looked at again of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// Where output of tasks goes that do not say.
     pub(crate) log_driver: Option<Driver>,
     pub(crate) due: BTreeMap<ServiceId, Due>,
+    /// Who has which name, and who waits for whom.
+    pub(crate) names: Names,
     /// When something is due for no other reason than the time. `None` is the service as a whole.
     alarms: BTreeSet<(SystemTime, ServiceId, Option<SlotKey>)>,
 }
@@ -112,6 +114,9 @@ impl World {
 
     fn absorb_service(&mut self, before: Option<&Service>, after: Option<&Arc<Service>>, now: SystemTime) {
         let Some(id) = after.map(|service| &service.id).or(before.map(|service| &service.id)) else { return };
+        self.names.absorb(before, after.map(AsRef::as_ref));
+        // Its tasks have to go as if it were gone; who deletes it then is the deallocator.
+        let after = after.filter(|service| !service.pending_delete);
         if before.zip(after).is_some_and(|(before, after)| asks_the_same(before, after)) {
             // Somebody else's part of the record was written.
             if let Some(book) = self.services.get_mut(id) {

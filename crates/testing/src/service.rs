@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use swarmkit_api::{
     Service, ServiceId, Version,
     wire::{
-        self, ContainerSpec, ReplicatedService, ServiceSpec, TaskSpec, restart_policy::RestartCondition,
-        service_spec::Mode, task_spec::Runtime,
+        self, ContainerSpec, ReplicatedService, ServiceSpec, TaskSpec,
+        restart_policy::RestartCondition,
+        service_spec::Mode,
+        swarmkit::orchestration::v1::{Dependency, dependency::Condition},
+        task_spec::Runtime,
     },
 };
 
@@ -154,6 +157,12 @@ impl ServiceBuilder {
     /// With so many tasks updated at a time.
     pub fn parallelism(self, parallelism: u64) -> Self {
         self.spec(|spec| spec.update.get_or_insert_default().parallelism = parallelism)
+    }
+
+    /// Started when that service has come that far.
+    pub fn after(self, name: &str, condition: Condition) -> Self {
+        let dependency = Dependency { service: name.to_owned(), condition: condition.into() };
+        self.spec(|spec| spec.depends_on.push(dependency))
     }
 
     /// Attached to that network.

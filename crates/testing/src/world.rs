@@ -2,8 +2,8 @@
 
 use futures_util::FutureExt as _;
 use swarmkit_api::{
-    Service, ServiceId, TaskState,
-    wire::{node_status::State, restart_policy::RestartCondition},
+    Network, Service, ServiceId, TaskState,
+    wire::{node_status::State, restart_policy::RestartCondition, swarmkit::orchestration::v1::dependency::Condition},
 };
 use swarmkit_store::{Store, StoreError, Transaction, View};
 use tokio::task::unconstrained;
@@ -27,11 +27,12 @@ pub fn world(text: &str) -> View {
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
 ///   `delay=5s` `attempts=N`, `parallelism=N`, `version=N` (of its specification), `network=NAME` `secret=NAME`
-///   `config=NAME`, `label:KEY=VALUE`.
+///   `config=NAME`, `label:KEY=VALUE`, `after=NAME:running|healthy|completed`, `leaving` (to be deleted when its tasks are
+///   gone).
 /// - `task ID` as in [`task`], then any of `on NODE`, a state as `swarmctl` writes it (`running`; without one, a task on
 ///   a node runs and another is new), `wants STATE` (`running` by default), `version=N`. It runs what its service asks
 ///   for, if that was described before.
-/// - `network NAME`, `secret NAME=DATA`, `config NAME=DATA`, `cluster`.
+/// - `network NAME`, then `leaving` if it is to be deleted when nobody uses it; `secret NAME=DATA`, `config NAME=DATA`, `cluster`.
 ///
 /// # Panics
 ///
@@ -71,7 +72,7 @@ fn add(tx: &mut Transaction, statement: &str) -> Result<(), StoreError> {
             let service = tx.get::<Service>(&ServiceId::from(service)).cloned();
             tx.create(task_words(name, service.as_deref(), words).build()).map(drop)
         }
-        "network" => tx.create(network(name)).map(|_| none_left(words)),
+        "network" => tx.create(words.fold(network(name), network_word)).map(drop),
         "secret" => tx.create(secret(key, data)).map(|_| none_left(words)),
         "config" => tx.create(config(key, data)).map(|_| none_left(words)),
         "cluster" => tx.create(cluster()).map(drop),
@@ -123,9 +124,32 @@ fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
         ("network", _) => service.network(value),
         ("secret", _) => service.secret(value),
         ("config", _) => service.config(value),
+        ("after", _) => after(service, value),
+        ("leaving", _) => service.with(|service| service.pending_delete = true),
         (_, Some(("label", key))) => service.label(key, value),
         _ => panic!("a service is not `{word}`"),
     }
+}
+
+fn after(service: ServiceBuilder, text: &str) -> ServiceBuilder {
+    let (name, condition) = text.split_once(':').unwrap_or((text, "running"));
+    service.after(
+        name,
+        match condition {
+            "running" => Condition::Running,
+            "healthy" => Condition::Healthy,
+            "completed" => Condition::Completed,
+            _ => panic!("`{condition}` is no condition of a dependency"),
+        },
+    )
+}
+
+fn network_word(mut network: Network, word: &str) -> Network {
+    match word {
+        "leaving" => network.pending_delete = true,
+        _ => panic!("a network is not `{word}`"),
+    }
+    network
 }
 
 fn restart_condition(text: &str) -> RestartCondition {

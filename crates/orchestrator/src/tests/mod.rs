@@ -1,5 +1,6 @@
 //! Stories: a world in, decisions out; and whole lives of services on a store, with agents that are played.
 
+mod depend;
 mod enforcer;
 mod global;
 mod jobs;
@@ -40,8 +41,9 @@ fn later(view: &View, passed: Duration) -> Vec<String> {
     let now = env().now();
     let mut world = World::default();
     world.absorb(&Update::Snapshot(view.clone()), now);
-    let plan = world.plan(&world.due, now + passed);
-    assert_eq!(told(&plan), told(&world.plan(&world.due, now + passed)), "the same world, the same plan");
+    let due = world.take_due();
+    let plan = world.plan(&due, now + passed);
+    assert_eq!(told(&plan), told(&world.plan(&due, now + passed)), "the same world, the same plan");
     told(&plan)
 }
 
@@ -67,6 +69,9 @@ fn tell(step: &Step, action: &Action) -> String {
         Action::Want { task, state } => format!("{} to {}", task.id, state.as_str_name()),
         Action::Delete { task } => format!("forget {}", task.id),
         Action::Report { state, message, .. } => format!("report {}: {message}", state.as_str_name()),
+        Action::Wait { service, message } => {
+            format!("{}: {}", service.id, message.as_deref().unwrap_or("waits no more"))
+        }
         Action::RollBack { message, .. } => format!("roll back: {message}"),
     }
 }
