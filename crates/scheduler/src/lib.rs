@@ -5,7 +5,8 @@
 //! filtered out, and of the others the one with the fewest tasks of the service takes it, evenly over the branches of
 //! the placement preferences. What cannot be placed is told why, in its status, once.
 //!
-//! The scheduler makes no tasks and moves none: a decision is never revisited. It knows no sockets, no files, and no
+//! The scheduler makes no tasks and moves none: a decision is never revisited. Whoever thinks about moving one can ask
+//! where it [would go](prospect) now. The scheduler knows no sockets, no files, and no
 //! time but that of [`Env`](swarmkit_runtime::Env).
 //!
 //! ```
@@ -45,6 +46,7 @@ mod books;
 mod error;
 mod filter;
 mod plan;
+mod prospect;
 mod run;
 mod spread;
 mod world;
@@ -53,4 +55,5 @@ mod world;
 mod tests;
 
 pub use error::Error;
+pub use prospect::{Prospect, prospect};
 pub use run::run;

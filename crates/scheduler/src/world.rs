@@ -277,17 +277,28 @@ impl World {
 
     /// A failure is held against the node, unless the task was made for that node: it cannot go elsewhere.
     fn record_failure(&mut self, task: &Task, now: SystemTime) {
-        if !matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
-            return;
-        }
+        let Some(at) = failed_at(task, now) else { return };
         let (Some(service), Some(node)) = (&task.service_id, &task.node_id) else { return };
         let mode = self.services.get(service).and_then(|service| service.spec.mode.as_ref());
         if matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_))) {
             return;
         }
-        let at = task.status.applied_at.or(task.status.timestamp).and_then(|at| SystemTime::try_from(at).ok());
-        self.books.record_failure((service.clone(), task.spec_version), node, at.unwrap_or(now), now);
+        self.books.record_failure((service.clone(), task.spec_version), node, at, now);
     }
+}
+
+/// When a task failed, if it did. One that does not say when has failed now.
+pub(crate) fn failed_at(task: &Task, now: SystemTime) -> Option<SystemTime> {
+    if !matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
+        return None;
+    }
+    let at = task.status.applied_at.or(task.status.timestamp).and_then(|at| SystemTime::try_from(at).ok());
+    Some(at.unwrap_or(now))
+}
+
+/// Whether a task is on a node and booked there.
+pub(crate) fn is_placed(task: &Task) -> bool {
+    matches!(standing(task), Standing::Placed(_))
 }
 
 /// What a task is to the scheduler. Looks at the task alone, so that it can be told from what it was before.

@@ -1,0 +1,144 @@
+//! Where a task would go that left its node: for whoever thinks about moving one.
+
+use std::time::SystemTime;
+
+use swarmkit_api::{Node, NodeId, Task, TaskState};
+use swarmkit_store::{State, TaskBy};
+
+use crate::{
+    books::Books,
+    filter::Needs,
+    spread::Ranking,
+    world::{failed_at, is_placed},
+};
+
+/// What the scheduler would do with a task that left its node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prospect {
+    /// The node that it would be given, which may be the one that it is on. `None` when it would have to wait.
+    pub node: Option<NodeId>,
+    /// The nodes that would do but have no room now, for what other tasks have there.
+    pub without_room: Vec<NodeId>,
+}
+
+/// Where the scheduler would place a task now if it were nowhere, by the same filters and in the same order.
+///
+/// `task` says what is looked for: its service, specification and ports; its own record in `state`, if there is one,
+/// counts for nothing. Looks at the nodes, at the tasks of the service, and at what else is on the nodes that could take
+/// the task at all.
+#[must_use]
+pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
+    let mut books = Books::default();
+    for node in state.all::<Node>() {
+        books.set_node(&node.id, Some(node.clone()));
+    }
+    if let Some(service) = &task.service_id {
+        for own in state.find(TaskBy::Service(service)).filter(|own| own.id != task.id) {
+            if is_placed(own) {
+                books.add(own);
+            }
+            if let (Some(at), Some(node)) = (failed_at(own, now), &own.node_id) {
+                books.record_failure((service.clone(), own.spec_version), node, at, now);
+            }
+        }
+    }
+    // What others have on a node can only make it refuse more.
+    let needs = Needs::of(task);
+    let open = books.nodes().filter(|(_, book)| needs.refusal(&books, book).is_none());
+    let open: Vec<_> = open.map(|(node, _)| node.id.clone()).collect();
+    let is_other =
+        |other: &Task| other.id != task.id && (task.service_id.is_none() || other.service_id != task.service_id);
+    for node in &open {
+        let others = state.find(TaskBy::Node(Some(node))).filter(|other| is_placed(other) && is_other(other));
+        others.for_each(|other| books.add(other));
+    }
+    let takes = |node: &NodeId| books.get(node).is_some_and(|book| needs.refusal(&books, book).is_none());
+    let mut chosen = None;
+    let ranking = Ranking::of(&books, task, now);
+    ranking.candidates(&books).place(&mut |node| {
+        chosen = Some(node.clone()).filter(takes);
+        chosen.as_ref().map(|node| ranking.rank(node, 0, 0))
+    });
+    let without_room = open.iter().filter(|node| !takes(node)).cloned().collect();
+    Prospect { node: chosen, without_room }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmkit_testing::{self as testing, env};
+
+    use super::*;
+
+    /// Where a task of that id would go in a world, in its words.
+    fn check(text: &str, task: &str, node: Option<&str>, without_room: &[&str]) {
+        let view = testing::world(text);
+        let task = Task::clone(view.get::<Task>(&task.into()).expect("the task is there"));
+        let found = prospect(&view, &task, env().now());
+        let expected = (node.map(NodeId::from), without_room.iter().map(|id| NodeId::from(*id)).collect::<Vec<_>>());
+        assert_eq!((found.node, found.without_room), expected);
+    }
+
+    #[test]
+    fn a_task_would_go_where_there_are_fewest_of_its_service() {
+        let tasks = "service web; task web.1 on a; task web.2 on a; task web.3 on b";
+        check(&format!("node a; node b; node c; {tasks}"), "web.1", Some("c"), &[]);
+        // Its own place does not count against it.
+        check(&format!("node a; node b; {tasks}"), "web.3", Some("b"), &[]);
+        check(&format!("node a; node b; node c drain; node d down; {tasks}"), "web.3", Some("b"), &[]);
+        check("node a drain; service web; task web.1 on a", "web.1", None, &[]);
+    }
+
+    #[test]
+    fn among_equals_the_node_with_fewer_tasks_of_others_would_take_it() {
+        let text = "node a; node b; node c; service web; task web.1 on a; task web.2 on a; task db.1 on b";
+        check(text, "web.1", Some("c"), &[]);
+    }
+
+    #[test]
+    fn nodes_that_cannot_run_it_are_passed_over() {
+        let tasks = "task web.1 on a; task web.2 on a";
+        check(
+            &format!("node a label:z=1; node b; service web constraint=node.labels.z==1; {tasks}"),
+            "web.1",
+            Some("a"),
+            &[],
+        );
+        let full = "service db memory=1GiB; task db.1 on b; service web memory=64MiB";
+        check(&format!("node a; node b memory=1GiB; {full}; {tasks}"), "web.1", Some("a"), &["b"]);
+        check(&format!("node a; node b memory=1MiB; {full}; {tasks}"), "web.1", Some("a"), &[]);
+    }
+
+    #[test]
+    fn a_node_where_the_service_keeps_failing_comes_last() {
+        let failed = (1..=5).map(|n| format!("task web.2.{n} on b failed wants shutdown; ")).collect::<String>();
+        let text = |failed: &str| format!("node a; node b; service web; {failed}task web.1 on a; task web.2 on a");
+        check(&text(&failed), "web.1", Some("a"), &[]);
+        check(&text(""), "web.1", Some("b"), &[]);
+    }
+
+    #[test]
+    fn it_is_what_the_scheduler_then_does() {
+        let text = "node a label:r=1; node b label:r=1; node c label:r=2; service web; task db.1 on c";
+        let tasks: String = (1..=5).map(|n| format!("; task web.{n} on a")).collect();
+        let view = testing::world(&format!("{text}{tasks}"));
+        let task = Task::clone(view.get::<Task>(&"web.1".into()).expect("the task is there"));
+        let found = prospect(&view, &task, env().now()).node;
+        let waiting = testing::world(&format!("{text}{}; task web.1 pending", tasks.replace("; task web.1 on a", "")));
+        let mut world = crate::world::World::default();
+        world.absorb(&swarmkit_store::Update::Snapshot(waiting), env().now());
+        let plan = world.plan(&world.due, env().now());
+        let placed = plan.decisions.iter().find_map(|decision| match decision {
+            crate::plan::Decision::Assign { node, .. } => Some(node.id.clone()),
+            _ => None,
+        });
+        assert_eq!(found, placed);
+        assert_eq!(found, Some("b".into()));
+    }
+
+    #[test]
+    fn only_what_is_on_a_node_counts_there() {
+        let text = "node a; node b; service web; task web.1 on a; task web.2 on a; task web.3 on b wants shutdown";
+        check(text, "web.1", Some("b"), &[]);
+        assert!(!is_placed(&testing::task("web.3").on("b").state(TaskState::Pending).build()));
+    }
+}
