@@ -13,6 +13,7 @@ use swarmkit_api::{
 
 use crate::{
     dirty::is_dirty,
+    moving::pair,
     numbers::Numbers,
     policy::Shape,
     rollout::Rollout,
@@ -160,7 +161,9 @@ impl Book {
         let taken = !updatable.is_empty();
         let waiting = taken && updatable.iter().all(|task| self.is_dirty(task, nodes));
         let up = updatable.iter().any(|task| is_live(task) && task.status.state == TaskState::Running);
-        Standing { taken, waiting, crowded: !waiting && updatable.len() > 1, running: false, up }
+        let moves = || pair(&updatable).is_some() && !updatable.iter().any(|task| self.is_dirty(task, nodes));
+        let crowded = !waiting && updatable.len() > 1 && !moves();
+        Standing { taken, waiting, crowded, running: false, up }
     }
 
     /// Whether a task has to be replaced for the service to be as it was asked for.

@@ -16,6 +16,7 @@ use swarmkit_api::{
 use crate::{
     book::Book,
     fate::Fate,
+    moving::replaced,
     plan::{Action, Plan, Step},
     policy::{Rolling, Shape},
     rollout::{Turn, Verdict, turn},
@@ -215,6 +216,10 @@ impl Draft<'_> {
                     }
                 }
             }
+        }
+        if let Some(old) = replaced(&kept) {
+            kept.retain(|task| task.id != old.id);
+            stopped.push(old);
         }
         let is_dirty = |task: &&&Arc<Task>| self.book.is_dirty(task, &self.world.nodes);
         let is_filled = kept.iter().any(|task| !is_dirty(&task))

@@ -6,6 +6,8 @@
 //! at what happened, so what was missed is found again, and a new leader goes on where the old one was. A service that
 //! depends on others gets no tasks before these have come as far as it says.
 //!
+//! Whoever wants a task elsewhere says so with a [`moving::Move`]; which tasks those are is not decided here.
+//!
 //! Beside that, the [`reaper`] deletes history, the [`enforcer`] evicts tasks from nodes that no longer fit
 //! them, and the one of [`volumes`] those that use what is being drained.
 //!
@@ -37,7 +39,7 @@
 //!
 //! # Invariants
 //!
-//! - The desired state of a task only grows, and nobody else writes it.
+//! - The desired state of a task only grows, and nobody else writes it: a move is written here, too.
 //! - A slot is given a new task only together with telling the old one to stop, in one transaction; or beside an old one
 //!   that goes on until the new one runs.
 //! - No two tasks of a slot are wanted to run at once, but while one is started before the other stops.
@@ -52,6 +54,7 @@ mod error;
 mod fate;
 mod global;
 mod keeper;
+pub mod moving;
 mod numbers;
 mod plan;
 mod policy;

@@ -215,11 +215,12 @@ pub(crate) fn turn(slot: &Slot, order: UpdateOrder, is_dirty: impl Fn(&Task) -> 
 }
 
 /// Whether a task is the first of its version in its slot, and was made since the rollout began. What replaces it when
-/// it fails is not.
+/// it fails is not, and neither is one that was moved.
 pub(crate) fn is_made_by_rollout(service: &Service, slot: &Slot, task: &Task) -> bool {
     let began = service.update_status.as_ref().and_then(|status| time(status.started_at));
     let is_since = began.is_some_and(|began| time(task.meta.created_at).is_some_and(|made| made >= began));
     is_since
+        && task.origin.is_none()
         && task.spec_version == service.spec_version
         && slot.before(task).is_some_and(|before| before.spec_version != task.spec_version)
 }

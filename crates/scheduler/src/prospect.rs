@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use swarmkit_api::{Node, NodeId, Task, TaskState};
+use swarmkit_api::{Node, NodeId, Task};
 use swarmkit_store::{State, TaskBy};
 
 use crate::{
@@ -65,6 +65,7 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
 
 #[cfg(test)]
 mod tests {
+    use swarmkit_api::TaskState;
     use swarmkit_testing::{self as testing, env};
 
     use super::*;

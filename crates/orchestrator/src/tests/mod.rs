@@ -5,6 +5,7 @@ mod enforcer;
 mod global;
 mod jobs;
 mod life;
+mod moves;
 mod reaper;
 mod replicated;
 mod restarts;
