@@ -118,6 +118,13 @@ impl State {
         self.version
     }
 
+    /// How another state differs from this one, as edits: kind by kind, ids ascending, an object once however often it was
+    /// written. Costs what differs, not what there is, as long as one of the two came of the other.
+    #[must_use]
+    pub fn difference(&self, after: &Self) -> Vec<Change> {
+        self.tables.difference(&after.tables)
+    }
+
     /// What everything in it comes to. Replicas with the same objects have the same digest; it takes constant time.
     #[must_use]
     pub fn digest(&self) -> Digest {
