@@ -9,10 +9,11 @@ use std::{
 use swarmkit_api::{
     Node, NodeId, Service, Task, TaskState,
     constraint::{self, Constraint},
+    wire::TaskSpec,
 };
 
 use crate::{
-    dirty::is_dirty,
+    dirty::{Likeness, is_dirty},
     moving::pair,
     numbers::Numbers,
     policy::Shape,
@@ -45,7 +46,16 @@ pub(crate) struct Book {
     pub(crate) rollout: Rollout,
     /// Whether its slots are nodes, or were before it was gone.
     per_node: bool,
+    likenesses: Likenesses,
 }
+
+/// How far what tasks of a service run is from what it asks for, compared once for all that run the same.
+#[derive(Debug, Default)]
+struct Likenesses(Vec<(Arc<TaskSpec>, Likeness)>);
+
+/// Of how many specifications it is remembered. Slots hold tasks of few versions; if there are more, they are compared
+/// again.
+const LIKENESSES: usize = 16;
 
 /// How it stands with a slot: what [`Book`] keeps of it in its sets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +111,7 @@ impl Book {
         // What cannot be read constrains nothing here; the scheduler places no such task.
         self.constraints = constraints.and_then(Result::ok).unwrap_or_default();
         self.service = service;
+        self.likenesses = Likenesses::default();
         if was_per_node != self.per_node {
             for seated in std::mem::take(&mut self.slots).into_values().flat_map(Slot::into_seated) {
                 let key = SlotKey::of(&seated.task, self.per_node);
@@ -134,6 +145,7 @@ impl Book {
 
     /// Works out anew whether a slot is taken, and whether it is dirty.
     pub(crate) fn classify(&mut self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) {
+        self.compare(key);
         let standing = self.standing(key, nodes);
         if let SlotKey::Number(number) = key {
             self.taken.set(*number, standing.taken);
@@ -146,6 +158,15 @@ impl Book {
             } else if !keys.contains(key) {
                 keys.insert(key.clone());
             }
+        }
+    }
+
+    /// Compares what a slot's tasks of other versions run with what the service asks for, if that was not done yet.
+    fn compare(&mut self, key: &SlotKey) {
+        let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return };
+        let is_other = |task: &&Arc<Task>| task.spec_version.is_none() || task.spec_version != service.spec_version;
+        for task in slot.tasks().filter(is_other) {
+            self.likenesses.learn(&task.spec, service.spec.task.as_ref());
         }
     }
 
@@ -169,6 +190,28 @@ impl Book {
     /// Whether a task has to be replaced for the service to be as it was asked for.
     pub(crate) fn is_dirty(&self, task: &Task, nodes: &BTreeMap<NodeId, Arc<Node>>) -> bool {
         let node = task.node_id.as_ref().and_then(|node| nodes.get(node)).map(AsRef::as_ref);
-        self.service.as_deref().is_some_and(|service| is_dirty(task, service, &self.constraints, node))
+        self.service.as_deref().is_some_and(|service| {
+            let compared = || Likeness::of(&task.spec, service.spec.task.as_ref());
+            is_dirty(task, service, &self.constraints, node, || {
+                self.likenesses.get(&task.spec).unwrap_or_else(compared)
+            })
+        })
+    }
+}
+
+// === impl Likenesses ===
+
+impl Likenesses {
+    fn get(&self, spec: &Arc<TaskSpec>) -> Option<Likeness> {
+        self.0.iter().find(|(compared, _)| Arc::ptr_eq(compared, spec)).map(|(_, likeness)| *likeness)
+    }
+
+    fn learn(&mut self, spec: &Arc<TaskSpec>, wants: Option<&TaskSpec>) {
+        if self.get(spec).is_none() {
+            if self.0.len() >= LIKENESSES {
+                self.0.remove(0);
+            }
+            self.0.push((spec.clone(), Likeness::of(spec, wants)));
+        }
     }
 }

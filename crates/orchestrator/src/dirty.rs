@@ -6,48 +6,85 @@ use swarmkit_api::{
     wire::{Placement, TaskSpec, task_spec::Runtime},
 };
 
+/// How far what tasks run is from what their service asks for. It says so of all tasks that run the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Likeness {
+    same: bool,
+    /// The same, but for the ways to fetch it.
+    same_fetched: bool,
+    /// The same, but for constraints and preferences.
+    same_in_place: bool,
+    /// The same, but for both.
+    same_fetched_in_place: bool,
+}
+
+impl Likeness {
+    pub(crate) fn of(has: &TaskSpec, wants: Option<&TaskSpec>) -> Self {
+        let nothing = TaskSpec::default();
+        let wants = wants.unwrap_or(&nothing);
+        if has == wants {
+            return Self { same: true, same_fetched: true, same_in_place: true, same_fetched_in_place: true };
+        }
+        let in_place = |has: &TaskSpec, wants: &TaskSpec| {
+            differs_in_where_only(has.placement.as_ref(), wants.placement.as_ref())
+                && *wants == TaskSpec { placement: wants.placement.clone(), ..has.clone() }
+        };
+        let (fetched, wants_fetched) = (without_pull_options(has), without_pull_options(wants));
+        Self {
+            same: false,
+            same_fetched: fetched == wants_fetched,
+            same_in_place: in_place(has, wants),
+            same_fetched_in_place: in_place(&fetched, &wants_fetched),
+        }
+    }
+
+    fn is_close_enough(self, has_fetched: bool, fits: impl FnOnce() -> bool) -> bool {
+        let (same, same_in_place) = match has_fetched {
+            true => (self.same_fetched, self.same_fetched_in_place),
+            false => (self.same, self.same_in_place),
+        };
+        same || (same_in_place && fits())
+    }
+}
+
 /// Whether a task has to be replaced for its service to be as it was asked for.
 ///
 /// A task of the service's own version is as asked for. Of another version it is, too, if what differs does not touch
 /// it: other placement constraints or preferences that its node satisfies, or other ways to fetch what it has fetched.
-pub(crate) fn is_dirty(task: &Task, service: &Service, constraints: &[Constraint], node: Option<&Node>) -> bool {
+pub(crate) fn is_dirty(
+    task: &Task,
+    service: &Service,
+    constraints: &[Constraint],
+    node: Option<&Node>,
+    likeness: impl FnOnce() -> Likeness,
+) -> bool {
     if task.spec_version.is_some() && task.spec_version == service.spec_version {
         return false;
     }
-    let nothing = TaskSpec::default();
-    let wanted = service.spec.task.as_ref().unwrap_or(&nothing);
-    if *task.spec != *wanted {
-        let mut has = TaskSpec::clone(&task.spec);
-        let mut wants = wanted.clone();
-        let has_fetched = (TaskState::Ready..=TaskState::Running).contains(&task.status.state);
-        if has_fetched && task.desired_state <= TaskState::Running {
-            forget_pull_options(&mut has);
-            forget_pull_options(&mut wants);
-        }
-        let fits = node.is_some_and(|node| constraint::all_match(constraints, node));
-        if fits && differs_in_where_only(has.placement.as_ref(), wants.placement.as_ref()) {
-            has.placement.clone_from(&wants.placement);
-        }
-        if has != wants {
-            return true;
-        }
-    }
-    task.endpoint.as_ref().is_some_and(|endpoint| endpoint.spec != service.spec.endpoint)
+    let has_fetched = (TaskState::Ready..=TaskState::Running).contains(&task.status.state)
+        && task.desired_state <= TaskState::Running;
+    let fits = || node.is_some_and(|node| constraint::all_match(constraints, node));
+    !likeness().is_close_enough(has_fetched, fits)
+        || task.endpoint.as_ref().is_some_and(|endpoint| endpoint.spec != service.spec.endpoint)
 }
 
 /// Whether a task is as its service asks for, so that it need not be replaced. `node` is the one that it is on, if it is
 /// on one: what [`services`](crate::services) decides by, for whoever wants to show it.
 #[must_use]
 pub fn is_up_to_date(task: &Task, service: &Service, node: Option<&Node>) -> bool {
-    let placement = service.spec.task.as_ref().and_then(|task| task.placement.as_ref());
+    let wants = service.spec.task.as_ref();
+    let placement = wants.and_then(|task| task.placement.as_ref());
     let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
-    !is_dirty(task, service, &constraints.and_then(Result::ok).unwrap_or_default(), node)
+    let constraints = constraints.and_then(Result::ok).unwrap_or_default();
+    !is_dirty(task, service, &constraints, node, || Likeness::of(&task.spec, wants))
 }
 
-fn forget_pull_options(spec: &mut TaskSpec) {
+fn without_pull_options(spec: &TaskSpec) -> TaskSpec {
+    let mut spec = spec.clone();
     if let Some(Runtime::Container(container)) = &mut spec.runtime {
         container.pull_options = None;
     }
+    spec
 }
 
 /// Whether two placements differ at most in constraints and preferences. What a node must be in itself is the same.
@@ -81,7 +118,7 @@ mod tests {
         let node = node("a").ready().label("disk", "ssd").label("dc", "x").build();
         let task = of(task);
         let node = task.node_id.as_ref().map(|_| node);
-        is_dirty(&task, &after, &constraints, node.as_ref())
+        is_dirty(&task, &after, &constraints, node.as_ref(), || Likeness::of(&task.spec, after.spec.task.as_ref()))
     }
 
     fn placement(change: impl FnOnce(&mut Placement)) -> impl FnOnce(ServiceBuilder) -> ServiceBuilder {

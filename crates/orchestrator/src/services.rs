@@ -65,7 +65,7 @@ async fn orchestrate(env: &Env, store: &Store) -> Result<(), Error> {
 
 /// Absorbs all that has arrived, at least up to a version, and what the time has made due.
 async fn catch_up(env: &Env, updates: &mut Watch, world: &mut World, least: Version) -> Result<(), Error> {
-    let at = world.version;
+    let at = world.version();
     let absorb = |update: &Update| {
         world.absorb(update, env.now());
         Ok::<(), Error>(())

@@ -98,10 +98,12 @@ impl Slot {
 
     /// Puts a task in that was just made, or a new record of one that is there.
     pub(crate) fn put(&mut self, task: Arc<Task>, now: SystemTime) {
-        match self.tasks.iter_mut().find(|seated| seated.task.id == task.id) {
-            Some(seated) => seated.task = task,
-            None => self.tasks.push(Seated::new(task, now)),
+        if let Some(seated) = self.tasks.iter_mut().find(|seated| seated.task.id == task.id) {
+            seated.task = task;
+            return;
         }
+        let place = self.tasks.partition_point(|other| made(&other.task) <= made(&task));
+        self.tasks.insert(place, Seated::new(task, now));
     }
 
     /// Puts a task in that was made at some time: where its time, as far as it tells, says.
@@ -201,9 +203,14 @@ pub(crate) fn goal(job_iteration: Option<Version>) -> TaskState {
     if job_iteration.is_some() { TaskState::Complete } else { TaskState::Running }
 }
 
-/// Orders tasks of a slot by when they were made: by the count of the store, which goes on from leader to leader, and by
-/// their clocks for tasks that were made without it. Of those made in one moment, the ones that are no longer wanted were
+/// When a task was made: by the count of the store, which goes on from leader to leader whatever their clocks show, and by
+/// its clock for tasks that were made without it.
+fn made(task: &Task) -> (Version, Option<SystemTime>) {
+    (task.meta.created_version, time(task.meta.created_at))
+}
+
+/// Orders tasks of a slot by when they were made. Of those made in one moment, the ones that are no longer wanted were
 /// replaced by the others.
-fn age(task: &Task) -> (Version, Option<SystemTime>, bool, Option<SystemTime>, &TaskId) {
-    (task.meta.created_version, time(task.meta.created_at), is_live(task), observed_at(task), &task.id)
+fn age(task: &Task) -> ((Version, Option<SystemTime>), bool, Option<SystemTime>, &TaskId) {
+    (made(task), is_live(task), observed_at(task), &task.id)
 }

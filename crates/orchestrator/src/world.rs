@@ -7,7 +7,7 @@ use std::{
 };
 
 use swarmkit_api::{Cluster, Node, NodeId, Service, ServiceId, Task, TaskState, Version, wire::Driver};
-use swarmkit_store::{Change, DEFAULT_CLUSTER, Edit, State, TaskBy, Update};
+use swarmkit_store::{Change, DEFAULT_CLUSTER, Edit, State, TaskBy, Update, View};
 
 use crate::{book::Book, depend::Names, fate::Fate, policy::Shape, slot::SlotKey};
 
@@ -23,7 +23,8 @@ pub(crate) struct Due {
 /// Services, their slots, and the nodes.
 #[derive(Debug, Default)]
 pub(crate) struct World {
-    pub(crate) version: Version,
+    /// What was absorbed last. `None` before anything was.
+    view: Option<View>,
     pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
     pub(crate) services: BTreeMap<ServiceId, Book>,
     /// Those of them whose slots are nodes: every node is news to each of them, and to no other.
@@ -40,29 +41,32 @@ pub(crate) struct World {
 // === impl World ===
 
 impl World {
-    /// Takes over an update. A snapshot replaces everything that was known.
+    /// Takes over an update. Who has fallen behind gets a snapshot, and takes over what differs from what was known.
     pub(crate) fn absorb(&mut self, update: &Update, now: SystemTime) {
-        match update {
-            Update::Snapshot(view) => *self = Self::from_state(view, now),
-            Update::Delta(delta) => {
-                for change in delta.changes.iter() {
-                    match change {
-                        Change::Cluster(Edit { after, .. }) => self.absorb_cluster(after.as_deref()),
-                        Change::Node(Edit { before, after }) => {
-                            self.absorb_node(before.as_ref(), after.as_ref(), &delta.view);
-                        }
-                        Change::Service(Edit { before, after }) => {
-                            self.absorb_service(before.as_deref(), after.as_ref(), now);
-                        }
-                        Change::Task(Edit { before, after }) => {
-                            self.absorb_task(before.as_ref(), after.as_ref(), now);
-                        }
-                        _ => {}
-                    }
-                }
+        let view = update.view();
+        match (update, self.view.take()) {
+            (Update::Delta(delta), _) => self.absorb_changes(&delta.changes, view, now),
+            (Update::Snapshot(_), Some(known)) => self.absorb_changes(&known.difference(view), view, now),
+            (Update::Snapshot(_), None) => *self = Self::from_state(view, now),
+        }
+        self.view = Some(view.clone());
+    }
+
+    /// The version that was absorbed last.
+    pub(crate) fn version(&self) -> Version {
+        self.view.as_ref().map(|view| view.version()).unwrap_or_default()
+    }
+
+    fn absorb_changes(&mut self, changes: &[Change], state: &State, now: SystemTime) {
+        for change in changes {
+            match change {
+                Change::Cluster(Edit { after, .. }) => self.absorb_cluster(after.as_deref()),
+                Change::Node(Edit { before, after }) => self.absorb_node(before.as_ref(), after.as_ref(), state),
+                Change::Service(Edit { before, after }) => self.absorb_service(before.as_deref(), after.as_ref(), now),
+                Change::Task(Edit { before, after }) => self.absorb_task(before.as_ref(), after.as_ref(), now),
+                _ => {}
             }
         }
-        self.version = update.view().version();
     }
 
     fn from_state(state: &State, now: SystemTime) -> Self {

@@ -12,11 +12,12 @@ mod restarts;
 mod rollouts;
 mod stage;
 mod volumes;
+mod worlds;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use swarmkit_api::{Node, Service, ServiceId, Task, TaskState, Version, wire};
+use swarmkit_api::{Kind, Node, Service, ServiceId, Task, TaskState, Version, wire};
 use swarmkit_store::{Store, StoreError, Transaction, Update, View};
 use swarmkit_testing::{self as testing, env};
 
