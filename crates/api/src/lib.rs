@@ -31,6 +31,7 @@ pub mod access;
 pub mod constraint;
 mod ids;
 pub mod objects;
+pub mod platform;
 mod redact;
 pub mod resources;
 mod version;

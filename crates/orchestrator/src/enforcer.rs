@@ -1,13 +1,18 @@
 //! The enforcer: evicts tasks from nodes that no longer fit them.
 //!
-//! When a node changes its labels, its role or what it has, the tasks on it may have no right to be there any more. They
-//! are rejected, and the restart policy decides what follows.
+//! When a node changes its labels, its role or what it has, the tasks on it may have no right to be there any more; and
+//! so they may when their service asks for other nodes and no rollout is going to move them. They are rejected, and the
+//! restart policy decides what follows.
+//!
+//! It only rejects what the scheduler would not place there again, so that the two never work against each other.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use swarmkit_api::{
-    Kind, Node, NodeId, Service, Task, TaskState, constraint,
-    resources::{Reserved, reservations},
+    Kind, Node, NodeId, Service, ServiceId, Task, TaskState,
     wire::{Resources, node_spec::Availability},
 };
 use swarmkit_runtime::Env;
@@ -16,8 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
+    fit::overflow,
     keeper::{Keeper, keep},
+    policy,
     reject::{is_at_work, reject},
+    rules::Judge,
 };
 
 const MESSAGE: &str = "task rejected by constraint enforcer";
@@ -36,11 +44,12 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
 struct Enforcer {
     view: Option<View>,
     nodes: BTreeSet<NodeId>,
+    services: BTreeSet<ServiceId>,
 }
 
 impl Keeper for Enforcer {
     const NAME: &str = "enforcer";
-    const KINDS: &[Kind] = &[Kind::Node];
+    const KINDS: &[Kind] = &[Kind::Node, Kind::Service];
     const SEES_ITS_WRITES: bool = false;
     type Write = Arc<Task>;
 
@@ -49,10 +58,18 @@ impl Keeper for Enforcer {
             Update::Snapshot(view) => self.nodes.extend(view.all::<Node>().map(|node| node.id.clone())),
             Update::Delta(delta) => {
                 for change in delta.changes.iter() {
-                    if let Change::Node(Edit { before: Some(before), after: Some(after) }) = change
-                        && is_different(before, after)
-                    {
-                        self.nodes.insert(after.id.clone());
+                    match change {
+                        Change::Node(Edit { before: Some(before), after: Some(after) })
+                            if is_different(before, after) =>
+                        {
+                            self.nodes.insert(after.id.clone());
+                        }
+                        Change::Service(Edit { before: Some(before), after: Some(after) })
+                            if asks_otherwise(before, after) =>
+                        {
+                            self.services.insert(after.id.clone());
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -63,8 +80,17 @@ impl Keeper for Enforcer {
     fn plan(&mut self) -> Vec<Arc<Task>> {
         let Some(view) = self.view.clone() else { return Vec::new() };
         let nodes = std::mem::take(&mut self.nodes);
-        let nodes = nodes.iter().filter_map(|node| view.get::<Node>(node));
-        nodes.flat_map(|node| evicted(&view, node)).collect()
+        let services = std::mem::take(&mut self.services);
+        let mut judge = Judge::new(&view);
+        let mut leaving = BTreeMap::new();
+        let mut note = |tasks: Vec<Arc<Task>>| leaving.extend(tasks.into_iter().map(|task| (task.id.clone(), task)));
+        for node in nodes.iter().filter_map(|node| view.get::<Node>(node)) {
+            note(evicted(&mut judge, &view, node));
+        }
+        for service in &services {
+            note(turned_out(&mut judge, &view, service));
+        }
+        leaving.into_values().collect()
     }
 
     fn write(task: &Arc<Task>, tx: &mut Transaction) -> Result<bool, StoreError> {
@@ -79,45 +105,29 @@ impl Keeper for Enforcer {
     }
 }
 
-/// The tasks of a node that have to leave. Who has been there longest stays.
-fn evicted(state: &State, node: &Node) -> Vec<Arc<Task>> {
+/// The tasks of a node that have to leave: by the rules, and then since there is no room for all.
+fn evicted(judge: &mut Judge<'_>, state: &State, node: &Node) -> Vec<Arc<Task>> {
     if node.spec.availability() != Availability::Active {
         return Vec::new();
     }
     let nothing = Resources::default();
     let described = node.description.as_ref().and_then(|description| description.resources.as_ref());
-    let described = described.unwrap_or(&nothing);
-    let mut tasks: Vec<_> = state.find(TaskBy::Node(Some(&node.id))).filter(|task| is_subject(task)).collect();
-    tasks.sort_by_key(|task| (task.meta.created_at.map(|at| (at.seconds, at.nanos)), &task.id));
-    let mut reserved = Reserved::default();
-    let mut evicted = Vec::new();
-    for task in tasks {
-        if satisfies(state, node, task) && has_room(&reserved, described, task) {
-            reserved.add(task);
-        } else {
-            evicted.push(task.clone());
-        }
+    let tasks = state.find(TaskBy::Node(Some(&node.id))).filter(|task| is_subject(task)).collect();
+    let (staying, leaving) = judge.split(node, tasks);
+    let leaving = leaving.into_iter().cloned();
+    leaving.chain(overflow(described.unwrap_or(&nothing), staying)).collect()
+}
+
+/// The tasks of a service that its rules turn out. What they reserve is the same as before.
+fn turned_out(judge: &mut Judge<'_>, state: &State, service: &ServiceId) -> Vec<Arc<Task>> {
+    let mut nodes = BTreeMap::<_, Vec<_>>::new();
+    for task in state.find(TaskBy::Service(service)).filter(|task| is_subject(task)) {
+        let Some(node) = &task.node_id else { continue };
+        nodes.entry(node).or_default().push(task);
     }
-    evicted
-}
-
-/// Whether a node satisfies the constraints of a task: those of its service as it is now, since a change of these alone
-/// replaces no tasks. What cannot be read constrains nothing.
-fn satisfies(state: &State, node: &Node, task: &Task) -> bool {
-    let service = task.service_id.as_ref().and_then(|service| state.get::<Service>(service));
-    let spec = service.map_or(Some(&*task.spec), |service| service.spec.task.as_ref());
-    let placement = spec.and_then(|spec| spec.placement.as_ref());
-    let constraints = placement.and_then(|placement| constraint::parse_all(&placement.constraints).ok());
-    constraints.is_none_or(|constraints| constraint::all_match(&constraints, node))
-}
-
-/// Whether a node still has what a task reserves, and what it was given.
-fn has_room(reserved: &Reserved, described: &Resources, task: &Task) -> bool {
-    let fits = reservations(&task.spec).is_none_or(|wanted| {
-        // Generic resources are held against the units that were given, not against the wish.
-        reserved.fits(described, &Resources { generic: Vec::new(), ..wanted.clone() })
-    });
-    fits && reserved.honours(described, &task.assigned_generic_resources)
+    let nodes = nodes.into_iter().filter_map(|(node, tasks)| Some((state.get::<Node>(node)?, tasks)));
+    let nodes = nodes.filter(|(node, _)| node.spec.availability() == Availability::Active);
+    nodes.flat_map(|(node, tasks)| judge.split(node, tasks).1).cloned().collect()
 }
 
 /// Whether a task is on a node and wanted there.
@@ -131,4 +141,12 @@ fn is_different(before: &Node, after: &Node) -> bool {
         || before.description != after.description
         || before.role != after.role
         || before.status.addr != after.status.addr
+}
+
+/// Whether a service asks its nodes for something else, or has ended a rollout before which others than its own rules
+/// counted.
+fn asks_otherwise(before: &Service, after: &Service) -> bool {
+    let placement = |service: &Service| service.spec.task.as_ref().and_then(|task| task.placement.clone());
+    let ended = || policy::state(before) != policy::state(after) && placement(after).is_some();
+    (!Arc::ptr_eq(&before.spec, &after.spec) && placement(before) != placement(after)) || ended()
 }

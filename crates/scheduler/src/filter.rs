@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use swarmkit_api::{
     Node, ServiceId, Task,
     constraint::{self, Constraint},
+    platform,
     wire::{NodeDescription, Platform, Resources, TaskSpec, mount, task_spec::Runtime},
 };
 use swarmkit_executor::{EXECUTOR_PLUGIN, Workload};
@@ -90,7 +91,7 @@ impl Needs {
             Some(Reason::Executor)
         } else if !satisfies() {
             Some(Reason::Constraint)
-        } else if !self.platforms.is_empty() && !self.platforms.iter().any(|wanted| is_on(wanted, node)) {
+        } else if !platform::any_matches(&self.platforms, node) {
             Some(Reason::Platform)
         } else if self.ports.iter().any(|port| book.has_port(*port)) {
             Some(Reason::HostPort)
@@ -214,22 +215,5 @@ fn runs(node: &Node, kind: &str) -> bool {
     match kinds.peek() {
         None => kind == Workload::Container.name(),
         Some(_) => kinds.any(|plugin| plugin.name == kind),
-    }
-}
-
-/// Whether a node is of a listed platform. What the listed one leaves out matches anything.
-fn is_on(wanted: &Platform, node: &Node) -> bool {
-    let description = node.description.as_deref();
-    let Some(actual) = description.and_then(|description| description.platform.as_ref()) else { return false };
-    (wanted.os.is_empty() || wanted.os == actual.os)
-        && (wanted.architecture.is_empty() || common(&wanted.architecture) == common(&actual.architecture))
-}
-
-/// Kernels and engines have different words for the same architecture.
-fn common(architecture: &str) -> &str {
-    match architecture {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }

@@ -18,8 +18,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use swarmkit_api::{Kind, Node, Service, ServiceId, Task, TaskState, Version, wire};
+use swarmkit_runtime::Crew;
 use swarmkit_store::{Store, StoreError, Transaction, Update, View};
 use swarmkit_testing::{self as testing, env};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     plan::{Action, Plan, Step},
@@ -76,6 +78,23 @@ fn tell(step: &Step, action: &Action) -> String {
         }
         Action::RollBack { message, .. } => format!("roll back: {message}"),
     }
+}
+
+/// Runs one loop on a store, which first does what there is to do at its start, then what a story gives it to do. It is
+/// alone, so that what it writes stays as it is.
+async fn alone<P>(store: &Store, part: impl FnOnce(Store, CancellationToken) -> P, story: impl AsyncFnOnce(&Store))
+where
+    P: Future<Output = Result<(), crate::Error>> + Send + 'static,
+{
+    let stop = CancellationToken::new();
+    let mut crew = Crew::under(&stop);
+    crew.spawn("alone", |stop| part(store.clone(), stop));
+    // Time is paused, so it only goes on when every part waits.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    story(store).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    stop.cancel();
+    crew.finish().await.unwrap();
 }
 
 /// Writes to a local store, which commits at once.

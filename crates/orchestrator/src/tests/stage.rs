@@ -7,9 +7,8 @@ use std::{
 };
 
 use swarmkit_api::constraint;
-use swarmkit_runtime::{Crew, Env};
+use swarmkit_runtime::Env;
 use swarmkit_store::TaskBy;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 

@@ -55,17 +55,8 @@ fn rejected(store: &Store) -> Vec<String> {
     rejected.map(tell).collect()
 }
 
-/// Runs the loop on a store until it has nothing to do. It is alone, so that what is rejected stays as it is.
 async fn enforce(store: &Store, story: impl AsyncFnOnce(&Store)) {
-    let stop = tokio_util::sync::CancellationToken::new();
-    let mut crew = swarmkit_runtime::Crew::under(&stop);
-    crew.spawn("volumes", |stop| crate::volumes::run(env(), store.clone(), stop));
-    // Time is paused, so it only goes on when every part waits.
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    story(store).await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    stop.cancel();
-    crew.finish().await.unwrap();
+    alone(store, |store, stop| crate::volumes::run(env(), store, stop), story).await;
 }
 
 const LIVE: [&str; 3] = ["web.1", "web.2", "web.7"];
