@@ -9,7 +9,8 @@
 //! Whoever wants a task elsewhere says so with a [`moving::Move`]; which tasks those are is not decided here.
 //!
 //! Beside that, the [`reaper`] deletes history, the [`enforcer`] evicts tasks from nodes that no longer fit
-//! them, and the one of [`volumes`] those that use what is being drained.
+//! them, the one of [`volumes`] those that use what is being drained, and the deallocator deletes services and networks that
+//! were to go when nobody uses them any more.
 //!
 //! The orchestrator chooses no nodes and gives out no addresses. It writes what tasks are wanted to be, never (but for
 //! the enforcers' rejections) what they are. It knows no sockets, no files, and no time but that of [`Env`](swarmkit_runtime::Env).
@@ -46,6 +47,7 @@
 //! - All that decides is in the store: restart delays, attempts and rollouts outlive a leader.
 
 mod book;
+mod deallocator;
 mod decide;
 mod depend;
 mod dirty;

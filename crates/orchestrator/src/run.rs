@@ -4,9 +4,9 @@ use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{enforcer, reaper, services, volumes};
+use crate::{deallocator, enforcer, reaper, services, volumes};
 
-/// Runs [`services`], [`reaper`], [`enforcer`] and [`volumes`] until told to stop, or until one of them ends.
+/// Runs [`services`], [`reaper`], [`enforcer`], [`volumes`] and the deallocator until told to stop, or until one of them ends.
 ///
 /// # Errors
 ///
@@ -16,6 +16,7 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
     crew.spawn("services", |stop| services::run(env.clone(), store.clone(), stop));
     crew.spawn("reaper", |stop| reaper::run(env.clone(), store.clone(), stop));
     crew.spawn("enforcer", |stop| enforcer::run(env.clone(), store.clone(), stop));
-    crew.spawn("volumes", |stop| volumes::run(env, store, stop));
+    crew.spawn("volumes", |stop| volumes::run(env.clone(), store.clone(), stop));
+    crew.spawn("deallocator", |stop| deallocator::run(env, store, stop));
     crew.finish().await
 }
