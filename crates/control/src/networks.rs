@@ -9,8 +9,8 @@ use swarmkit_api::{
 use swarmkit_store::{NetworkBy, ServiceBy, TaskBy};
 
 use crate::{
-    ControlApi, ControlError, filter,
-    request::{missing, name_of, required, taken},
+    ControlApi, ControlError, filter, removal,
+    request::{missing, name_of, required},
     validate,
 };
 
@@ -35,7 +35,7 @@ impl ControlApi {
                         present.id
                     )));
                 }
-                tx.create(network).map_err(|error| taken(error, "network", &name))
+                tx.create(network).map_err(|error| removal::network_name_taken(tx, error, &name))
             })
             .await?;
         Ok(wire::CreateNetworkResponse { network: Some(created.value.to_wire()) })
@@ -68,6 +68,9 @@ impl ControlApi {
                         name_of(&network.spec.annotations)
                     )));
                 }
+                if request.deferred {
+                    return removal::defer_network(tx, &id);
+                }
                 if network.spec.ingress {
                     let user = view.all::<Service>().find(|service| publishes_through_ingress(service));
                     if let Some(service) = user {
@@ -87,7 +90,8 @@ impl ControlApi {
                 {
                     return Err(ControlError::Precondition(format!("network {id} is in use by task {}", task.id)));
                 }
-                tx.delete::<Network>(&id).map_err(ControlError::from)
+                tx.delete::<Network>(&id)?;
+                Ok(())
             })
             .await?;
         Ok(wire::RemoveNetworkResponse {})

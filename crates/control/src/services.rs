@@ -12,8 +12,8 @@ use swarmkit_api::{
 use swarmkit_store::{ServiceBy, State, StoreError, TaskBy};
 
 use crate::{
-    ControlApi, ControlError, defaults, filter,
-    request::{all_found, missing, name_of, required, runtime_name, taken},
+    ControlApi, ControlError, defaults, depends, filter, removal,
+    request::{all_found, missing, name_of, required, runtime_name},
     validate,
 };
 
@@ -40,7 +40,9 @@ impl ControlApi {
                 references_exist(view, &service.spec)?;
                 ports_are_free(view, &service.id, service.spec.endpoint.as_ref())?;
                 ingress_exists(view, service.spec.endpoint.as_ref())?;
-                tx.create(service).map_err(|error| taken(error, "service", &name))
+                depends::can_be_waited_for(view, &service.spec)?;
+                removal::networks_stay(view, &service.spec, None)?;
+                tx.create(service).map_err(|error| removal::service_name_taken(tx, error, &name))
             })
             .await?;
         Ok(wire::CreateServiceResponse { service: Some(created.value.to_wire()) })
@@ -74,6 +76,7 @@ impl ControlApi {
             .update(|tx| {
                 let view = &**tx;
                 let stored = view.get::<Service>(&id).ok_or_else(|| missing("service", &id))?;
+                removal::service_stays(stored)?;
                 let service = changed(view, stored, spec, version, rollback, now)?;
                 tx.update(service).map_err(ControlError::from)
             })
@@ -87,9 +90,15 @@ impl ControlApi {
     ) -> Result<wire::RemoveServiceResponse, ControlError> {
         let id = required::<ServiceId>(request.service_id)?;
         self.store
-            .update(|tx| match tx.delete::<Service>(&id) {
-                Err(StoreError::NotFound) => Err(missing("service", &id)),
-                result => Ok(result?),
+            .update(|tx| {
+                if request.deferred {
+                    return removal::defer_service(tx, &id);
+                }
+                match tx.delete::<Service>(&id) {
+                    Ok(_) => Ok(()),
+                    Err(StoreError::NotFound) => Err(missing("service", &id)),
+                    Err(error) => Err(error.into()),
+                }
             })
             .await?;
         Ok(wire::RemoveServiceResponse {})
@@ -185,6 +194,10 @@ fn changed(
         ports_are_free(view, &stored.id, service.spec.endpoint.as_ref())?;
     }
     ingress_exists(view, service.spec.endpoint.as_ref())?;
+    removal::networks_stay(view, &service.spec, Some(&stored.spec))?;
+    if service.spec.depends_on != stored.spec.depends_on {
+        depends::can_be_waited_for(view, &service.spec)?;
+    }
     Ok(service)
 }
 
@@ -193,7 +206,7 @@ fn mode_kind(spec: &wire::ServiceSpec) -> Option<std::mem::Discriminant<Mode>> {
     spec.mode.as_ref().map(std::mem::discriminant)
 }
 
-fn is_job(spec: &wire::ServiceSpec) -> bool {
+pub(crate) fn is_job(spec: &wire::ServiceSpec) -> bool {
     matches!(spec.mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)))
 }
 

@@ -1,6 +1,7 @@
 //! Rules for requests, as pure functions over the wire's messages. Nothing here looks into the store.
 
 mod container;
+mod depends;
 mod name;
 mod network;
 mod payload;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use swarmkit_api::wire::{self, endpoint_spec::ResolutionMode, port_config::PublishMode, service_spec::Mode};
 
-use super::{Checked, dns_name, not_negative, task};
+use super::{Checked, depends::depends_on, dns_name, not_negative, task};
 use crate::{ControlError, request::name_of};
 
 /// Checks a whole service, in the order that clients of the wire know.
@@ -14,7 +14,8 @@ pub(crate) fn service(spec: &wire::ServiceSpec) -> Checked {
     mode(spec)?;
     rollout("update", spec.update.as_ref())?;
     rollout("rollback", spec.rollback.as_ref())?;
-    spec.endpoint.as_ref().map_or(Ok(()), endpoint)
+    spec.endpoint.as_ref().map_or(Ok(()), endpoint)?;
+    depends_on(spec)
 }
 
 fn mode(spec: &wire::ServiceSpec) -> Checked {

@@ -4,6 +4,7 @@
 
 mod backups;
 mod clusters;
+mod depends;
 mod extensions;
 mod lists;
 mod locking;
@@ -11,6 +12,7 @@ mod malformed;
 mod networks;
 mod nodes;
 mod payloads;
+mod removal;
 mod roots;
 mod services;
 mod statuses;
