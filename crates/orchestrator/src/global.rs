@@ -8,10 +8,15 @@ use crate::{
     decide::{Draft, is_over},
     fate::Fate,
     plan::Action,
-    slot::{Slot, SlotKey},
+    slot::{Slot, SlotKey, is_live},
     template::Template,
     world::Due,
 };
+
+/// So many tasks that were told to stop may be on their way out of a node before it gets another one: one for a node that
+/// came back before it had stopped what it had, and one in case that happens again. A node that comes and goes without
+/// ever being heard would otherwise be given one task each time.
+const LEAVING_MAX: usize = 2;
 
 impl Draft<'_> {
     /// The nodes that are due, also those that are gone but still have tasks.
@@ -44,7 +49,9 @@ impl Draft<'_> {
         }
         let may_replace = fate == Fate::Fine;
         self.tend(template, &key, may_replace);
-        if may_replace && !self.touched.contains(&key) && slot.updatable(service).is_empty() {
+        let leaving = slot.tasks().filter(|task| !is_live(task) && !is_over(task)).count();
+        let is_owed_one = slot.updatable(service).is_empty() && leaving < LEAVING_MAX;
+        if may_replace && is_owed_one && !self.touched.contains(&key) {
             self.create(template, key, TaskState::Running, Vec::new());
         }
     }

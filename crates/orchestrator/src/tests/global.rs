@@ -133,3 +133,87 @@ async fn a_task_that_has_failed_waits_for_its_delay_on_its_own_node() {
     stage.pass(Duration::from_secs(5)).await;
     assert_eq!(stage.told(), ["all.a running", "all.b running"]);
 }
+
+/// Of each service and node that has any: how many tasks run and are wanted to, and how many there are.
+fn per_node(stage: &Stage) -> std::collections::BTreeMap<String, (usize, usize)> {
+    let mut counts = std::collections::BTreeMap::<_, (usize, usize)>::new();
+    for task in stage.tasks() {
+        let count =
+            counts.entry(format!("{}.{}", task.service_annotations.name, task.node_id.as_ref().unwrap())).or_default();
+        count.0 += usize::from(crate::slot::is_live(&task) && task.status.state == TaskState::Running);
+        count.1 += 1;
+    }
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_flaps_a_hundred_times_has_one_task_of_each_service_in_the_end_and_no_more_history_than_is_kept() {
+    let text = "node a; node b label:disk=ssd; node c pause; service all global; service more global
+                service some global constraint=node.labels.disk==ssd";
+    let mut stage = Stage::open(text).await;
+    for flap in 0..100_u32 {
+        stage.edit_node("b", |node| set_state(node, State::Down)).await;
+        assert!(stage.told().iter().all(|told| !told.contains(".b ")), "{:?}", stage.told());
+        if flap % 7 == 0 {
+            let (env, store) = stage.close().await;
+            stage = Stage::on(env, store).await;
+        }
+        if flap % 3 == 0 {
+            stage.pass(Duration::from_secs(1)).await;
+        }
+        let state = if flap % 2 == 0 { State::Ready } else { State::Unknown };
+        stage.edit_node("b", |node| set_state(node, state)).await;
+        stage.edit_node("b", |node| set_state(node, State::Ready)).await;
+    }
+    let counts = per_node(&stage);
+    assert_eq!(counts.keys().collect::<Vec<_>>(), ["all.a", "all.b", "more.a", "more.b", "some.b"]);
+    assert!(counts.values().all(|(running, all)| *running == 1 && *all <= 5), "{counts:?}");
+    let before = stage.store.version();
+    stage.pass(Duration::from_secs(600)).await;
+    assert_eq!(stage.store.version(), before, "and then there is nothing to do");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_flaps_and_never_answers_is_not_given_a_task_each_time() {
+    let mut stage = Stage::open("node a; service all global").await;
+    stage.stubborn = vec!["image"];
+    for _ in 0..100 {
+        stage.edit_node("a", |node| set_state(node, State::Down)).await;
+        stage.edit_node("a", |node| set_state(node, State::Ready)).await;
+    }
+    assert_eq!(stage.history(), ["all.a running wants shutdown"; 2], "two are on their way out");
+    let (env, store) = stage.close().await;
+    let mut stage = Stage::on(env, store).await;
+    stage.settle().await;
+    assert_eq!(stage.told(), ["all.a running"], "as soon as one of them has stopped there is another one");
+    assert_eq!(per_node(&stage)["all.a"], (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_one_service_leaves_the_others_on_the_node_as_they_are() {
+    let mut stage = Stage::open("node a; node b; service all global; service none global restart=none").await;
+    let before: Vec<_> = stage.tasks().into_iter().filter(|task| task.service_annotations.name == "none").collect();
+    let task = stage.tasks()[0].clone();
+    edit_task(&stage.store, task.id.as_str(), |task| task.status.state = TaskState::Failed);
+    stage.settle().await;
+    stage.update("all", set_image("new")).await;
+    stage.pass(Duration::from_secs(20)).await;
+    assert_eq!(stage.told(), ["all.a new running", "all.b new running", "none.a running", "none.b running"]);
+    let after: Vec<_> = stage.tasks().into_iter().filter(|task| task.service_annotations.name == "none").collect();
+    assert_eq!(before, after, "not so much as looked at");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_for_good_comes_back_with_another_specification_only() {
+    let mut stage = Stage::open("node a; service all global restart=none").await;
+    let task = stage.tasks()[0].clone();
+    edit_task(&stage.store, task.id.as_str(), |task| task.status.state = TaskState::Complete);
+    stage.pass(Duration::from_secs(60)).await;
+    assert_eq!(stage.told(), [""; 0]);
+    stage.update("all", |_| ()).await;
+    stage.pass(Duration::from_secs(60)).await;
+    assert_eq!(stage.told(), [""; 0], "an update that asks for the same does not do it again");
+    stage.update("all", set_image("new")).await;
+    stage.pass(Duration::from_secs(60)).await;
+    assert_eq!(stage.told(), ["all.a new running"]);
+}
