@@ -33,8 +33,22 @@ fn tasks_of_nodes_that_are_no_more_are_forgotten() {
 }
 
 #[test]
+fn a_node_that_was_not_heard_from_for_a_moment_keeps_what_it_has() {
+    check("node a unknown; node b disconnected; service all global; task all.a running; task all.b running", &[]);
+}
+
+#[test]
+fn tasks_of_a_service_that_is_no_more_shall_go() {
+    check(
+        "node a; node b drain; task all.a running; task all.b failed wants shutdown",
+        &["remove all.b; remove all.a"],
+    );
+}
+
+#[test]
 fn a_task_that_fails_is_replaced_on_its_node_unless_that_is_paused() {
     check("node a; service all global; task all.a failed", &["stop all.a; make all.a on hold"]);
+    check("node a; service all global; task all.a rejected", &["stop all.a; make all.a on hold"]);
     check("node a pause; service all global; task all.a failed", &["stop all.a"]);
     check("node a; service all global restart=none; task all.a failed", &["stop all.a"]);
     check("node a; service all global restart=none; task all.a failed wants shutdown", &[]);
