@@ -7,19 +7,21 @@ use std::{
 };
 
 use swarmkit_api::{
-    Node, NodeId, Service, Task, TaskState,
+    Node, NodeId, Service, Task, TaskState, Version,
     constraint::{self, Constraint},
     wire::TaskSpec,
 };
+use swarmkit_schedule::Timetable;
 
 use crate::{
     dirty::{Likeness, is_dirty},
+    jobs::Ledger,
     moving::pair,
     numbers::Numbers,
     policy::Shape,
     rollout::Rollout,
-    slot::{Progress, Slot, SlotKey, is_live},
-    template::{Template, iteration},
+    slot::{Place, Progress, Slot, SlotKey, is_failure, is_live},
+    template::Template,
 };
 
 /// One service and its slots.
@@ -39,10 +41,12 @@ pub(crate) struct Book {
     pub(crate) waiting: BTreeSet<SlotKey>,
     /// Slots with several tasks, one of which at least is what the service asks for: a rollout has to finish there.
     pub(crate) crowded: BTreeSet<SlotKey>,
-    /// Of a job: the numbers of the slots that are being worked on.
-    pub(crate) running: Numbers,
-    /// The numbers of slots that are as far as they get: a wanted task runs there or, of a job, has completed.
+    /// The numbers of slots in which a wanted task runs.
     pub(crate) up: Numbers,
+    /// Of a job: how far each run has come.
+    pub(crate) ledgers: BTreeMap<Version, Ledger>,
+    /// Of a job with a schedule: when it runs.
+    pub(crate) timetable: Option<Timetable>,
     pub(crate) rollout: Rollout,
     /// Whether its slots are nodes, or were before it was gone.
     per_node: bool,
@@ -63,7 +67,6 @@ struct Standing {
     taken: bool,
     waiting: bool,
     crowded: bool,
-    running: bool,
     up: bool,
 }
 
@@ -110,6 +113,9 @@ impl Book {
         let constraints = placement.map(|placement| constraint::parse_all(&placement.constraints));
         // What cannot be read constrains nothing here; the scheduler places no such task.
         self.constraints = constraints.and_then(Result::ok).unwrap_or_default();
+        let schedule = service.as_deref().and_then(|service| service.spec.schedule.as_ref());
+        // What cannot be read is never due; nobody lets it in.
+        self.timetable = schedule.and_then(|when| Timetable::parse(&when.cron, &when.time_zone).ok());
         self.service = service;
         self.likenesses = Likenesses::default();
         if was_per_node != self.per_node {
@@ -125,9 +131,10 @@ impl Book {
     pub(crate) fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
         let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));
         self.rollout = rollout.unwrap_or_default();
-        for numbers in [&mut self.taken, &mut self.running, &mut self.up] {
+        for numbers in [&mut self.taken, &mut self.up] {
             numbers.clear();
         }
+        self.ledgers.clear();
         for keys in [&mut self.waiting, &mut self.crowded] {
             keys.clear();
         }
@@ -146,10 +153,12 @@ impl Book {
     /// Works out anew whether a slot is taken, and whether it is dirty.
     pub(crate) fn classify(&mut self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) {
         self.compare(key);
+        if let SlotKey::Run(iteration, place) = key {
+            return self.account(*iteration, place, key);
+        }
         let standing = self.standing(key, nodes);
         if let SlotKey::Number(number) = key {
             self.taken.set(*number, standing.taken);
-            self.running.set(*number, standing.running);
             self.up.set(*number, standing.up);
         }
         for (keys, belongs) in [(&mut self.waiting, standing.waiting), (&mut self.crowded, standing.crowded)] {
@@ -170,21 +179,32 @@ impl Book {
         }
     }
 
+    /// Works out anew how far a slot of a run has come.
+    fn account(&mut self, iteration: Version, place: &Place, key: &SlotKey) {
+        let slot = self.slots.get(key);
+        let failures = slot.map_or(0, |slot| slot.tasks().filter(|task| is_failure(task)).count() as u64);
+        let ledger = self.ledgers.entry(iteration).or_default();
+        ledger.set(place, slot.map_or(Progress::None, Slot::progress), failures);
+        if ledger.is_empty() {
+            self.ledgers.remove(&iteration);
+        }
+    }
+
+    /// The slots of one run of a job.
+    pub(crate) fn slots_of_run(&self, iteration: Version) -> impl Iterator<Item = (&SlotKey, &Slot)> {
+        let first = SlotKey::Run(iteration, Place::Number(0));
+        self.slots.range(first..).take_while(move |(key, _)| key.iteration() == Some(iteration))
+    }
+
     fn standing(&self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) -> Standing {
         let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return Standing::default() };
-        if self.shape.is_some_and(Shape::is_job) {
-            let progress = slot.progress(iteration(service));
-            let running = progress == Progress::Running;
-            let up = progress == Progress::Complete;
-            return Standing { taken: progress != Progress::None, running, up, ..Standing::default() };
-        }
         let updatable = slot.updatable(service);
         let taken = !updatable.is_empty();
         let waiting = taken && updatable.iter().all(|task| self.is_dirty(task, nodes));
         let up = updatable.iter().any(|task| is_live(task) && task.status.state == TaskState::Running);
         let moves = || pair(&updatable).is_some() && !updatable.iter().any(|task| self.is_dirty(task, nodes));
         let crowded = !waiting && updatable.len() > 1 && !moves();
-        Standing { taken, waiting, crowded, running: false, up }
+        Standing { taken, waiting, crowded, up }
     }
 
     /// Whether a task has to be replaced for the service to be as it was asked for.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use swarmkit_api::{
-    NodeId, Service, ServiceId, Task, TaskState, Version, constraint,
-    wire::{node_status, update_config::UpdateOrder, update_status::UpdateState},
+    Service, ServiceId, Task, TaskState, constraint,
+    wire::{update_config::UpdateOrder, update_status::UpdateState},
 };
 
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
     policy::{Rolling, Shape},
     rollout::{Turn, Verdict, turn},
     scale::surplus,
-    slot::{Progress, Slot, SlotKey, is_live},
+    slot::{Slot, SlotKey, is_live},
     start::{Start, start_of},
-    template::{Template, iteration},
+    template::Template,
     world::{Due, World},
 };
 
@@ -72,16 +72,7 @@ impl Draft<'_> {
                 nodes.into_iter().for_each(|node| self.keep_on_node(service, template, node));
                 self.roll(service, template, due);
             }
-            Some(Shape::ReplicatedJob { concurrent, completions }) => {
-                self.retire(iteration(service), &keys);
-                self.advance_job(template, concurrent, completions);
-                keys.into_iter().for_each(|key| self.tend(template, key, true));
-            }
-            Some(Shape::GlobalJob) => {
-                let nodes = self.nodes(due);
-                self.retire(iteration(service), &keys);
-                nodes.into_iter().for_each(|node| self.run_on_node(service, template, node));
-            }
+            Some(Shape::ReplicatedJob { .. } | Shape::GlobalJob) => self.run_job(service, template, due, &keys),
             None => tracing::debug!(service = %self.id, "the service is of no known mode"),
         }
     }
@@ -130,71 +121,17 @@ impl Draft<'_> {
         }
     }
 
-    // === Jobs ===
-
-    /// Tasks of earlier iterations shall go.
-    fn retire(&mut self, present: Version, keys: &[&SlotKey]) {
-        for key in keys {
-            let tasks = self.book.slots.get(key).into_iter().flat_map(Slot::tasks);
-            let old: Vec<_> = tasks
-                .filter(|task| task.job_iteration != Some(present) && task.desired_state < TaskState::Remove)
-                .filter(|task| self.book.is_per_node() || task.status.state <= TaskState::Running)
-                .collect();
-            for task in old {
-                self.step_beside(key, Action::Want { task: task.clone(), state: TaskState::Remove });
-            }
-        }
-    }
-
-    /// Begins as many slots of a job as may be worked on at a time.
-    fn advance_job(&mut self, template: &Arc<Template>, concurrent: u64, completions: u64) {
-        let taken = &self.book.taken;
-        let concurrent = if self.is_held { 0 } else { concurrent };
-        let room = concurrent.saturating_sub(self.book.running.len() as u64);
-        let left = completions.saturating_sub(taken.len() as u64);
-        let new = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
-        let numbers = taken.missing(0).take_while(|number| *number < completions).take(new);
-        for number in numbers {
-            self.create(template, SlotKey::Number(number), template.goal(), Vec::new());
-        }
-    }
-
-    /// Sees to it that a global job is done once on a node.
-    fn run_on_node(&mut self, service: &Service, template: &Arc<Template>, id: NodeId) {
-        let node = self.world.nodes.get(&id).cloned();
-        let fate = Fate::of(node.as_deref());
-        let key = SlotKey::Node(id);
-        let nothing = Slot::default();
-        let slot = self.book.slots.get(&key).unwrap_or(&nothing);
-        let Some(node) = node else { return self.forget(&key, slot) };
-        if fate.is_bad() {
-            let unfinished = slot.live().filter(|task| task.status.state != TaskState::Complete);
-            return self.want(&key, unfinished.collect(), TaskState::Shutdown);
-        }
-        let matches = constraint::all_match(&self.book.constraints, &node);
-        self.tend(template, &key, fate == Fate::Fine && matches);
-        let is_candidate = matches && fate == Fate::Fine && node.status.state() == node_status::State::Ready;
-        if is_candidate && !self.touched.contains(&key) && slot.progress(iteration(service)) == Progress::None {
-            self.create(template, key, template.goal(), Vec::new());
-        }
-    }
-
     // === Any service ===
 
     /// Replaces the tasks of a slot that have ended or that are on a node that is no good, and starts those that were
     /// made to replace others when it is time.
     pub(crate) fn tend(&mut self, template: &Arc<Template>, key: &SlotKey, may_replace: bool) {
         let Some(slot) = self.book.slots.get(key).filter(|_| !self.touched.contains(key)) else { return };
-        let is_present = |task: &Task| task.job_iteration == template.iteration();
         // A task that was given up for lost may have completed its slot all the same.
-        let is_done = template.iteration().is_some()
-            && slot.tasks().any(|task| is_present(task) && task.status.state == TaskState::Complete);
+        let is_done = key.iteration().is_some() && slot.tasks().any(|task| task.status.state == TaskState::Complete);
         let (mut kept, mut stopped, mut actions) = (Vec::new(), Vec::new(), Vec::new());
         for seated in slot.seated().iter().filter(|seated| is_live(&seated.task)) {
             let task = &seated.task;
-            if !is_present(task) {
-                continue;
-            }
             let goal = template.goal();
             let has_ended = task.status.state > goal;
             let is_pending = task.desired_state < goal;
@@ -286,14 +223,10 @@ impl Draft<'_> {
 
     /// Whether a rollout may touch a slot: nodes that are paused keep what they have.
     fn rolls(&self, key: &SlotKey) -> bool {
-        match key {
-            SlotKey::Number(_) => true,
-            SlotKey::Node(id) => {
-                let node = self.world.nodes.get(id).map(AsRef::as_ref);
-                Fate::of(node) == Fate::Fine
-                    && node.is_some_and(|node| constraint::all_match(&self.book.constraints, node))
-            }
-        }
+        key.node().is_none_or(|id| {
+            let node = self.world.nodes.get(id).map(AsRef::as_ref);
+            Fate::of(node) == Fate::Fine && node.is_some_and(|node| constraint::all_match(&self.book.constraints, node))
+        })
     }
 
     pub(crate) fn create(
@@ -321,11 +254,6 @@ impl Draft<'_> {
             self.touched.insert(key.clone());
             self.plan.steps.push(Step { service: self.id.clone(), slot: Some(key.clone()), actions });
         }
-    }
-
-    /// Decides something about a slot that leaves open what else is decided about it.
-    fn step_beside(&mut self, key: &SlotKey, action: Action) {
-        self.plan.steps.push(Step { service: self.id.clone(), slot: Some(key.clone()), actions: vec![action] });
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use swarmkit_api::{
-    Service, ServiceId, TaskState, constraint,
+    NodeId, Service, ServiceId, TaskState, constraint,
     wire::{
         swarmkit::orchestration::v1::{Dependency, Waiting, dependency::Condition, job_run::Outcome},
         update_status::UpdateState,
@@ -21,9 +21,9 @@ use swarmkit_store::{StoreError, Transaction};
 use crate::{
     book::Book,
     fate::Fate,
+    jobs::{Ledger, runs::present},
     policy::{self, Shape},
-    slot::{Progress, Slot, SlotKey},
-    template::iteration,
+    slot::{Place, Progress, Slot, SlotKey},
     world::{Due, World},
 };
 
@@ -146,10 +146,12 @@ impl World {
         book.runs(service)
             && match book.shape {
                 Some(Shape::Replicated { replicas }) => book.up.len() as u64 >= replicas,
-                Some(Shape::Global) => self.on_every_node(book, runs),
+                Some(Shape::Global) => {
+                    self.on_every_node(book, |node| book.slots.get(&SlotKey::Node(node)).is_some_and(runs))
+                }
                 // What is worked on runs, and nothing was given up.
                 Some(Shape::ReplicatedJob { .. } | Shape::GlobalJob) => {
-                    book.slots.values().all(|slot| match slot.progress(iteration(service)) {
+                    book.slots_of_run(present(service)).all(|(_, slot)| match slot.progress() {
                         Progress::Running => runs(slot),
                         Progress::None | Progress::Complete => true,
                         Progress::Spent => false,
@@ -167,26 +169,23 @@ impl World {
             None if service.spec.schedule.is_some() => return Some(Lack::NotComplete),
             Some(Outcome::Running) | None => {}
         }
-        let stands = |slot: &Slot, wanted| slot.progress(iteration(service)) == wanted;
-        let (is_complete, was_given_up) = match book.shape {
-            Some(Shape::ReplicatedJob { completions, .. }) => {
-                (book.up.len() as u64 >= completions, book.taken.len() > book.up.len() + book.running.len())
-            }
-            Some(Shape::GlobalJob) => (
-                book.runs(service) && self.on_every_node(book, |slot| stands(slot, Progress::Complete)),
-                book.slots.values().any(|slot| stands(slot, Progress::Spent)),
-            ),
-            _ => (false, false),
+        let nothing = Ledger::default();
+        let ledger = book.ledgers.get(&present(service)).unwrap_or(&nothing);
+        let is_done = |node| ledger.progress(&Place::Node(node)) == Progress::Complete;
+        let is_complete = match book.shape {
+            Some(Shape::ReplicatedJob { completions, .. }) => ledger.complete >= completions,
+            Some(Shape::GlobalJob) => book.runs(service) && self.on_every_node(book, is_done),
+            _ => false,
         };
-        let lack = if was_given_up { Lack::Failed } else { Lack::NotComplete };
+        let lack = if ledger.spent > 0 { Lack::Failed } else { Lack::NotComplete };
         (!is_complete).then_some(lack)
     }
 
-    /// Whether something holds of the slots of a service on all nodes that take its tasks.
-    fn on_every_node(&self, book: &Book, holds: impl Fn(&Slot) -> bool) -> bool {
+    /// Whether something holds of all nodes that take the tasks of a service.
+    fn on_every_node(&self, book: &Book, holds: impl Fn(NodeId) -> bool) -> bool {
         self.nodes.iter().all(|(id, node)| {
             let is_taken = Fate::of(Some(node)) == Fate::Fine && constraint::all_match(&book.constraints, node);
-            !is_taken || book.slots.get(&SlotKey::Node(id.clone())).is_some_and(&holds)
+            !is_taken || holds(id.clone())
         })
     }
 }
@@ -197,11 +196,11 @@ impl Book {
     /// Whether there is a task that says that the service has started: any that is live or history. Of a job only those
     /// of the present run count.
     pub(crate) fn has_started(&self) -> bool {
-        let run = self.service.as_deref().filter(|_| self.shape.is_some_and(Shape::is_job)).map(iteration);
-        self.taken.len() > 0
-            || self.slots.values().flat_map(|slot| slot.tasks()).any(|task| {
-                task.desired_state < TaskState::Remove && run.is_none_or(|run| task.job_iteration == Some(run))
-            })
+        let wanted = |slot: &Slot| slot.tasks().any(|task| task.desired_state < TaskState::Remove);
+        match self.service.as_deref().filter(|_| self.shape.is_some_and(Shape::is_job)) {
+            Some(service) => self.slots_of_run(present(service)).any(|(_, slot)| wanted(slot)),
+            None => self.taken.len() > 0 || self.slots.values().any(wanted),
+        }
     }
 
     /// Whether a service is to have tasks at all.
@@ -220,7 +219,7 @@ impl Book {
 
     /// Whether a task runs, or, of a job, has completed.
     fn runs(&self, service: &Service) -> bool {
-        let counts = |slot: &Slot| match slot.progress(iteration(service)) {
+        let counts = |(_, slot): (&SlotKey, &Slot)| match slot.progress() {
             Progress::Complete => true,
             Progress::Running => runs(slot),
             Progress::None | Progress::Spent => false,
@@ -230,7 +229,7 @@ impl Book {
             // Those that run were counted.
             Some(Shape::Replicated { .. }) => false,
             Some(Shape::Global) | None => self.slots.values().any(runs),
-            Some(Shape::ReplicatedJob { .. } | Shape::GlobalJob) => self.slots.values().any(counts),
+            Some(Shape::ReplicatedJob { .. } | Shape::GlobalJob) => self.slots_of_run(present(service)).any(counts),
         }
     }
 
@@ -261,7 +260,7 @@ pub(crate) fn write(tx: &mut Transaction, service: &Arc<Service>, message: Optio
 
 /// The record of the present run of a job, where there are records.
 fn run(service: &Service) -> Option<&swarmkit_api::JobRun> {
-    let present = iteration(service).0;
+    let present = present(service).0;
     service.runs.iter().rfind(|run| run.iteration == present)
 }
 

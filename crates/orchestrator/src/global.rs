@@ -23,11 +23,7 @@ impl Draft<'_> {
     pub(crate) fn nodes(&self, due: &Due) -> BTreeSet<NodeId> {
         let known = self.world.nodes.keys().filter(|_| due.whole && !self.is_held).cloned();
         let slots = self.book.slots.keys().filter(|_| due.whole);
-        let slots = slots.chain(&due.slots).filter_map(|key| match key {
-            SlotKey::Node(node) => Some(node.clone()),
-            SlotKey::Number(_) => None,
-        });
-        known.chain(slots).collect()
+        known.chain(slots.chain(&due.slots).filter_map(|key| key.node().cloned())).collect()
     }
 
     /// Sees to it that a node has the task of a global service, or does not have it.

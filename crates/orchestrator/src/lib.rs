@@ -56,6 +56,7 @@ mod error;
 mod fate;
 mod fit;
 mod global;
+mod jobs;
 mod keeper;
 pub mod moving;
 mod numbers;

@@ -9,7 +9,15 @@ use swarmkit_api::{
 use swarmkit_runtime::Env;
 use swarmkit_store::{StoreError, Transaction};
 
-use crate::{depend, slot::SlotKey, template::Template};
+use crate::{
+    depend,
+    jobs::{
+        Record,
+        runs::{Stage, stage},
+    },
+    slot::SlotKey,
+    template::Template,
+};
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -41,6 +49,8 @@ pub(crate) enum Action {
     Report { service: Arc<Service>, state: UpdateState, message: String },
     /// What a service waits for is said, or that it waits no more.
     Wait { service: Arc<Service>, message: Option<String> },
+    /// Runs of a job have begun or ended.
+    Record { service: Arc<Service>, record: Record },
     /// A rollout is given up, and what was before comes back.
     RollBack { service: Arc<Service>, message: String },
 }
@@ -65,10 +75,15 @@ impl Action {
     /// Whether the service is still what the action was decided for. Tasks are not asked: nobody else gives them up.
     fn holds(&self, tx: &Transaction) -> bool {
         match self {
-            Self::Create { template, .. } => {
-                let stored = tx.get::<Service>(template.service());
-                stored.is_some_and(|service| template.is_of(service) && !service.pending_delete)
-            }
+            Self::Create { template, slot, .. } => tx.get::<Service>(template.service()).is_some_and(|service| {
+                let goes_on = |iteration| stage(service, iteration) == Stage::GoesOn;
+                template.is_of(service) && !service.pending_delete && slot.iteration().is_none_or(goes_on)
+            }),
+            Self::Record { service, .. } => tx.get::<Service>(&service.id).is_some_and(|stored| {
+                Record::of(stored) == Record::of(service)
+                    && stored.spec_version == service.spec_version
+                    && (Arc::ptr_eq(&stored.spec, &service.spec) || stored.spec == service.spec)
+            }),
             Self::Report { service, .. } | Self::RollBack { service, .. } => {
                 tx.get::<Service>(&service.id).is_some_and(|stored| {
                     stored.spec_version == service.spec_version && stored.update_status == service.update_status
@@ -114,6 +129,9 @@ impl Action {
                 })?;
             }
             Self::Wait { service, message } => depend::write(tx, service, message.as_ref())?,
+            Self::Record { service, record } => {
+                tx.edit::<Service>(&service.id, |service| record.write(service))?;
+            }
             Self::RollBack { service, message } => {
                 tx.edit::<Service>(&service.id, |service| {
                     let Some(previous) = service.previous_spec.take() else { return };

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
+    jobs::runs::{Stage, max_failures, stage},
     keeper::{Keeper, keep},
     policy::{self, HISTORY_LIMIT, Restart, Shape},
     rollout::is_made_by_rollout,
-    slot::{Slot, SlotKey, goal, is_live},
-    template::iteration,
+    slot::{Place, Slot, SlotKey, goal, is_failure, is_live},
     world::is_default,
 };
 
@@ -54,9 +54,9 @@ impl Keeper for Reaper {
                         Change::Cluster(Edit { before, after }) => {
                             self.everything |= before.as_deref().map(limit) != after.as_deref().map(limit);
                         }
-                        // What a rollout needed to know is history when it is over.
+                        // What a rollout needed to know, or a run of a job, is history when it is over.
                         Change::Service(Edit { before: Some(before), after: Some(after) })
-                            if is_rolling(before) && !is_rolling(after) =>
+                            if (is_rolling(before) && !is_rolling(after)) || before.runs != after.runs =>
                         {
                             let tasks = delta.view.find(TaskBy::Service(&after.id));
                             tasks.for_each(|task| self.mark(task, &delta.view));
@@ -112,7 +112,9 @@ impl Reaper {
         }
         if let Some(service) = task.service_id.as_ref().and_then(|service| state.get::<Service>(service)) {
             let is_per_node = Shape::of(service).is_some_and(Shape::is_per_node);
-            self.slots.insert((service.id.clone(), SlotKey::of(task, is_per_node)));
+            // Runs that are kept are kept with their history; of a job without a schedule it is one for all of them.
+            let key = if service.spec.schedule.is_some() { SlotKey::of } else { SlotKey::across_runs };
+            self.slots.insert((service.id.clone(), key(task, is_per_node)));
         }
     }
 }
@@ -132,8 +134,11 @@ fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>>
     if slot.live().any(|task| task.desired_state < goal(task.job_iteration)) {
         return Vec::new();
     }
-    let is_result =
-        |task: &Task| task.status.state == TaskState::Complete && task.job_iteration == Some(iteration(service));
+    let goes_on = |task: &Task| task.job_iteration.is_some_and(|iteration| stage(service, iteration) == Stage::GoesOn);
+    let counts_failures = max_failures(service).is_some();
+    let is_result = |task: &Task| {
+        (task.status.state == TaskState::Complete || (counts_failures && is_failure(task))) && goes_on(task)
+    };
     let kept: Vec<_> = slot.tasks().filter(|task| task.desired_state < TaskState::Remove && !is_result(task)).collect();
     let newest = if slot.live().next().is_none() { slot.tasks().next_back() } else { None };
     let judged = slot.tasks().find(|task| is_rolling(service) && is_made_by_rollout(service, slot, task));
@@ -145,14 +150,20 @@ fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>>
 
 fn slot_of(state: &State, service: &ServiceId, key: &SlotKey) -> Slot {
     let tasks: Vec<_> = match key {
-        SlotKey::Number(number) => state.find(TaskBy::Slot(service, *number)).collect(),
-        SlotKey::Node(node) => {
+        SlotKey::Number(number) | SlotKey::Run(_, Place::Number(number)) => {
+            state.find(TaskBy::Slot(service, *number)).collect()
+        }
+        SlotKey::Node(node) | SlotKey::Run(_, Place::Node(node)) => {
             let on_node = state.find(TaskBy::Node(Some(node)));
             on_node.filter(|task| task.service_id.as_ref() == Some(service)).collect()
         }
     };
+    let is_of_run = |task: &Task| key.iteration().is_none_or(|iteration| task.job_iteration == Some(iteration));
     let mut slot = Slot::default();
-    tasks.into_iter().for_each(|task| slot.put_by_age(task.clone(), SystemTime::UNIX_EPOCH));
+    tasks
+        .into_iter()
+        .filter(|task| is_of_run(task))
+        .for_each(|task| slot.put_by_age(task.clone(), SystemTime::UNIX_EPOCH));
     slot
 }
 

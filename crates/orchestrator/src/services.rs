@@ -1,6 +1,6 @@
 //! The loop that keeps services as they were asked for: makes, replaces, starts, updates and gives up tasks.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use swarmkit_api::{Kind, ServiceId, Version};
 use swarmkit_runtime::Env;
@@ -8,6 +8,9 @@ use swarmkit_store::{Store, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, slot::SlotKey, world::World};
+
+/// How long is slept at most while something waits for its time: clocks may be set meanwhile.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// Orchestrates services and jobs until told to stop.
 ///
@@ -81,8 +84,8 @@ fn retry_step(world: &mut World, service: &ServiceId, slot: Option<&SlotKey>) {
     }
 }
 
-/// Waits until the clock shows a time. Without one, for ever.
+/// Waits until the clock shows a time, or may have been set. Without one, for ever.
 async fn sleep_until(env: &Env, at: Option<SystemTime>) {
     let Some(at) = at else { return std::future::pending().await };
-    env.sleep(at.duration_since(env.now()).unwrap_or_default()).await;
+    env.sleep(at.duration_since(env.now()).unwrap_or_default().min(CLOCK_CHECK)).await;
 }

@@ -15,9 +15,20 @@ use crate::{
 /// Which slot of a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SlotKey {
-    /// Of a replicated service, from 1; of a replicated job, from 0.
+    /// Of a replicated service, from 1.
     Number(u64),
-    /// Of a global service or job.
+    /// Of a global service.
+    Node(NodeId),
+    /// Of one run of a job, by its iteration.
+    Run(Version, Place),
+}
+
+/// Which slot of a run of a job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// Of a replicated job, from 0.
+    Number(u64),
+    /// Of a global job.
     Node(NodeId),
 }
 
@@ -28,7 +39,7 @@ pub(crate) struct Slot {
     tasks: Vec<Seated>,
 }
 
-/// How far a slot of a job has come in the present iteration.
+/// How far a slot of a run of a job has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Nobody works on it.
@@ -55,9 +66,34 @@ pub(crate) struct Seated {
 impl SlotKey {
     /// The slot of a task. Tasks of a service that is not known have no node to belong to.
     pub(crate) fn of(task: &Task, is_per_node: bool) -> Self {
+        match (Self::across_runs(task, is_per_node), task.job_iteration) {
+            (Self::Number(number), Some(iteration)) => Self::Run(iteration, Place::Number(number)),
+            (Self::Node(node), Some(iteration)) => Self::Run(iteration, Place::Node(node)),
+            (key, _) => key,
+        }
+    }
+
+    /// The slot of a task, or, if it is of a job, where it is in all runs.
+    pub(crate) fn across_runs(task: &Task, is_per_node: bool) -> Self {
         match &task.node_id {
             Some(node) if is_per_node => Self::Node(node.clone()),
             _ => Self::Number(task.slot),
+        }
+    }
+
+    /// The run that it is of.
+    pub(crate) fn iteration(&self) -> Option<Version> {
+        match self {
+            Self::Run(iteration, _) => Some(*iteration),
+            Self::Number(_) | Self::Node(_) => None,
+        }
+    }
+
+    /// The node that it is on, where slots are nodes.
+    pub(crate) fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Node(node) | Self::Run(_, Place::Node(node)) => Some(node),
+            Self::Number(_) | Self::Run(_, Place::Number(_)) => None,
         }
     }
 }
@@ -137,12 +173,10 @@ impl Slot {
         newest.filter(|task| !self.may_restart(task)).into_iter().collect()
     }
 
-    /// How far the slot has come in an iteration of a job. Tasks that were asked to stop before they had ended leave it
-    /// as if they had not been.
-    pub(crate) fn progress(&self, iteration: Version) -> Progress {
-        let wanted = |task: &&Arc<Task>| task.desired_state < TaskState::Remove;
-        let mut present =
-            self.tasks().filter(wanted).filter(|task| task.job_iteration == Some(iteration)).rev().peekable();
+    /// How far the slot of a run of a job has come. Tasks that were asked to stop before they had ended leave it as if
+    /// they had not been.
+    pub(crate) fn progress(&self) -> Progress {
+        let mut present = self.tasks().filter(|task| task.desired_state < TaskState::Remove).rev().peekable();
         let Some(newest) = present.peek().copied() else { return Progress::None };
         let (mut complete, mut running) = (false, false);
         for task in present {
@@ -196,6 +230,11 @@ impl Slot {
 /// Whether a task is wanted to run, or to complete if it is one of a job.
 pub(crate) fn is_live(task: &Task) -> bool {
     task.desired_state <= goal(task.job_iteration)
+}
+
+/// Whether a task failed by itself, or could not be run. What a lost node took along did not.
+pub(crate) fn is_failure(task: &Task) -> bool {
+    matches!(task.status.state, TaskState::Failed | TaskState::Rejected)
 }
 
 /// The state that a task is finally wanted in: jobs are wanted to complete, others to run.

@@ -7,7 +7,7 @@ use swarmkit_api::{
     wire::{Annotations, Driver, Endpoint, TaskSpec},
 };
 
-use crate::slot::SlotKey;
+use crate::slot::{Place, SlotKey};
 
 /// What the tasks of one service at one version have in common, shared by all of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub(crate) struct Template {
     service: ServiceId,
     pub(crate) spec: Arc<TaskSpec>,
     spec_version: Option<Version>,
-    iteration: Option<Version>,
+    is_job: bool,
     annotations: Arc<Annotations>,
     endpoint: Arc<Endpoint>,
 }
@@ -30,7 +30,7 @@ impl Template {
             service: service.id.clone(),
             spec: share(spec, before.map(|before| &before.spec)),
             spec_version: service.spec_version,
-            iteration: is_job(service).then(|| iteration(service)),
+            is_job: is_job(service),
             annotations: share(annotations, before.map(|before| &before.annotations)),
             endpoint: share(endpoint, before.map(|before| &before.endpoint)),
         }
@@ -39,7 +39,7 @@ impl Template {
     /// Whether a service is still the one that this was made of. Services of very old clusters have no version to tell.
     pub(crate) fn is_of(&self, service: &Service) -> bool {
         self.spec_version == service.spec_version
-            && self.iteration == is_job(service).then(|| iteration(service))
+            && self.is_job == is_job(service)
             && (self.spec_version.is_some() || service.spec.task.as_ref().is_none_or(|spec| *spec == *self.spec))
     }
 
@@ -47,14 +47,9 @@ impl Template {
         &self.service
     }
 
-    /// The iteration of the job that its tasks belong to, if it is a job.
-    pub(crate) fn iteration(&self) -> Option<Version> {
-        self.iteration
-    }
-
     /// The state that its tasks are finally wanted in.
     pub(crate) fn goal(&self) -> TaskState {
-        crate::slot::goal(self.iteration)
+        if self.is_job { TaskState::Complete } else { TaskState::Running }
     }
 
     /// A new task for a slot. Output goes to `log_driver` unless the specification says where.
@@ -69,23 +64,18 @@ impl Template {
         let mut task = Task::new(id, self.spec.clone());
         task.service_id = Some(self.service.clone());
         task.spec_version = self.spec_version;
-        task.job_iteration = self.iteration;
+        task.job_iteration = slot.iteration();
         task.service_annotations = self.annotations.clone();
         task.endpoint = Some(self.endpoint.clone());
         task.log_driver = self.spec.log_driver.as_ref().or(log_driver).cloned();
         task.desired_state = desired_state;
         task.status = TaskStatus { timestamp: Some(now), message: "created".to_owned(), ..Default::default() };
         match slot {
-            SlotKey::Number(number) => task.slot = *number,
-            SlotKey::Node(node) => task.node_id = Some(node.clone()),
+            SlotKey::Number(number) | SlotKey::Run(_, Place::Number(number)) => task.slot = *number,
+            SlotKey::Node(node) | SlotKey::Run(_, Place::Node(node)) => task.node_id = Some(node.clone()),
         }
         task
     }
-}
-
-/// Which iteration a job is at. A job without a status is at its first one.
-pub(crate) fn iteration(service: &Service) -> Version {
-    service.job_status.and_then(|status| status.job_iteration).unwrap_or_default().into()
 }
 
 fn is_job(service: &Service) -> bool {

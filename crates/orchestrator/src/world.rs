@@ -213,6 +213,8 @@ fn asks_the_same(before: &Service, after: &Service) -> bool {
     before.spec_version == after.spec_version
         && before.update_status == after.update_status
         && before.job_status == after.job_status
+        && before.runs == after.runs
+        && before.decided_until == after.decided_until
         && (Arc::ptr_eq(&before.spec, &after.spec) || before.spec == after.spec)
 }
 

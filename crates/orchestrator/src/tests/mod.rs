@@ -11,6 +11,7 @@ mod reaper;
 mod replicated;
 mod restarts;
 mod rollouts;
+mod schedules;
 mod stage;
 mod volumes;
 mod worlds;
@@ -18,7 +19,7 @@ mod worlds;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use swarmkit_api::{Kind, Node, Service, ServiceId, Task, TaskState, Version, wire};
+use swarmkit_api::{JobRun, Kind, Node, Service, ServiceId, Task, TaskState, Version, wire};
 use swarmkit_runtime::Crew;
 use swarmkit_store::{Store, StoreError, Transaction, Update, View};
 use swarmkit_testing::{self as testing, env};
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     plan::{Action, Plan, Step},
-    slot::SlotKey,
+    slot::{Place, SlotKey},
     world::World,
 };
 
@@ -66,6 +67,8 @@ fn tell(step: &Step, action: &Action) -> String {
             match slot {
                 SlotKey::Number(number) => format!("make {}.{number}{hold}", step.service),
                 SlotKey::Node(node) => format!("make {}.{node}{hold}", step.service),
+                SlotKey::Run(_, Place::Number(number)) => format!("make {}.{number}{hold}", step.service),
+                SlotKey::Run(_, Place::Node(node)) => format!("make {}.{node}{hold}", step.service),
             }
         }
         Action::Want { task, state: TaskState::Running | TaskState::Complete } => format!("start {}", task.id),
@@ -76,6 +79,10 @@ fn tell(step: &Step, action: &Action) -> String {
         Action::Report { state, message, .. } => format!("report {}: {message}", state.as_str_name()),
         Action::Wait { service, message } => {
             format!("{}: {}", service.id, message.as_deref().unwrap_or("waits no more"))
+        }
+        Action::Record { record, .. } => {
+            let run = |run: &JobRun| format!(" {} {}", run.iteration, run.outcome().as_str_name().to_lowercase());
+            format!("record{}", record.runs.iter().map(run).collect::<String>())
         }
         Action::RollBack { message, .. } => format!("roll back: {message}"),
     }

@@ -25,8 +25,8 @@ fn due_after(text: &str, change: impl FnOnce(&Store)) -> Vec<String> {
     }
     let words = world.due.iter().flat_map(|(service, due)| {
         let slots = due.slots.iter().map(move |slot| match slot {
-            SlotKey::Number(number) => format!("{service}.{number}"),
-            SlotKey::Node(node) => format!("{service}.{node}"),
+            SlotKey::Number(number) | SlotKey::Run(_, Place::Number(number)) => format!("{service}.{number}"),
+            SlotKey::Node(node) | SlotKey::Run(_, Place::Node(node)) => format!("{service}.{node}"),
         });
         due.whole.then(|| service.to_string()).into_iter().chain(slots)
     });
