@@ -2,8 +2,8 @@
 //!
 //! [`Manager::start`] opens the log, binds the addresses and mounts the services; [`Manager::run`] serves until it is told
 //! to stop. Whenever this manager leads, a *leader term* is built: the certificate authority, the keys of networks, the
-//! allocator, the scheduler, the orchestrators, the dispatcher and the log broker, as one crew. When it leads no more the term is stopped
-//! and everything of it is awaited; nothing is left to be switched off.
+//! allocator, the scheduler, the orchestrators, the rebalancer, the dispatcher and the log broker, as one crew. When it
+//! leads no more the term is stopped and everything of it is awaited; nothing is left to be switched off.
 //!
 //! This crate decides nothing about services or tasks, and holds no identity: certificates come from the node around it.
 //!

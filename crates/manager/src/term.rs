@@ -49,6 +49,7 @@ impl LeaderTerm {
         crew.spawn("allocator", |stop| swarmkit_allocator::run(env.clone(), store.clone(), networks, stop));
         crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
         crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
+        crew.spawn("rebalancer", |stop| swarmkit_rebalancer::run(env.clone(), store.clone(), stop));
         crew.spawn("role manager", |stop| roles::run(env.clone(), store.clone(), raft, stop));
         crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
         crew.spawn("log broker", move |stop| async move { logs.run(stop).await });

@@ -135,13 +135,16 @@ impl Move {
 
 /// Two tasks of a slot that are both wanted because one of them is on its way to take the place of the other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pair<'t> {
-    pub(crate) old: &'t Arc<Task>,
-    pub(crate) new: &'t Arc<Task>,
+pub struct Pair<'t> {
+    /// The one that goes on until the other runs.
+    pub old: &'t Arc<Task>,
+    /// The one that takes its place.
+    pub new: &'t Arc<Task>,
 }
 
 /// The move that goes on among the wanted tasks of a slot, if there are no others.
-pub(crate) fn pair<'t>(live: &[&'t Arc<Task>]) -> Option<Pair<'t>> {
+#[must_use]
+pub fn pair<'t>(live: &[&'t Arc<Task>]) -> Option<Pair<'t>> {
     let [one, other] = live else { return None };
     let replaces =
         |new: &Task, old: &Task| new.origin.as_ref().is_some_and(|origin| origin.replaces == old.id.as_str());

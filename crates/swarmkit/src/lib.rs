@@ -153,6 +153,7 @@ pub use swarmkit_manager as manager;
 pub use swarmkit_node as node;
 pub use swarmkit_orchestrator as orchestrator;
 pub use swarmkit_raft as raft;
+pub use swarmkit_rebalancer as rebalancer;
 pub use swarmkit_rpc as rpc;
 pub use swarmkit_runtime as runtime;
 pub use swarmkit_scheduler as scheduler;

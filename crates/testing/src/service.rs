@@ -8,7 +8,7 @@ use swarmkit_api::{
         self, ContainerSpec, ReplicatedService, ServiceSpec, TaskSpec,
         restart_policy::RestartCondition,
         service_spec::Mode,
-        swarmkit::orchestration::v1::{Dependency, dependency::Condition},
+        swarmkit::orchestration::v1::{Dependency, Rebalance, dependency::Condition, rebalance},
         task_spec::Runtime,
     },
 };
@@ -163,6 +163,22 @@ impl ServiceBuilder {
     pub fn after(self, name: &str, condition: Condition) -> Self {
         let dependency = Dependency { service: name.to_owned(), condition: condition.into() };
         self.spec(|spec| spec.depends_on.push(dependency))
+    }
+
+    /// Updated by starting the new task before the old one stops.
+    pub fn starts_first(self) -> Self {
+        self.spec(|spec| spec.update.get_or_insert_default().set_order(wire::update_config::UpdateOrder::StartFirst))
+    }
+
+    /// With tasks that move to nodes that have fewer, so many in a minute; 0 is the default.
+    ///
+    /// # Panics
+    ///
+    /// When it is more than the wire has room for.
+    pub fn rebalance(self, moves_per_minute: u64) -> Self {
+        let moves_per_minute = u32::try_from(moves_per_minute).expect("so many are never moved");
+        let mode = rebalance::Mode::On.into();
+        self.spec(|spec| spec.rebalance = Some(Rebalance { mode, moves_per_minute }))
     }
 
     /// Attached to that network.

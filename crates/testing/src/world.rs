@@ -26,7 +26,7 @@ pub fn world(text: &str) -> View {
 ///   `generic:KIND=UNITS`.
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
-///   `delay=5s` `attempts=N`, `parallelism=N`, `version=N` (of its specification), `network=NAME` `secret=NAME`
+///   `delay=5s` `attempts=N`, `parallelism=N` `start-first`, `rebalance` `rebalance=N` (moves in a minute), `version=N` (of its specification), `network=NAME` `secret=NAME`
 ///   `config=NAME`, `label:KEY=VALUE`, `after=NAME:running|healthy|completed`, `leaving` (to be deleted when its tasks are
 ///   gone).
 /// - `task ID` as in [`task`], then any of `on NODE`, a state as `swarmctl` writes it (`running`; without one, a task on
@@ -119,6 +119,8 @@ fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
         ("restart", _) => service.restart(restart_condition(value)),
         ("delay", _) => service.restart_delay(duration(value)),
         ("attempts", _) => service.restart_attempts(number(value)),
+        ("start-first", _) => service.starts_first(),
+        ("rebalance", _) => service.rebalance(if value.is_empty() { 0 } else { number(value) }),
         ("parallelism", _) => service.parallelism(number(value)),
         ("version", _) => service.spec_version(number(value)),
         ("network", _) => service.network(value),
