@@ -293,6 +293,29 @@ async fn a_new_leader_does_not_begin_the_day_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_edits_a_node_that_is_down_does_not_begin_its_day_anew_whoever_leads() {
+    let mut world = World::new("node a; task w.1 on a running").await;
+    sleep(MINUTE).await;
+    let since = world.node("a").status.down_since;
+    assert!(since.is_some());
+    for number in 0..4 {
+        sleep(DAY / 8).await;
+        let label = |node: &mut swarmkit_api::Node| {
+            let annotations = std::sync::Arc::make_mut(&mut node.spec).annotations.get_or_insert_default();
+            annotations.labels.insert("edited".to_owned(), number.to_string());
+        };
+        world.write(|tx| tx.edit(&"a".into(), label).map(drop)).await;
+        world.resign().await;
+        world.lead().await;
+    }
+    assert_eq!(world.node("a").status.down_since, since);
+    sleep(DAY / 2 - 5 * MINUTE).await;
+    assert_eq!(world.task("w.1").status.state, TaskState::Running);
+    sleep(5 * MINUTE).await;
+    assert_eq!(world.task("w.1").status.state, TaskState::Orphaned);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_is_removed_loses_its_session() {
     let world = World::new("node a").await;
     let session = world.register("a").await;
