@@ -46,6 +46,7 @@
 //! - No two tasks of a slot are wanted to run at once, but while one is started before the other stops.
 //! - All that decides is in the store: restart delays, attempts and rollouts outlive a leader.
 
+mod attempts;
 mod book;
 mod deallocator;
 mod decide;

@@ -46,6 +46,10 @@ pub(crate) struct Restart {
     pub(crate) max_attempts: u64,
     /// Within which attempts are counted. `None` counts all.
     pub(crate) window: Option<Duration>,
+    /// Up to which the delay doubles with each end in a row.
+    pub(crate) max_delay: Duration,
+    /// How long a task must have run for its end not to be one in a row.
+    pub(crate) stable_after: Duration,
 }
 
 /// How a rollout goes on.
@@ -90,14 +94,44 @@ impl Shape {
 impl Restart {
     pub(crate) fn of(spec: &TaskSpec) -> Self {
         match &spec.restart {
-            None => Self { condition: RestartCondition::Any, delay: RESTART_DELAY, max_attempts: 0, window: None },
-            Some(policy) => Self {
-                condition: condition(policy),
-                delay: period(policy.delay).unwrap_or(RESTART_DELAY),
-                max_attempts: policy.max_attempts,
-                window: period(policy.window).filter(|window| !window.is_zero()),
+            None => Self {
+                condition: RestartCondition::Any,
+                delay: RESTART_DELAY,
+                max_attempts: 0,
+                window: None,
+                max_delay: RESTART_DELAY,
+                stable_after: Duration::ZERO,
             },
+            Some(policy) => {
+                let delay = period(policy.delay).unwrap_or(RESTART_DELAY);
+                let max_delay = period(policy.max_delay).unwrap_or(delay);
+                Self {
+                    condition: condition(policy),
+                    delay,
+                    max_attempts: policy.max_attempts,
+                    window: period(policy.window).filter(|window| !window.is_zero()),
+                    max_delay,
+                    stable_after: period(policy.stable_after).unwrap_or(max_delay),
+                }
+            }
         }
+    }
+
+    /// How often the delay doubles until it is the longest: 0 if it is always the same.
+    pub(crate) fn steps(&self) -> u32 {
+        if self.delay.is_zero() {
+            return 0;
+        }
+        let longer = std::iter::successors(Some(self.delay), |delay| Some(delay.saturating_mul(2)));
+        longer.take_while(|delay| *delay < self.max_delay).fold(0, |steps, _| steps + 1)
+    }
+
+    /// The delay after it has doubled so often.
+    pub(crate) fn delay_at(&self, steps: u32) -> Duration {
+        if self.steps() == 0 {
+            return self.delay;
+        }
+        (0..steps.min(self.steps())).fold(self.delay, |delay, _| delay.saturating_mul(2)).min(self.max_delay)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     keeper::{Keeper, keep},
     policy::{self, HISTORY_LIMIT, Restart, Shape},
     rollout::is_made_by_rollout,
-    slot::{Place, Slot, SlotKey, goal, is_failure, is_live},
+    slot::{Place, Slot, SlotKey, is_failure, is_live},
     world::is_default,
 };
 
@@ -122,8 +122,8 @@ impl Reaper {
 /// The tasks of a slot that are more than are kept, oldest first.
 ///
 /// A task is kept as long as it says something about what comes next: the last one of a slot without a live one, those
-/// before a task that is yet to start, what a job has completed, and the one by which a rollout that is under way judges
-/// the slot.
+/// that tell how often and how soon the slot is tried again, what a job has completed, and the one by which a rollout
+/// that is under way judges the slot.
 fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>> {
     let attempts = service.spec.task.as_ref().map_or(0, |spec| Restart::of(spec).max_attempts);
     let limit = match i64::try_from(attempts).unwrap_or(i64::MAX) {
@@ -131,9 +131,6 @@ fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>>
         attempts => attempts.saturating_add(1),
     };
     let Ok(limit) = usize::try_from(limit) else { return Vec::new() };
-    if slot.live().any(|task| task.desired_state < goal(task.job_iteration)) {
-        return Vec::new();
-    }
     let goes_on = |task: &Task| task.job_iteration.is_some_and(|iteration| stage(service, iteration) == Stage::GoesOn);
     let counts_failures = max_failures(service).is_some();
     let is_result = |task: &Task| {
@@ -143,7 +140,10 @@ fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>>
     let newest = if slot.live().next().is_none() { slot.tasks().next_back() } else { None };
     let judged = slot.tasks().find(|task| is_rolling(service) && is_made_by_rollout(service, slot, task));
     let before = judged.and_then(|task| slot.before(task));
-    let tells = |task: &Task| [newest, judged, before].into_iter().flatten().any(|telling| telling.id == task.id);
+    let telling = slot.telling();
+    let tells = |task: &Task| {
+        telling.contains(&task.id) || [newest, judged, before].into_iter().flatten().any(|other| other.id == task.id)
+    };
     let disposable = kept.iter().filter(|task| !is_live(task) && is_over(task) && !tells(task));
     disposable.take(kept.len().saturating_sub(limit)).map(|task| Arc::clone(task)).collect()
 }

@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use swarmkit_api::{
-    NodeId, Service, Task, TaskId, TaskState, Version,
-    wire::{restart_policy::RestartCondition, update_status::UpdateState},
-};
+use swarmkit_api::{NodeId, Service, Task, TaskId, TaskState, Version, wire::update_status::UpdateState};
 
 use crate::{
-    policy::{self, Restart},
+    policy,
     times::{observed_at, time},
 };
 
@@ -189,41 +186,6 @@ impl Slot {
             (false, false) if !self.may_restart(newest) => Progress::Spent,
             (false, false) => Progress::None,
         }
-    }
-
-    /// Whether a task that has ended, or has to, may be replaced: by its own restart policy, and by how often the slot
-    /// was tried with the same specification. The slot's own tasks are the record of that.
-    pub(crate) fn may_restart(&self, task: &Task) -> bool {
-        let policy = Restart::of(&task.spec);
-        let completed = task.status.state == TaskState::Complete;
-        let wanted = match policy.condition {
-            RestartCondition::None => false,
-            RestartCondition::OnFailure => !completed,
-            RestartCondition::Any => !(completed && task.job_iteration.is_some()),
-        };
-        if !wanted || policy.max_attempts == 0 {
-            return wanted;
-        }
-        let restarts = self.restarts_up_to(task);
-        let attempts = match (policy.window, observed_at(task)) {
-            (Some(window), Some(ended)) => {
-                let begin = ended.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
-                restarts.iter().filter(|at| **at > begin && **at < ended).count()
-            }
-            _ => restarts.len(),
-        };
-        (attempts as u64) < policy.max_attempts
-    }
-
-    /// When the slot was restarted with the specification of a task, up to and including that task: the first task of
-    /// an unbroken row with one specification is no restart.
-    fn restarts_up_to(&self, task: &Task) -> Vec<SystemTime> {
-        let row = |other: &Task| (other.spec_version, other.job_iteration) == (task.spec_version, task.job_iteration);
-        let wanted = self.tasks.iter().filter(|seated| seated.task.desired_state < TaskState::Remove);
-        let up_to = wanted.rev().skip_while(|seated| seated.task.id != task.id);
-        let mut times: Vec<_> = up_to.take_while(|seated| row(&seated.task)).map(|seated| seated.since).collect();
-        times.pop();
-        times
     }
 }
 

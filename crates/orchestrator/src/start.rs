@@ -11,10 +11,9 @@ use std::{
 use swarmkit_api::{Task, TaskState};
 
 use crate::{
+    attempts::was_over_before,
     fate::Fate,
-    policy::Restart,
     slot::{Seated, Slot, is_live},
-    times::time,
     world::World,
 };
 
@@ -32,27 +31,22 @@ pub(crate) enum Start {
 /// When a task may start that is not wanted to run yet.
 pub(crate) fn start_of(slot: &Slot, seated: &Seated, world: &World, now: SystemTime) -> Start {
     let Seated { task, since } = seated;
-    let after_delay = *since + delay(slot, task, world);
+    // What had to go while it was still on hold hands that on.
+    let held = slot.last_end_before(task).map(|held| held.since + delay(slot, &held.task, world));
+    let after_delay = (*since + delay(slot, task, world)).max(held.unwrap_or(*since));
     let waits = slot.tasks().any(|other| other.id != task.id && is_stopping(other, world.fate(other)));
     let after_stop = if waits { *since + OLD_TASK_TIMEOUT } else { *since };
     let at = after_delay.max(after_stop);
     if at <= now { Start::Now } else { Start::By(at) }
 }
 
-/// What replaces a task that has ended waits as that task's policy says. What replaces one that had to stop, because
-/// the service was changed or its node is drained, does not.
+/// What replaces a task that ended by itself waits as that task's policy says, wherever that was. What replaces one that had
+/// to stop, because the service was changed or its node is drained, does not; what replaces one whose node is lost, does.
 fn delay(slot: &Slot, task: &Task, world: &World) -> Duration {
     let Some(before) = slot.before(task) else { return Duration::ZERO };
-    let fate = world.fate(before);
-    let ended_by_itself = match before.status.state {
-        TaskState::Shutdown => false,
-        // What ends because it was replaced is written after its replacement was made.
-        state if state > TaskState::Running => {
-            fate != Fate::Drained && time(before.meta.updated_at) <= time(task.meta.created_at)
-        }
-        _ => fate.is_silent(),
-    };
-    if ended_by_itself && slot.may_restart(before) { Restart::of(&before.spec).delay } else { Duration::ZERO }
+    let is_over = before.status.state > TaskState::Running;
+    let has_to_wait = if is_over { was_over_before(before, task) } else { world.fate(before).is_silent() };
+    if has_to_wait && slot.may_restart(before) { slot.delay_after(before) } else { Duration::ZERO }
 }
 
 /// Whether a task is on the way out, and somebody will say when it is.

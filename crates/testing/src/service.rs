@@ -149,6 +149,16 @@ impl ServiceBuilder {
         self.restart_policy(|policy| policy.delay = Some(delay.try_into().expect("a delay fits the wire")))
     }
 
+    /// With that longest delay before a restart.
+    pub fn restart_max_delay(self, delay: Duration) -> Self {
+        self.restart_policy(|policy| policy.max_delay = Some(delay.try_into().expect("a delay fits the wire")))
+    }
+
+    /// With that time after which a task is stable.
+    pub fn restart_stable_after(self, time: Duration) -> Self {
+        self.restart_policy(|policy| policy.stable_after = Some(time.try_into().expect("a time fits the wire")))
+    }
+
     /// With so many restarts at most.
     pub fn restart_attempts(self, attempts: u64) -> Self {
         self.restart_policy(|policy| policy.max_attempts = attempts)

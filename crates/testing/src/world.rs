@@ -26,9 +26,9 @@ pub fn world(text: &str) -> View {
 ///   `generic:KIND=UNITS`.
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
-///   `delay=5s` `attempts=N`, `parallelism=N` `start-first`, `rebalance` `rebalance=N` (moves in a minute), `version=N` (of its specification), `network=NAME` `secret=NAME`
-///   `config=NAME`, `label:KEY=VALUE`, `after=NAME:running|healthy|completed`, `leaving` (to be deleted when its tasks are
-///   gone).
+///   `delay=5s` `max-delay=1m` `stable=1m` `attempts=N`, `parallelism=N` `start-first`, `rebalance` `rebalance=N` (moves in
+///   a minute), `version=N` (of its specification), `network=NAME` `secret=NAME` `config=NAME`, `label:KEY=VALUE`,
+///   `after=NAME:running|healthy|completed`, `leaving` (to be deleted when its tasks are gone).
 /// - `task ID` as in [`task`], then any of `on NODE`, a state as `swarmctl` writes it (`running`; without one, a task on
 ///   a node runs and another is new), `wants STATE` (`running` by default), `version=N`. It runs what its service asks
 ///   for, if that was described before.
@@ -118,6 +118,8 @@ fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
         ("constraint", _) => service.constraint(value),
         ("restart", _) => service.restart(restart_condition(value)),
         ("delay", _) => service.restart_delay(duration(value)),
+        ("max-delay", _) => service.restart_max_delay(duration(value)),
+        ("stable", _) => service.restart_stable_after(duration(value)),
         ("attempts", _) => service.restart_attempts(number(value)),
         ("start-first", _) => service.starts_first(),
         ("rebalance", _) => service.rebalance(if value.is_empty() { 0 } else { number(value) }),

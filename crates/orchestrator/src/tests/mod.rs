@@ -1,5 +1,6 @@
 //! Stories: a world in, decisions out; and whole lives of services on a store, with agents that are played.
 
+mod attempts;
 mod deallocator;
 mod depend;
 mod enforcer;

@@ -1,18 +1,9 @@
 //! The reaper: what is kept as history, and what goes when it has stopped.
 
-use super::{stage::Stage, *};
-
-/// How many tasks of each slot the cluster keeps.
-fn set_limit(store: &Store, limit: i64) {
-    write(store, |tx| {
-        let id = tx.cluster().unwrap().id.clone();
-        tx.edit(&id, |cluster: &mut swarmkit_api::Cluster| {
-            let spec = Arc::make_mut(&mut cluster.spec);
-            spec.orchestration.get_or_insert_default().task_history_retention_limit = limit;
-        })
-        .map(drop)
-    });
-}
+use super::{
+    stage::{Stage, keep_history},
+    *,
+};
 
 async fn reap(store: &Store, story: impl AsyncFnOnce(&Store)) {
     alone(store, |store, stop| crate::reaper::run(env(), store, stop), story).await;
@@ -29,7 +20,7 @@ fn observe(store: &Store, id: &str, state: TaskState) {
 #[tokio::test(start_paused = true)]
 async fn of_each_slot_so_many_tasks_are_kept_as_the_cluster_says() {
     let mut stage = Stage::open("cluster; node a; service web replicas=1 restart=any delay=1s").await;
-    set_limit(&stage.store, 2);
+    keep_history(&stage.store, 2);
     for _ in 0..5 {
         stage.end(1, TaskState::Failed).await;
         stage.pass(Duration::from_secs(2)).await;
@@ -39,16 +30,16 @@ async fn of_each_slot_so_many_tasks_are_kept_as_the_cluster_says() {
     stage.end(1, TaskState::Failed).await;
     stage.pass(Duration::from_secs(2)).await;
     assert_eq!(stage.tasks()[0].id, last, "the newest are kept");
-    set_limit(&stage.store, 0);
+    keep_history(&stage.store, 0);
     stage.settle().await;
     assert_eq!(stage.history(), ["web.1 running"], "a new limit counts at once");
-    set_limit(&stage.store, -1);
+    keep_history(&stage.store, -1);
     for _ in 0..10 {
         stage.end(1, TaskState::Failed).await;
         stage.pass(Duration::from_secs(2)).await;
     }
     assert_eq!(stage.tasks().len(), 11, "all are kept");
-    set_limit(&stage.store, 0);
+    keep_history(&stage.store, 0);
     stage.end(1, TaskState::Failed).await;
     stage.pass(Duration::from_millis(500)).await;
     assert_eq!(stage.told(), ["web.1 ready wants ready"], "the delay is not forgotten with the history");
@@ -59,7 +50,7 @@ async fn of_each_slot_so_many_tasks_are_kept_as_the_cluster_says() {
 #[tokio::test(start_paused = true)]
 async fn what_ended_for_good_is_kept_whatever_the_limit_since_it_would_be_done_again() {
     let mut stage = Stage::open("cluster; node a; service web replicas=1 restart=none").await;
-    set_limit(&stage.store, 0);
+    keep_history(&stage.store, 0);
     stage.end(1, TaskState::Complete).await;
     stage.pass(Duration::from_secs(60)).await;
     assert_eq!(stage.history(), ["web.1 complete wants shutdown"]);
@@ -69,11 +60,11 @@ async fn what_ended_for_good_is_kept_whatever_the_limit_since_it_would_be_done_a
 async fn a_limit_of_attempts_keeps_as_many_tasks_as_are_needed_to_count_them() {
     let text = "cluster; node a; service web replicas=1 restart=any delay=1s attempts=8";
     let mut stage = Stage::open_with(text, |_| Some(TaskState::Failed)).await;
-    set_limit(&stage.store, 2);
+    keep_history(&stage.store, 2);
     stage.pass(Duration::from_secs(60)).await;
     assert_eq!(stage.tasks().len(), 9);
     let mut stage = Stage::open_with(&text.replace("=8", "=2"), |_| Some(TaskState::Failed)).await;
-    set_limit(&stage.store, -1);
+    keep_history(&stage.store, -1);
     stage.pass(Duration::from_secs(60)).await;
     assert_eq!(stage.tasks().len(), 3, "also where all would be kept");
 }
@@ -124,13 +115,13 @@ async fn a_task_that_no_node_has_and_that_an_update_replaces_goes_without_anybod
     for state in ["pending", "new"] {
         let store =
             testing::store(&format!("cluster; service web replicas=1; task web.1.old {state}; task web.1.next"));
-        set_limit(&store, 1);
+        keep_history(&store, 1);
         let shut_down = |task: &mut Task| task.desired_state = TaskState::Shutdown;
         reap(&store, async |store| edit_task(store, "web.1.old", shut_down)).await;
         assert_eq!(ids(&store), ["web.1.next"]);
 
         let mut stage = Stage::open(&format!("cluster; service web replicas=1; task web.1 {state}")).await;
-        set_limit(&stage.store, 1);
+        keep_history(&stage.store, 1);
         stage.update("web", set_image("new")).await;
         stage.amend("node a").await;
         stage.pass(Duration::from_secs(10)).await;
@@ -153,7 +144,7 @@ async fn a_lost_task_of_no_service_goes_at_once_and_one_of_a_service_is_history(
     })
     .await;
     assert_eq!(ids(&store), ["web.1", "web.1.old"]);
-    reap(&store, async |store| set_limit(store, 1)).await;
+    reap(&store, async |store| keep_history(store, 1)).await;
     assert_eq!(ids(&store), ["web.1"]);
 }
 
@@ -162,7 +153,7 @@ async fn what_a_service_leaves_behind_that_is_gone_meanwhile_is_not_history_of_a
     let store = testing::store(
         "cluster; node a; service web replicas=1; task web.1 on a; task web.1.old on a running wants shutdown",
     );
-    set_limit(&store, 0);
+    keep_history(&store, 0);
     reap(&store, async |store| {
         write(store, |tx| {
             tx.edit(&"web.1.old".into(), |task: &mut Task| task.status.state = TaskState::Failed)?;
@@ -179,7 +170,7 @@ async fn what_still_runs_in_a_crowded_slot_is_reaped_as_it_ends() {
         "cluster; node a; service web replicas=1; task web.1.a on a running wants shutdown
          task web.1.b on a running wants shutdown; task web.1.c on a failed wants shutdown; task web.1.d on a",
     );
-    set_limit(&store, 1);
+    keep_history(&store, 1);
     reap(&store, async |_| {}).await;
     assert_eq!(ids(&store), ["web.1.a", "web.1.b", "web.1.d"], "nothing that runs");
     reap(&store, async |store| observe(store, "web.1.b", TaskState::Shutdown)).await;

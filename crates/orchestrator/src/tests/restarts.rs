@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::{stage::Stage, *};
+use super::{
+    stage::{Stage, keep_history},
+    *,
+};
 
 #[test]
 fn a_task_that_has_failed_is_replaced_by_one_on_hold() {
@@ -63,8 +66,9 @@ fn a_task_that_ended_beside_one_that_is_well_is_not_replaced() {
 
 /// How often a slot is tried whose tasks fail at once, under a restart policy, within that time.
 async fn attempts(policy: &str, within: Duration) -> usize {
-    let text = format!("node a; service web replicas=1 {policy}");
+    let text = format!("cluster; node a; service web replicas=1 {policy}");
     let mut stage = Stage::open_with(&text, |_| Some(TaskState::Failed)).await;
+    keep_history(&stage.store, -1);
     stage.pass(within).await;
     stage.tasks().len()
 }

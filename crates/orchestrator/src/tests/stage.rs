@@ -115,12 +115,16 @@ impl Stage {
         self.settle().await;
     }
 
-    fn observe(&self, task: &Task, state: TaskState) {
+    pub(super) fn observe(&self, task: &Task, state: TaskState) {
         let now = self.env.now().into();
         edit_task(&self.store, task.id.as_str(), |task| {
             assert!(task.status.state < state, "the state of a task never goes back");
             task.status.state = state;
             task.status.timestamp = Some(now);
+            task.status.applied_at = Some(now);
+            if state == TaskState::Running {
+                task.status.running_since = Some(now);
+            }
         });
     }
 
@@ -264,4 +268,15 @@ pub(super) fn image(task: &Task) -> &str {
 /// The states of all tasks of one image.
 pub(super) fn count(stage: &Stage, wanted: &str, state: TaskState) -> usize {
     stage.tasks().iter().filter(|task| image(task) == wanted && task.status.state == state).count()
+}
+
+/// Sets how many tasks a slot keeps in the cluster. Less than 0 means all.
+pub(super) fn keep_history(store: &Store, limit: i64) {
+    write(store, |tx| {
+        let id = tx.cluster().unwrap().id.clone();
+        tx.edit(&id, |cluster: &mut swarmkit_api::Cluster| {
+            Arc::make_mut(&mut cluster.spec).orchestration.get_or_insert_default().task_history_retention_limit = limit;
+        })
+        .map(drop)
+    });
 }
