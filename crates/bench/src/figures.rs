@@ -5,6 +5,7 @@ mod embed;
 mod failover;
 pub(crate) mod idle;
 mod issuing;
+pub(crate) mod orch;
 pub(crate) mod raft;
 mod renewals;
 mod rotation;
@@ -16,10 +17,10 @@ use crate::figure::{Figure, Unit};
 
 /// Every figure, in the order in which they are measured.
 pub(crate) fn all() -> impl Iterator<Item = &'static Figure> {
-    FIGURES.iter().chain(upstream::FIGURES)
+    FIGURES.iter().chain(orch::FIGURES).chain(upstream::FIGURES)
 }
 
-/// Every figure but those that only repeat what upstream measures.
+/// Every figure but those of orchestration, and those that only repeat what upstream measures.
 static FIGURES: &[Figure] = &[
     Figure {
         id: "start.first_call",

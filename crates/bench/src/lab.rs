@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use crate::figure::Summary;
 use crate::figures::{
     idle::Idle,
+    orch::{Converged, Events},
     raft::{Loads, Pair},
 };
 
@@ -25,6 +26,10 @@ pub(crate) struct Lab {
     pub(crate) loads: Loads,
     /// So do those of writes beside snapshots.
     pub(crate) snapshots: Vec<Pair>,
+    /// The figures of a converged cluster are those of the same clusters.
+    pub(crate) converged: Vec<Converged>,
+    /// Those of events, by thousands of services.
+    pub(crate) events: Events,
 }
 
 impl Lab {
@@ -37,7 +42,15 @@ impl Lab {
         };
         // One thread leaves the other core to what is measured.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { swarmd, runtime, idle: Vec::new(), loads: Loads::new(), snapshots: Vec::new() })
+        Ok(Self {
+            swarmd,
+            runtime,
+            idle: Vec::new(),
+            loads: Loads::new(),
+            snapshots: Vec::new(),
+            converged: Vec::new(),
+            events: Events::new(),
+        })
     }
 
     /// The daemon; an error if it is not there.

@@ -37,6 +37,12 @@ pub(crate) fn usage(root: u32) -> Result<Usage> {
     Ok(usage)
 }
 
+/// Processor time that the calling thread has used so far.
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// The fields of `/proc/PID/stat` that are of interest.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {

@@ -9,7 +9,7 @@ use crate::figure::{Figure, Summary};
 pub(crate) fn header() -> String {
     let columns = ["figure", "unit", "n", "median", "p99", "min", "max", "limit"];
     let [figure, unit, n, median, p99, min, max, limit] = columns;
-    format!("{figure:<22} {unit:>4} {n:>5} {median:>10} {p99:>10} {min:>10} {max:>10} {limit:>8}")
+    format!("{figure:<25} {unit:>4} {n:>5} {median:>10} {p99:>10} {min:>10} {max:>10} {limit:>8}")
 }
 
 /// One figure as a row.
@@ -20,7 +20,7 @@ pub(crate) fn row(figure: &Figure, summary: &Summary) -> String {
         _ => "",
     };
     format!(
-        "{:<22} {:>4} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8}{verdict}",
+        "{:<25} {:>4} {:>5} {:>10} {:>10} {:>10} {:>10} {:>8}{verdict}",
         figure.id,
         figure.unit.to_string(),
         summary.count,
@@ -53,7 +53,7 @@ pub(crate) fn list(figures: &[&Figure]) -> String {
         let bound = if figure.unit.more_is_better() { "at least" } else { "at most" };
         let limit = figure.limit.map(|limit| format!("{bound} {limit} {}", figure.unit));
         let limit = limit.unwrap_or_else(|| "for information".to_owned());
-        let _ = writeln!(text, "{:<22} {limit}\n    {}", figure.id, figure.meaning);
+        let _ = writeln!(text, "{:<25} {limit}\n    {}", figure.id, figure.meaning);
         if let Some(upstream) = figure.upstream {
             let _ = writeln!(text, "    upstream: {upstream}");
         }

@@ -17,7 +17,7 @@ use swarmkit::{
 };
 use tokio::runtime::Runtime;
 
-use self::group::Group;
+pub(super) use self::group::Group;
 pub(crate) use self::snapshot::{Pair, million_p50, million_p99, snapshot_p50, snapshot_p99, snapshot_p99_ratio};
 use crate::lab::{Lab, Stopwatch};
 

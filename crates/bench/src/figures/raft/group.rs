@@ -18,7 +18,7 @@ use swarmkit_rpc::{Authority, ServerOptions, Services, TlsTransport, Transport a
 use tempfile::TempDir;
 
 /// Members that reach each other.
-pub(super) struct Group {
+pub(in crate::figures) struct Group {
     env: Env,
     root: RootCa,
     members: Vec<Member>,
@@ -47,7 +47,7 @@ struct Running {
 
 impl Group {
     /// A group of so many, of which the first leads.
-    pub(super) async fn of(members: usize) -> Result<Self> {
+    pub(in crate::figures) async fn of(members: usize) -> Result<Self> {
         let env = Env::real();
         let root = RootCa::create(&SystemKeys, &env)?;
         let mut group = Self { env, root, members: Vec::new(), crew: Crew::under(&CancellationToken::new()) };
@@ -109,7 +109,7 @@ impl Group {
     }
 
     /// The store of the member that leads.
-    pub(super) fn store(&self) -> Result<&Store> {
+    pub(in crate::figures) fn store(&self) -> Result<&Store> {
         Ok(&self.running(0)?.store)
     }
 
@@ -131,7 +131,7 @@ impl Group {
         self.members[at].running.as_ref().context("the member does not run")
     }
 
-    pub(super) async fn end(mut self) -> Result<()> {
+    pub(in crate::figures) async fn end(mut self) -> Result<()> {
         // Their folders go with `self`, and not before they have stopped.
         for running in self.members.iter_mut().rev().filter_map(|member| member.running.take()) {
             running.stop.cancel();
