@@ -16,6 +16,8 @@ use swarmkit::{
 use tempfile::TempDir;
 use wire::control_client::ControlClient;
 
+use super::setting::until;
+
 /// The nodes.
 pub(super) struct Cluster {
     first: NodeHandle,
@@ -69,21 +71,7 @@ impl Cluster {
             task.status.state == TaskState::Running && service.is_none_or(|own| task.service_id.as_ref() == Some(own))
         };
         let mut changes = store.watch(interest);
-        let mut left = count;
-        // It takes at least as many changes as tasks are missing until all run, so there is no need to count before that.
-        while left > 0 {
-            let update = changes.next().await?;
-            let seen = match &update {
-                swarmkit::store::Update::Snapshot(_) => left,
-                swarmkit::store::Update::Delta(delta) => delta.changes.len(),
-            };
-            left = left.saturating_sub(seen);
-            if left == 0 {
-                let view = update.view();
-                left = count.saturating_sub(view.find(TaskBy::State(TaskState::Running)).filter(runs).count());
-            }
-        }
-        Ok(())
+        until(&mut changes, count, |state| state.find(TaskBy::State(TaskState::Running)).filter(runs).count()).await
     }
 
     pub(super) async fn end(self) -> Result<()> {

@@ -10,7 +10,7 @@ use swarmkit::{
 
 use super::{
     reaction::runtime,
-    setting::{create, service, service_id},
+    setting::{create, service, service_id, until},
 };
 use crate::{
     figures::raft::Group,
@@ -48,7 +48,7 @@ async fn scale(store: &Store) -> Result<f64> {
     let wanted = service(0, REPLICAS as u64).spec;
     let watch = Stopwatch::start();
     store.update(|tx| tx.edit::<Service>(&id, |service| service.spec = wanted)).await?;
-    while changes.next().await?.view().find(TaskBy::Service(&id)).count() < REPLICAS {}
+    until(&mut changes, REPLICAS, |state| state.find(TaskBy::Service(&id)).count()).await?;
     let rate = REPLICAS as f64 / watch.seconds();
     crew.stop().cancel();
     crew.finish().await.map_err(|error| anyhow!(error))?;

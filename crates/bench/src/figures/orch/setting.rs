@@ -7,7 +7,7 @@ use swarmkit::{
     CancellationToken,
     api::{Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, wire},
     runtime::{Crew, Env},
-    store::{Change, Edit, Interest, Store, StoreError, Transaction, Update, Watch},
+    store::{Change, Edit, Interest, State, Store, StoreError, Transaction, Update, Watch},
 };
 
 use crate::figures::store::fill;
@@ -103,6 +103,23 @@ pub(super) async fn made(watch: &mut Watch, mut tasks: usize) -> Result<()> {
     Ok(())
 }
 
+/// Waits until there are as many of something as there shall be. Each change of the watch makes at most one more.
+pub(super) async fn until(watch: &mut Watch, wanted: usize, count: impl Fn(&State) -> usize) -> Result<()> {
+    let mut left = wanted;
+    while left > 0 {
+        let update = watch.next().await?;
+        // There is no need to count again before as many changes as are missing.
+        left = match &update {
+            Update::Delta(delta) => left.saturating_sub(delta.changes.len()),
+            Update::Snapshot(_) => 0,
+        };
+        if left == 0 {
+            left = wanted.saturating_sub(count(update.view()));
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn create<O: swarmkit::store::Stored>(
     store: &Store,
     objects: impl IntoIterator<Item = O>,
@@ -146,7 +163,7 @@ fn container(image: &str) -> wire::task_spec::Runtime {
     wire::task_spec::Runtime::Container(wire::ContainerSpec { image: image.to_owned(), ..Default::default() })
 }
 
-/// The tasks of all services, running. The first ones are on the nodes that have few.
+/// The tasks of all services, running. Nodes that have few have none of the first slot, where rollouts begin.
 fn running(store: &Store, services: usize, tasks: usize) -> Result<impl Iterator<Item = Task>> {
     let view = store.view();
     let shared: Vec<_> = (0..services)
@@ -167,7 +184,8 @@ fn running(store: &Store, services: usize, tasks: usize) -> Result<impl Iterator
         task.service_annotations = annotations.clone();
         task.spec_version = Some(Version(1));
         task.slot = slot as u64;
-        let small = (number < SMALL_NODES * FEW).then(|| small_node(number / FEW));
+        let few = number.checked_sub(services).filter(|after| *after < SMALL_NODES * FEW);
+        let small = few.map(|after| small_node(after / FEW));
         task.node_id = small.or_else(|| Some(NodeId::from(format!("n{}", number.wrapping_mul(7919) % NODES))));
         task.endpoint = Some(endpoint.clone());
         task.status.timestamp = Some(now.into());
