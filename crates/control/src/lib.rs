@@ -40,6 +40,7 @@ mod error;
 mod extensions;
 mod filter;
 mod health;
+mod jobs;
 mod members;
 mod networks;
 mod nodes;

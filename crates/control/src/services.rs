@@ -12,7 +12,7 @@ use swarmkit_api::{
 use swarmkit_store::{ServiceBy, State, StoreError, TaskBy};
 
 use crate::{
-    ControlApi, ControlError, defaults, depends, filter, removal,
+    ControlApi, ControlError, defaults, depends, filter, jobs, removal,
     request::{all_found, missing, name_of, required, runtime_name},
     validate,
 };
@@ -28,10 +28,7 @@ impl ControlApi {
         let mut service = Service::new(ServiceId::from(self.env.new_id()), spec);
         service.spec_version = Some(Version(0));
         if is_job(&service.spec) {
-            service.job_status = Some(wire::JobStatus {
-                job_iteration: Some(wire::Version { index: 0 }),
-                last_execution: Some(self.timestamp()),
-            });
+            jobs::create(&mut service, self.timestamp());
         }
         let created = self
             .store
@@ -167,10 +164,6 @@ fn changed(
     if name_of(&spec.annotations) != stored.name() {
         return Err(ControlError::Unsupported("renaming services is not supported".to_owned()));
     }
-    if let Some(job) = &mut service.job_status {
-        job.job_iteration = Some(wire::Version { index: job.job_iteration.unwrap_or_default().index + 1 });
-        job.last_execution = Some(now);
-    }
     if rollback {
         let Some(previous) = service.previous_spec.take() else {
             return Err(ControlError::Precondition(format!("service {} does not have a previous spec", stored.id)));
@@ -187,6 +180,9 @@ fn changed(
         service.previous_spec = Some(std::mem::replace(&mut service.spec, Arc::new(spec)));
         service.previous_spec_version = service.spec_version.replace(version);
         service.update_status = None;
+    }
+    if is_job(&service.spec) {
+        jobs::update(&mut service, stored, rollback, now)?;
     }
     // Also what is gone back to must still be possible: much may have changed since.
     references_exist(view, &service.spec)?;

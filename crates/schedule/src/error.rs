@@ -24,6 +24,9 @@ pub enum ScheduleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Days that there are not, such as the 31st of February.
+    #[error("{0:?} never comes")]
+    Never(String),
     /// A zone that the tz database does not have.
     #[error("{0:?} is no time zone of the tz database, such as Europe/Berlin")]
     Zone(String),

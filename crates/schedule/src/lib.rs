@@ -30,7 +30,9 @@
 //! - Every answer takes a bounded number of steps, whatever the expression.
 
 mod error;
+mod limits;
 mod timetable;
 
 pub use error::ScheduleError;
+pub use limits::{HISTORY_MAX, RUNS_AT_ONCE_MAX};
 pub use timetable::Timetable;

@@ -46,7 +46,7 @@ impl Timetable {
     ///
     /// # Errors
     ///
-    /// When it is none, or the zone is not known. The error names the field.
+    /// When it is none, means days that never come, or the zone is not known. The error names the field.
     pub fn parse(cron: &str, time_zone: &str) -> Result<Self, ScheduleError> {
         let fields: Vec<_> = cron.split_whitespace().collect();
         let Ok(fields) = <[&str; 5]>::try_from(fields.as_slice()) else {
@@ -68,7 +68,11 @@ impl Timetable {
                 TimeZoneDatabase::bundled().get(name).map_err(|_unknown| ScheduleError::Zone(time_zone.to_owned()))?
             }
         };
-        Ok(Self { wall, zone, at_hours: !fields[1].starts_with('*') })
+        let timetable = Self { wall, zone, at_hours: !fields[1].starts_with('*') };
+        if timetable.next_after(SystemTime::UNIX_EPOCH).is_none() {
+            return Err(ScheduleError::Never(cron.to_owned()));
+        }
+        Ok(timetable)
     }
 
     /// The first time that is later than `at`. `None` when there is none for the next four years, or none that clocks

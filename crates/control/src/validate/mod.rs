@@ -2,6 +2,7 @@
 
 mod container;
 mod depends;
+mod job;
 mod name;
 mod network;
 mod payload;

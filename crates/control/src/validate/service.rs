@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use swarmkit_api::wire::{self, endpoint_spec::ResolutionMode, port_config::PublishMode, service_spec::Mode};
 
-use super::{Checked, depends::depends_on, dns_name, not_negative, task};
+use super::{Checked, depends::depends_on, dns_name, job::job, not_negative, task};
 use crate::{ControlError, request::name_of};
 
 /// Checks a whole service, in the order that clients of the wire know.
@@ -15,6 +15,7 @@ pub(crate) fn service(spec: &wire::ServiceSpec) -> Checked {
     rollout("update", spec.update.as_ref())?;
     rollout("rollback", spec.rollback.as_ref())?;
     spec.endpoint.as_ref().map_or(Ok(()), endpoint)?;
+    job(spec)?;
     depends_on(spec)
 }
 
@@ -31,7 +32,7 @@ fn mode(spec: &wire::ServiceSpec) -> Checked {
     }
     let is_job = matches!(spec.mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)));
     if is_job && spec.update.is_some() {
-        return Err(ControlError::invalid("update config may not be specified for jobs"));
+        return Err(ControlError::invalid("Jobs may not have an update config"));
     }
     Ok(())
 }
@@ -125,7 +126,7 @@ mod tests {
             spec.mode = Some(Mode::GlobalJob(wire::GlobalJob {}));
             spec.update = Some(wire::UpdateConfig::default());
         });
-        assert_eq!(why, "update config may not be specified for jobs");
+        assert_eq!(why, "Jobs may not have an update config");
     }
 
     #[test]

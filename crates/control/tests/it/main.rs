@@ -6,6 +6,7 @@ mod backups;
 mod clusters;
 mod depends;
 mod extensions;
+mod jobs;
 mod lists;
 mod locking;
 mod malformed;

@@ -220,7 +220,7 @@ async fn a_rollout_gives_up_at_a_share_between_none_and_all() {
 
 #[tokio::test]
 async fn jobs_are_not_rolled_out() {
-    let rollout = "update config may not be specified for jobs";
+    let rollout = "Jobs may not have an update config";
     check(&[
         (
             |spec| {

@@ -22,16 +22,16 @@ impl World {
         }
     }
 
-    async fn update(&self, service: &wire::Service) -> wire::Service {
+    pub(crate) async fn update(&self, service: &wire::Service) -> wire::Service {
         let answer = self.control().update_service(Self::update_request(service)).await;
         answer.unwrap().into_inner().service.unwrap()
     }
 
-    async fn update_refused(&self, service: &wire::Service) -> Refusal {
+    pub(crate) async fn update_refused(&self, service: &wire::Service) -> Refusal {
         self.refused(self.control().update_service(Self::update_request(service))).await
     }
 
-    fn back(service: &wire::Service) -> wire::UpdateServiceRequest {
+    pub(crate) fn back(service: &wire::Service) -> wire::UpdateServiceRequest {
         wire::UpdateServiceRequest { rollback: Rollback::Previous.into(), ..Self::update_request(service) }
     }
 
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-fn spec(service: &mut wire::Service) -> &mut wire::ServiceSpec {
+pub(crate) fn spec(service: &mut wire::Service) -> &mut wire::ServiceSpec {
     service.spec.as_mut().unwrap()
 }
 

@@ -16,7 +16,7 @@ use swarmkit_api::{
         },
     },
 };
-use swarmkit_schedule::Timetable;
+use swarmkit_schedule::{RUNS_AT_ONCE_MAX, Timetable};
 
 use super::runs::{deadline, max_failures, present};
 use crate::times::{period, time};
@@ -24,10 +24,6 @@ use crate::times::{period, time};
 /// How late a run may begin without being called missed: another manager may have to be elected first, and to learn what
 /// there is.
 const ON_TIME: Duration = Duration::from_secs(30);
-
-/// How many runs of a job go on at once at most. Beyond that, times of its schedule are left out: without a limit, runs
-/// that never end would fill the store.
-const AT_ONCE_MAX: usize = 100;
 
 /// How many runs that succeeded, and how many that failed, are kept where the schedule does not say.
 const SUCCEEDED_KEPT: u32 = 3;
@@ -208,7 +204,7 @@ fn due(schedule: &Schedule, late: Duration, going_on: usize) -> Due {
         _ if skips && late > ON_TIME => Due::LeaveOut("it was missed"),
         _ if is_too_late => Due::LeaveOut("its starting deadline has passed"),
         Concurrency::Forbid if going_on > 0 => Due::LeaveOut("the run before goes on"),
-        Concurrency::Allow if going_on >= AT_ONCE_MAX => Due::LeaveOut("too many runs go on"),
+        Concurrency::Allow if going_on >= RUNS_AT_ONCE_MAX => Due::LeaveOut("too many runs go on"),
         Concurrency::Allow | Concurrency::Forbid | Concurrency::Replace => Due::Run,
     }
 }
