@@ -5,6 +5,7 @@ mod deallocator;
 mod depend;
 mod enforcer;
 mod global;
+mod health;
 mod jobs;
 mod life;
 mod moves;
