@@ -13,7 +13,10 @@ fn one_that_does_not_fit_waits_and_is_told_why_in_few_words() {
         "node a memory=1GiB; service all global memory=2GiB; task all.a pending",
         &["all.a waits: insufficient resources on 1 node"],
     );
-    check("node a down; service all global; task all.a pending", &["all.a waits: 1 node not available for new tasks"]);
+    for state in ["down", "unknown", "disconnected"] {
+        let text = format!("node a {state}; service all global; task all.a pending");
+        check(&text, &["all.a waits: 1 node not available for new tasks"]);
+    }
 }
 
 #[test]
