@@ -174,6 +174,7 @@ fn changed(
             state: UpdateState::RollbackStarted.into(),
             message: "manually requested rollback".to_owned(),
             started_at: Some(now),
+            started_version: view.version().0,
             ..Default::default()
         });
     } else {

@@ -97,7 +97,7 @@ impl Action {
     }
 
     fn write(&self, tx: &mut Transaction, env: &Env, log_driver: Option<&Driver>) -> Result<(), StoreError> {
-        let now = tx.now();
+        let (now, version) = (tx.now(), tx.version().0);
         match self {
             Self::Create { template, slot, desired } => {
                 let id = TaskId::from(env.new_id());
@@ -122,6 +122,7 @@ impl Action {
                     status.message.clone_from(message);
                     if begins {
                         status.started_at = Some(now);
+                        status.started_version = version;
                     }
                     if is_over {
                         status.completed_at = Some(now);
@@ -142,6 +143,7 @@ impl Action {
                         started_at: Some(now),
                         completed_at: None,
                         message: message.clone(),
+                        started_version: version,
                     });
                 })?;
             }

@@ -217,8 +217,14 @@ pub(crate) fn turn(slot: &Slot, order: UpdateOrder, is_dirty: impl Fn(&Task) -> 
 /// Whether a task is the first of its version in its slot, and was made since the rollout began. What replaces it when
 /// it fails is not, and neither is one that was moved.
 pub(crate) fn is_made_by_rollout(service: &Service, slot: &Slot, task: &Task) -> bool {
-    let began = service.update_status.as_ref().and_then(|status| time(status.started_at));
-    let is_since = began.is_some_and(|began| time(task.meta.created_at).is_some_and(|made| made >= began));
+    let Some(status) = &service.update_status else { return false };
+    // By the count of the store, which goes on from leader to leader; by their clocks where nobody has counted.
+    let is_since = match (status.started_version, task.meta.created_version.0) {
+        (0, _) | (_, 0) => {
+            time(status.started_at).zip(time(task.meta.created_at)).is_some_and(|(began, made)| made >= began)
+        }
+        (began, made) => made >= began,
+    };
     is_since
         && task.origin.is_none()
         && task.spec_version == service.spec_version

@@ -4609,6 +4609,10 @@ pub struct UpdateStatus {
     /// Why the state is what it is, for people.
     #[prost(string, tag = "4")]
     pub message: ::prost::alloc::string::String,
+    /// The version of the store when the rollout or rollback began, which tells without a clock which tasks were made since. 0 in
+    /// records of managers that did not write it. Of this project: other peers of the wire skip it.
+    #[prost(uint64, tag = "57001")]
+    pub started_version: u64,
 }
 /// Nested message and enum types in `UpdateStatus`.
 pub mod update_status {

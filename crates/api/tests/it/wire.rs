@@ -27,7 +27,7 @@ const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
 /// not know. What each is for is said beside it in `proto/`.
-const OURS: [&str; 20] = [
+const OURS: [&str; 21] = [
     "Cluster.network_keys_rotated_at",
     "IssueNodeCertificateRequest.returning",
     "Meta.created_version",
@@ -48,6 +48,7 @@ const OURS: [&str; 20] = [
     "TaskStatus.running_since",
     "UpdateConfig.max_unavailable",
     "UpdateConfig.progress_deadline",
+    "UpdateStatus.started_version",
 ];
 
 pub(crate) fn proto() -> DescriptorPool {

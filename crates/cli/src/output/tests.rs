@@ -121,8 +121,8 @@ fn service() -> wire::Service {
         update_status: Some(wire::UpdateStatus {
             state: wire::update_status::UpdateState::Updating.into(),
             started_at: ago(90),
-            completed_at: None,
             message: "update in progress".to_owned(),
+            ..Default::default()
         }),
         endpoint: Some(wire::Endpoint { ports: vec![port], ..Default::default() }),
         ..Default::default()

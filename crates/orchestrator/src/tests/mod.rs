@@ -7,6 +7,7 @@ mod enforcer;
 mod global;
 mod health;
 mod jobs;
+mod leaders;
 mod life;
 mod moves;
 mod reaper;

@@ -324,7 +324,7 @@ async fn a_rollback_asked_for_goes_back_and_one_more_goes_forth() {
                     state: UpdateState::RollbackStarted.into(),
                     message: "manually requested rollback".into(),
                     started_at: Some(now),
-                    completed_at: None,
+                    ..Default::default()
                 });
             })
             .map(drop)

@@ -7,13 +7,31 @@ use std::{
 };
 
 use swarmkit_api::constraint;
-use swarmkit_runtime::Env;
+use swarmkit_runtime::{Clock, Env};
 use swarmkit_store::TaskBy;
 
 use super::*;
 
 /// What a task that is told to start comes to, other than running.
 pub(super) type Casting = Box<dyn Fn(&Task) -> Option<TaskState>>;
+
+/// How far a clock is from showing the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shift {
+    Ahead(Duration),
+    Behind(Duration),
+}
+
+struct Shifted(Env, Shift);
+
+impl Clock for Shifted {
+    fn now(&self) -> SystemTime {
+        match self.1 {
+            Shift::Ahead(by) => self.0.now() + by,
+            Shift::Behind(by) => self.0.now() - by,
+        }
+    }
+}
 
 pub(super) struct Stage {
     pub(super) env: Env,
@@ -57,6 +75,17 @@ impl Stage {
         let mut stage = Self { env, store, crew, stop, casting, stubborn: Vec::new(), most_in_flight: 0 };
         stage.settle().await;
         stage
+    }
+
+    /// The next leader: on another store that holds the same, as its own clock shows the time.
+    pub(super) async fn succeeded_by(self, shift: Shift) -> Self {
+        let (env, old) = self.close().await;
+        let env = Env::seeded(old.version().0, Shifted(env, shift));
+        let store = Store::local(env.clone());
+        let mut restore = store.applier().restore();
+        restore.chunk(&old.applier().snapshot().to_bytes()).unwrap();
+        store.applier().install(restore).unwrap();
+        Self::on(env, store).await
     }
 
     /// Ends the loops. What is in the store stays.
@@ -132,7 +161,7 @@ impl Stage {
     pub(super) fn tasks(&self) -> Vec<Arc<Task>> {
         let mut tasks: Vec<_> = self.store.view().all::<Task>().cloned().collect();
         tasks.sort_by_key(|task| {
-            let made = task.meta.created_at.map(|at| (at.seconds, at.nanos));
+            let made = (task.meta.created_version, task.meta.created_at.map(|at| (at.seconds, at.nanos)));
             (task.service_id.clone(), task.slot, if task.slot == 0 { task.node_id.clone() } else { None }, made)
         });
         tasks
