@@ -4,6 +4,7 @@ mod backup;
 mod cluster;
 mod cluster_flags;
 mod config;
+mod depend_flags;
 mod error;
 mod lookup;
 mod node;

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use swarmkit_api::wire::{self, config_reference, secret_reference, task_spec};
 
 use super::{
-    Context, CtlError, Format, ListFlags, lookup,
+    Context, CtlError, Format, ListFlags, depend_flags, lookup,
     service_flags::{Csv, Mode, RESTART_DEFAULT, ServiceFlags, parse_file_ref, set_replicas, values},
 };
 use crate::output::{inspect_service, is_current, json, list_services, running_on_live_nodes};
@@ -58,6 +58,10 @@ pub(super) enum Command {
         /// Id or name
         #[arg(value_name = "SERVICE")]
         service: String,
+
+        /// Keep its name, addresses and ports until its tasks have stopped
+        #[arg(long)]
+        deferred: bool,
     },
     /// Set the number of tasks of services
     Scale {
@@ -91,6 +95,10 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME")]
         rm_config: Vec<Csv>,
 
+        /// Service that it depends on no more, by name (repeat, or separate with commas)
+        #[arg(long, value_name = "NAME")]
+        rm_depends_on: Vec<Csv>,
+
         #[command(flatten)]
         flags: Box<ServiceFlags>,
     },
@@ -118,12 +126,9 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
                 .map(|service| json::Service::new(service, counts.get(&service.id).copied().unwrap_or_default()));
             context.list(list, ids, json, || list_services(&services, &counts).to_string())
         }
-        Command::Remove { service: wanted } => {
+        Command::Remove { service: wanted, deferred } => {
             let service = lookup::service(&mut context.control, &wanted).await?;
-            context
-                .control
-                .remove_service(wire::RemoveServiceRequest { service_id: service.id, ..Default::default() })
-                .await?;
+            context.control.remove_service(wire::RemoveServiceRequest { service_id: service.id, deferred }).await?;
             Ok(writeln!(context.out, "{wanted}")?)
         }
         Command::Scale { scales } => {
@@ -134,11 +139,12 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             }
             Ok(())
         }
-        Command::Update { service, force, add_secret, rm_secret, add_config, rm_config, flags } => {
+        Command::Update { service, force, add_secret, rm_secret, add_config, rm_config, rm_depends_on, flags } => {
             let added = References::find(context, &add_secret, &add_config).await?;
             let id = change(context, &service, |spec| {
                 let before = spec.clone();
                 flags.apply(spec)?;
+                depend_flags::take_away(spec, &rm_depends_on)?;
                 remove_references(container(spec)?, &rm_secret, &rm_config)?;
                 added.add_to(container(spec)?);
                 if force {

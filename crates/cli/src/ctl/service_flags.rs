@@ -12,7 +12,7 @@ use swarmkit_api::wire::{
 };
 use swarmkit_executor::PROCESS_IMAGE;
 
-use super::CtlError;
+use super::{CtlError, depend_flags::DependFlags};
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
 /// The policy of a service that does not say otherwise, as upstream. Nothing at all would be read as never.
@@ -156,6 +156,9 @@ pub(super) struct ServiceFlags {
     #[arg(long, value_name = "EXPRESSION")]
     constraint: Vec<Csv>,
 
+    #[command(flatten)]
+    depends: DependFlags,
+
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
@@ -229,6 +232,7 @@ impl ServiceFlags {
             let ports = values(&self.ports).map(parse_port).collect::<Result<_, _>>().map_err(CtlError::Usage)?;
             spec.endpoint = Some(wire::EndpointSpec { ports, ..wire::EndpointSpec::default() });
         }
+        self.depends.apply(spec)?;
         self.apply_update(spec);
         self.apply_rollback(spec);
         let task = spec.task.get_or_insert_default();

@@ -276,3 +276,37 @@ fn scales_are_read_as_service_and_number() {
     assert_eq!(parse_scale("web"), Err("expected SERVICE=N".to_owned()));
     assert_eq!(parse_scale("web=-1"), Err("expected a whole number after =".to_owned()));
 }
+
+#[test]
+fn what_a_service_depends_on_is_given_replaced_and_left_alone() {
+    use wire::swarmkit::orchestration::v1::{Dependency, dependency::Condition};
+
+    let one = |name: &str, condition: Condition| Dependency { service: name.into(), condition: condition.into() };
+    let spec =
+        created(&["--image", "nginx", "--depends-on", "db:healthy,cache", "--depends-on", "init:completed"]).unwrap();
+    let (db, cache) = (one("db", Condition::Healthy), one("cache", Condition::Running));
+    assert_eq!(spec.depends_on, [db.clone(), cache, one("init", Condition::Completed)]);
+    assert_eq!(updated(&spec, &["--image", "other"]).depends_on, spec.depends_on);
+    assert_eq!(updated(&spec, &["--depends-on", "db:healthy"]).depends_on, [db]);
+    let why = created(&["--image", "nginx", "--depends-on", "db:up"]).unwrap_err();
+    assert!(why.starts_with("malformed dependency \"db:up\""), "{why}");
+
+    let line = ["swarmctl", "service", "update", "web", "--rm-depends-on", "db", "--rm-depends-on", "cache"];
+    let Top::Service(Command::Update { rm_depends_on, .. }) = Args::try_parse_from(line).unwrap().command else {
+        panic!("an update")
+    };
+    let mut spec = spec;
+    depend_flags::take_away(&mut spec, &rm_depends_on).unwrap();
+    assert_eq!(spec.depends_on, [one("init", Condition::Completed)]);
+}
+
+#[test]
+fn a_service_is_removed_now_unless_asked_otherwise() {
+    for (flags, expected) in [(&[][..], false), (&["--deferred"], true)] {
+        let line = [&["swarmctl", "service", "rm", "web"], flags].concat();
+        let Top::Service(Command::Remove { deferred, .. }) = Args::try_parse_from(line).unwrap().command else {
+            panic!("a removal")
+        };
+        assert_eq!(deferred, expected);
+    }
+}

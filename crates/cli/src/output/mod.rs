@@ -12,6 +12,7 @@ mod node;
 mod rotation;
 mod service;
 mod spec;
+mod start;
 mod task;
 mod time;
 

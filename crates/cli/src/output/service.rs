@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use swarmkit_api::{TaskState, wire};
 use swarmkit_executor::container_spec;
 
-use super::{Columns, Names, relative, spec, task_table};
+use super::{Columns, Names, relative, spec, start, task_table};
 
 /// How many tasks of each service run on nodes that are not down, and how many have completed.
 #[must_use]
@@ -52,7 +52,7 @@ pub fn list_services(services: &[wire::Service], counts: &BTreeMap<String, (u64,
             service.id.clone(),
             name(&spec).to_owned(),
             container(&spec).map(|container| container.image.clone()).unwrap_or_default(),
-            replicas(&spec, running, completed),
+            replicas(&spec, running, completed) + start::standing(service),
         ]);
     }
     columns
@@ -79,6 +79,7 @@ pub fn inspect_service(
         }
     }
     columns.field_if_any("Replicas", replicas(&spec, running, completed));
+    start::fields(&mut columns, service, now);
     if let Some(status) = &service.update_status {
         columns.section("Update Status");
         columns.field(" State", status.state().as_str_name());

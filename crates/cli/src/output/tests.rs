@@ -328,7 +328,52 @@ fn a_service_is_inspected() {
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
     t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+}
+
+#[test]
+fn a_service_that_waits_or_goes_says_so() {
+    use wire::swarmkit::orchestration::v1::{Dependency, Waiting, dependency::Condition};
+
+    let mut waits = service();
+    let depends_on =
+        |(name, condition): (&str, Condition)| Dependency { service: name.into(), condition: condition.into() };
+    waits.spec.as_mut().unwrap().depends_on =
+        [("db", Condition::Healthy), ("init", Condition::Completed), ("cache", Condition::Running)]
+            .map(depends_on)
+            .into();
+    waits.waiting = Some(Waiting { since: ago(90), message: "waits for db to be healthy".to_owned() });
+    let goes = wire::Service { id: "svc2".to_owned(), pending_delete: true, ..service() };
+    assert_snapshot!(visible(list_services(&[waits.clone(), goes.clone()], &std::collections::BTreeMap::new())), @r"
+    ID    Name  Image       Replicas|
+    --    ----  -----       --------|
+    svc1  web   nginx:1.27  0/3 (waiting)|
+    svc2  web   nginx:1.27  0/3 (removing)|
+    ");
+    let lines = |service: &wire::Service| {
+        let text = inspect_service(service, (0, 0), &[], &names(), now()).to_string();
+        text.lines()
+            .skip(5)
+            .take_while(|line| !line.starts_with("Update"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_snapshot!(visible(lines(&waits)), @r"
+    Replicas                 : 0/3|
+    Depends On               : db:healthy, init:completed, cache:running|
+    Waiting                  |
+     Since                   : 1 minute ago|
+     Message                 : waits for db to be healthy|
+    ");
+    assert_snapshot!(visible(lines(&goes)), @r"
+    Replicas                 : 0/3|
+    Removing                 : when its tasks have stopped|
+    ");
+    let json = json::line(&json::Service::new(&waits, (0, 0)));
+    let expected = r#""depends_on":[{"service":"db","condition":"HEALTHY"},{"service":"init","condition":"COMPLETED"},{"service":"cache","condition":"RUNNING"}],"waiting":{"since":"2027-01-15T07:58:30Z","message":"waits for db to be healthy"},"removing":false"#;
+    assert!(json.contains(expected), "{json}");
+    assert!(json::line(&json::Service::new(&goes, (0, 0))).contains(r#""waiting":null,"removing":true"#));
 }
 
 #[test]

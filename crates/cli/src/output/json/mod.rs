@@ -5,8 +5,8 @@
 //! `ls` and `inspect` of one kind print the same object.
 //!
 //! - **service**: `id`, `name`, `labels`, `mode` (`replicated`, `global`, `replicated-job`, `global-job`), `replicas`
-//!   (`null` where the number of nodes decides), `running`, `completed`, `image`, `command`, `args`, `env`, `dir`, `user`,
-//!   `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
+//!   (`null` where the number of nodes decides), `running`, `completed`, `depends_on` (`service`, `condition`),
+//!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
 //!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `ports` (`name`,
 //!   `protocol`, `target`, `published`, `mode`), `secrets` and `configs` (`id`, `name`, `target`).
@@ -27,6 +27,7 @@ mod blob;
 mod cluster;
 mod node;
 mod service;
+mod start;
 mod task;
 
 pub use blob::Blob;

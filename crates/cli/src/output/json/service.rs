@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarmkit_api::wire::{self, config_reference, secret_reference};
 use swarmkit_executor::container_spec;
 
-use super::{millis, time};
+use super::{millis, start::Start, time};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +22,8 @@ pub struct Service {
     running: u64,
     /// How many have completed, of a job.
     completed: u64,
+    #[serde(flatten)]
+    start: Start,
     image: String,
     command: Vec<String>,
     args: Vec<String>,
@@ -113,6 +115,7 @@ impl Service {
             replicas,
             running,
             completed,
+            start: Start::new(service),
             constraints: task.placement.map(|placement| placement.constraints).unwrap_or_default(),
             limits: Resources::new(requirements.limits),
             reservations: Resources::new(requirements.reservations),
