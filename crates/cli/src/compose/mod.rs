@@ -3,6 +3,7 @@
 //! Unknown keys are refused with their place and the nearest known key. Keys that the format has but that are not
 //! carried out yet are warned of by name. Nothing is dropped silently.
 
+mod depends;
 mod deploy;
 mod interpolate;
 mod model;

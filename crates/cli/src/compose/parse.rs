@@ -11,6 +11,7 @@ use swarmkit_api::wire;
 use swarmkit_executor::Workload;
 
 use super::{
+    depends,
     model::{Blob, FileRef, Project, Service, Source},
     reader::{Finding, Reader, hint},
     service::{self, string_map},
@@ -100,13 +101,14 @@ pub fn parse(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> Result<P
         let entries = reader.named(node, &path);
         entries.into_iter().filter_map(|entry| read_blob(&mut reader, entry, &path)).collect()
     });
-    let services: Vec<Service> = match fields.take("services") {
+    let (mut services, links): (Vec<Service>, Vec<_>) = match fields.take("services") {
         Some((node, path)) => {
             let entries = reader.named(node, &path);
-            entries.into_iter().map(|entry| service::read(&mut reader, entry)).collect()
+            entries.into_iter().map(|entry| service::read(&mut reader, entry)).unzip()
         }
-        None => Vec::new(),
+        None => Default::default(),
     };
+    depends::settle(&mut reader, &mut services, links);
     reader.finish(fields, UNSUPPORTED);
     let project =
         Project { name, services, configs: configs.unwrap_or_default(), secrets: secrets.unwrap_or_default() };

@@ -6,6 +6,7 @@ use swarmkit_api::wire::{self, port_config::PublishMode};
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
+    depends::{self, Link},
     deploy::{self, parse_count, take_duration},
     model::{FileRef, Service},
     ports,
@@ -36,7 +37,6 @@ const UNSUPPORTED: &[&str] = &[
     "cpus",
     "cpuset",
     "credential_spec",
-    "depends_on",
     "develop",
     "device_cgroup_rules",
     "devices",
@@ -100,7 +100,8 @@ const UNSUPPORTED: &[&str] = &[
 /// Permissions of a config's or secret's file, as upstream.
 const FILE_MODE: u32 = 0o444;
 
-pub(super) fn read(reader: &mut Reader<'_>, entry: Entry) -> Service {
+/// A service, and what it depends on.
+pub(super) fn read(reader: &mut Reader<'_>, entry: Entry) -> (Service, Vec<Link>) {
     let path = format!("services.{}", entry.key);
     if let Err(fault) = check_name(&entry.key) {
         reader.error(entry.at, format!("{:?} cannot be the name of a service: {fault}", entry.key));
@@ -119,6 +120,7 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: Entry) -> Service {
     let ports = fields.take("ports").map(|(node, path)| ports::read(reader, node, &path, mode)).unwrap_or_default();
     let configs = fields.take("configs").map(|(node, path)| read_refs(reader, node, &path, "/"));
     let secrets = fields.take("secrets").map(|(node, path)| read_refs(reader, node, &path, ""));
+    let links = fields.take("depends_on").map(|(node, path)| depends::read(reader, node, &path));
     reader.finish(fields, UNSUPPORTED);
     if is_process {
         if let Some(at) = hostname_at {
@@ -153,13 +155,14 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: Entry) -> Service {
         endpoint,
         ..wire::ServiceSpec::default()
     };
-    Service {
+    let service = Service {
         name: entry.key,
         at: entry.at,
         spec,
         configs: configs.unwrap_or_default(),
         secrets: secrets.unwrap_or_default(),
-    }
+    };
+    (service, links.unwrap_or_default())
 }
 
 fn read_container(reader: &mut Reader<'_>, fields: &mut Fields) -> wire::ContainerSpec {

@@ -275,9 +275,9 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
 #[test]
 fn keys_that_are_not_supported_are_warned_of() {
     assert_eq!(
-        in_service("restart: always\ndepends_on: [db]\nx-team: a"),
+        in_service("restart: always\nnetworks: [db]\nx-team: a"),
         "warning 4:5: \"restart\" in services.web is not supported yet and is ignored\n\
-         warning 5:5: \"depends_on\" in services.web is not supported yet and is ignored"
+         warning 5:5: \"networks\" in services.web is not supported yet and is ignored"
     );
     assert_eq!(
         findings("version: '3.8'\nservices: { a: { command: x } }\nvolumes: { data: }\nnetworks: {}\nx-a: 1"),
@@ -289,6 +289,69 @@ fn keys_that_are_not_supported_are_warned_of() {
         in_service("environment: { A: $NONE }"),
         "warning 4:23: the variable NONE is not set; using an empty string in services.web.environment.A"
     );
+}
+
+/// A file in which `web` depends on others in these words, and `db` and the job `init` are defined.
+fn depending(words: &str) -> String {
+    let others = "  db: { image: a }\n  init: { image: a, deploy: { mode: replicated-job } }";
+    format!("services:\n  web:\n    image: a\n    depends_on: {words}\n{others}")
+}
+
+#[test]
+fn what_a_service_depends_on_is_a_list_or_a_mapping_with_conditions() {
+    use wire::swarmkit::orchestration::v1::dependency::Condition;
+
+    let of = |words: &str| {
+        let parsed = parsed(&depending(words));
+        assert_eq!(parsed.warnings, [], "{words}");
+        let depends_on = &parsed.project.services[0].spec.depends_on;
+        depends_on.iter().map(|one| (one.service.clone(), one.condition())).collect::<Vec<_>>()
+    };
+    let (db, init) = ("db".to_owned(), "init".to_owned());
+    assert_eq!(of("[]"), []);
+    assert_eq!(of("[db, init]"), [(db.clone(), Condition::Running), (init.clone(), Condition::Running)]);
+    assert_eq!(of("{ db: }"), [(db.clone(), Condition::Running)]);
+    assert_eq!(of("{ db: { condition: service_started, required: true } }"), [(db.clone(), Condition::Running)]);
+    assert_eq!(
+        of(
+            "{ db: { condition: service_healthy, restart: false }, init: { condition: service_completed_successfully } }"
+        ),
+        [(db.clone(), Condition::Healthy), (init, Condition::Completed)]
+    );
+    assert_eq!(of("{ db: { required: false } }"), [(db, Condition::Running)]);
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_refused_and_what_is_left_out_is_warned_of() {
+    for (words, expected) in [
+        (
+            "[dbb]",
+            "4:18: services.web.depends_on names \"dbb\", which is no service of the file (did you mean \"db\"?)",
+        ),
+        ("[web]", "4:18: services.web.depends_on names the service itself"),
+        ("[db, db]", "4:22: services.web.depends_on names db twice"),
+        ("db", "4:17: services.web.depends_on must be a list, not a single value"),
+        (
+            "{ db: { condition: service_completed_successfully } }",
+            "4:19: services.web.depends_on waits for db to complete, which is no job: give it the deploy.mode replicated-job",
+        ),
+        (
+            "{ db: { condition: service_up } }",
+            "4:36: services.web.depends_on.db.condition is \"service_up\": expected service_started, service_healthy or \
+             service_completed_successfully",
+        ),
+        ("{ db: { when: x } }", "4:25: unknown key \"when\" in services.web.depends_on.db"),
+        (
+            "{ cache: { required: false } }",
+            "warning 4:19: services.web.depends_on names \"cache\", which is no service of the file; it is ignored",
+        ),
+        (
+            "{ db: { restart: true } }",
+            "warning 4:34: \"restart\" in services.web.depends_on.db is ignored: who has started is not restarted for others",
+        ),
+    ] {
+        assert_eq!(findings(&depending(words)), expected, "{words}");
+    }
 }
 
 #[test]

@@ -196,6 +196,8 @@ fn columns(rows: &[Row], now: SystemTime) -> Columns {
 fn look(row: &Row) -> Look {
     match row.state {
         _ if row.is_settled => Look::Good,
+        // It waits for others.
+        TaskState::New => Look::Waiting,
         TaskState::Failed | TaskState::Rejected | TaskState::Orphaned => Look::Bad,
         _ if row.note.is_empty() => Look::Waiting,
         _ => Look::Bad,

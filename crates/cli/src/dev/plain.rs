@@ -15,10 +15,12 @@ use crate::output::task_name;
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
     told: BTreeMap<String, (TaskState, String)>,
+    /// What each service waits for.
+    waits: BTreeMap<String, String>,
 }
 
 impl Plain {
-    /// Writes a line for every task that is in a new state, or gone.
+    /// Writes a line for every task that is in a new state, and for every service that waits for something else.
     ///
     /// # Errors
     ///
@@ -42,6 +44,14 @@ impl Plain {
             self.told.insert(task.id.clone(), state);
         }
         self.told.retain(|id, _| world.task(id).is_some());
+        let waits: BTreeMap<_, _> =
+            world.waiting().map(|(service, waiting)| (service.to_owned(), waiting.message.clone())).collect();
+        for (service, message) in &waits {
+            if self.waits.get(service) != Some(message) {
+                lines.push((service.clone(), format!("service {service} {message}")));
+            }
+        }
+        self.waits = waits;
         lines.sort();
         for (_, line) in lines {
             writeln!(out, "{:>7.1}s  {line}", elapsed.as_secs_f32())?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use swarmkit_api::{
     TaskState,
-    wire::{self, service_spec::Mode},
+    wire::{self, service_spec::Mode, swarmkit::orchestration::v1::Waiting},
 };
 
 use crate::output::Names;
@@ -124,7 +124,24 @@ impl World {
 
     /// The table: for every place its newest task, in order of service and slot.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        self.rows_of(|service| self.services.contains_key(service))
+        let mut rows = self.rows_of(|service| self.services.contains_key(service));
+        rows.extend(self.waiting().map(|(service, waiting)| Row {
+            service: service.to_owned(),
+            task: "-".to_owned(),
+            state: TaskState::New,
+            node: String::new(),
+            restarts: 0,
+            since: waiting.since,
+            note: waiting.message.clone(),
+            is_settled: false,
+        }));
+        rows.sort_by(|a, b| a.service.cmp(&b.service));
+        rows
+    }
+
+    /// The services that wait for others, and for what.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&str, &Waiting)> {
+        self.services.values().filter_map(|service| Some((service_name(service), service.waiting.as_ref()?)))
     }
 
     fn rows_of(&self, is_shown: impl Fn(&String) -> bool) -> Vec<Row> {
@@ -226,7 +243,7 @@ impl World {
             let note = if row.note.is_empty() { String::new() } else { format!(": {}", row.note) };
             format!("{} is {}{note}", row.task, row.state.as_str_name())
         });
-        let mut why: Vec<_> = why.collect();
+        let mut why: Vec<_> = service.waiting.iter().map(|waiting| waiting.message.clone()).chain(why).collect();
         if rows.len() > REASONS_MAX {
             why.push(format!("and {} more", rows.len() - REASONS_MAX));
         }

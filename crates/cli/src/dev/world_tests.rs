@@ -1,6 +1,6 @@
 //! What is settled, what is not and why, and how often something was restarted.
 
-use super::*;
+use super::{super::plain::Plain, *};
 
 fn service(name: &str, mode: Mode) -> wire::Service {
     wire::Service {
@@ -184,4 +184,39 @@ fn only_the_first_reasons_are_told() {
     let world = world(vec![service("web", replicated(5))], (1..=5).map(waiting).collect());
     let expected = "web: 0 of 5 tasks run; web.1 is PENDING, web.2 is PENDING, web.3 is PENDING, and 2 more";
     assert_eq!(unsettled(&world), expected);
+}
+
+#[test]
+fn a_service_that_waits_for_others_says_for_what_until_it_starts() {
+    let mut web = service("web", replicated(1));
+    let waiting = Waiting { since: None, message: "waits for db to be healthy".to_owned() };
+    web.waiting = Some(waiting);
+    let mut world = world(
+        vec![web, service("db", replicated(1)), service("zoo", replicated(1))],
+        vec![task("a", "db.1", TaskState::Starting, TaskState::Running, 1), running("z", "zoo.1", 1)],
+    );
+    assert_eq!(
+        shown(&world),
+        "db.1 STARTING on host-n1 restarts=0\n- NEW on  restarts=0 (waits for db to be healthy)\n\
+         zoo.1 RUNNING on host-n1 restarts=0\n"
+    );
+    assert_eq!(
+        unsettled(&world),
+        "db: 0 of 1 tasks run; db.1 is STARTING\nweb: 0 of 1 tasks run; waits for db to be healthy"
+    );
+    let told = |plain: &mut Plain, world: &World| {
+        let mut out = Vec::new();
+        plain.tell(world, std::time::Duration::ZERO, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let mut plain = Plain::default();
+    assert_eq!(
+        told(&mut plain, &world),
+        "    0.0s  db.1 is STARTING on host-n1\n    0.0s  service web waits for db to be healthy\n    0.0s  zoo.1 is RUNNING on host-n1\n"
+    );
+    assert_eq!(told(&mut plain, &world), "", "once is enough");
+    let starts = wire::object::Object::Service(service("web", replicated(1)));
+    world.absorb_event(event(wire::WatchActionKind::WatchActionUpdate, starts));
+    world.absorb_event(updated(running("b", "web.1", 5)));
+    assert_eq!(told(&mut plain, &world), "    0.0s  web.1 is RUNNING on host-n1\n");
 }
