@@ -174,6 +174,27 @@ mod tests {
     }
 
     #[test]
+    fn that_only_the_place_differs_is_true_of_nothing_else() {
+        let spec = |constraint: &str, image: &str| {
+            let mut spec = swarmkit_testing::container(image);
+            spec.placement = (!constraint.is_empty())
+                .then(|| Placement { constraints: vec![constraint.to_owned()], ..Placement::default() });
+            spec
+        };
+        let only_in_place = |has: &TaskSpec, wants: &TaskSpec| {
+            let likeness = Likeness::of(has, Some(wants));
+            likeness.same_in_place && !likeness.same
+        };
+        let here = spec("node.id == a", "web");
+        assert!(!only_in_place(&here, &here), "nothing differs");
+        assert!(only_in_place(&here, &spec("node.id == b", "web")));
+        assert!(only_in_place(&here, &spec("", "web")), "the placement was cleared");
+        assert!(!only_in_place(&here, &spec("node.id == b", "other")), "something else differs, too");
+        assert!(!only_in_place(&here, &spec("", "other")), "the placement was cleared, and something else differs");
+        assert!(!only_in_place(&here, &TaskSpec { runtime: None, ..spec("", "web") }), "both were cleared");
+    }
+
+    #[test]
     fn how_to_fetch_does_not_matter_once_it_is_fetched() {
         let pull = |service: ServiceBuilder| {
             service.container(|container| {

@@ -104,3 +104,29 @@ fn a_world_that_fell_behind_takes_over_what_it_missed_and_looks_at_nothing_else(
         "neither the job nor the other nodes"
     );
 }
+
+#[test]
+fn a_service_is_of_one_mode_or_of_none() {
+    use crate::policy::Shape;
+    let shapes = ["replicas=3", "global", "job=4 concurrent=2", "global-job"].map(|mode| {
+        let view = testing::world(&format!("service web {mode}"));
+        Shape::of(view.get::<Service>(&"web".into()).unwrap()).unwrap()
+    });
+    assert_eq!(
+        shapes,
+        [
+            Shape::Replicated { replicas: 3 },
+            Shape::Global,
+            Shape::ReplicatedJob { concurrent: 2, completions: 4 },
+            Shape::GlobalJob
+        ]
+    );
+    assert_eq!(shapes.map(Shape::is_per_node), [false, true, false, true]);
+    assert_eq!(shapes.map(Shape::is_job), [false, false, true, true]);
+    assert_eq!(Shape::of(&Service::new("web".into(), wire::ServiceSpec::default())), None);
+    assert_eq!(
+        due_after("node a; task web.1 on a", |store| testing::amend(store, "node b")),
+        [""; 0],
+        "nor is what is gone"
+    );
+}
