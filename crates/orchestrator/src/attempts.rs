@@ -70,6 +70,12 @@ impl Slot {
         after
     }
 
+    /// Whether a task had to go before it had ever run, so that what replaces it does what it was to do.
+    pub(crate) fn was_lost(&self, task: &Task) -> bool {
+        let ran = task.status.running_since.is_some() || task.status.state == TaskState::Running;
+        !ran && !is_live(task) && !self.row(task).next().is_none_or(|(_, after)| ended_by_itself(task, after))
+    }
+
     /// The tasks that tell whether and when the newest one, if it ends, is replaced, or when the one on hold may start. Of
     /// those that ended by themselves these are as many as the policy has attempts or steps up to its longest delay.
     pub(crate) fn telling(&self) -> BTreeSet<&TaskId> {

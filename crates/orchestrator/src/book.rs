@@ -41,6 +41,8 @@ pub(crate) struct Book {
     pub(crate) waiting: BTreeSet<SlotKey>,
     /// Slots with several tasks, one of which at least is what the service asks for: a rollout has to finish there.
     pub(crate) crowded: BTreeSet<SlotKey>,
+    /// Slots that are taken and in which no wanted task runs.
+    pub(crate) idle: BTreeSet<SlotKey>,
     /// The numbers of slots in which a wanted task runs.
     pub(crate) up: Numbers,
     /// Of a job: how far each run has come.
@@ -135,7 +137,7 @@ impl Book {
             numbers.clear();
         }
         self.ledgers.clear();
-        for keys in [&mut self.waiting, &mut self.crowded] {
+        for keys in [&mut self.waiting, &mut self.crowded, &mut self.idle] {
             keys.clear();
         }
         for key in self.slots.keys().cloned().collect::<Vec<_>>() {
@@ -161,7 +163,12 @@ impl Book {
             self.taken.set(*number, standing.taken);
             self.up.set(*number, standing.up);
         }
-        for (keys, belongs) in [(&mut self.waiting, standing.waiting), (&mut self.crowded, standing.crowded)] {
+        let sets = [
+            (&mut self.waiting, standing.waiting),
+            (&mut self.crowded, standing.crowded),
+            (&mut self.idle, standing.taken && !standing.up),
+        ];
+        for (keys, belongs) in sets {
             if !belongs {
                 keys.remove(key);
             } else if !keys.contains(key) {

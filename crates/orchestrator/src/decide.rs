@@ -8,18 +8,13 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{
-    Service, ServiceId, Task, TaskState, constraint,
-    wire::{update_config::UpdateOrder, update_status::UpdateState},
-};
+use swarmkit_api::{Service, ServiceId, Task, TaskState};
 
 use crate::{
     book::Book,
-    fate::Fate,
     moving::replaced,
     plan::{Action, Plan, Step},
-    policy::{Rolling, Shape},
-    rollout::{Turn, Verdict, turn},
+    policy::Shape,
     scale::surplus,
     slot::{Slot, SlotKey, is_live},
     start::{Start, start_of},
@@ -168,65 +163,6 @@ impl Draft<'_> {
         } else {
             self.step(key, actions);
         }
-    }
-
-    /// Brings slots to what the service asks for now, as many at a time as it says.
-    fn roll(&mut self, service: &Arc<Service>, template: &Arc<Template>, due: &Due) {
-        let book = self.book;
-        let next = book.rollout.next(service, book.dirty().filter(|key| self.rolls(key)), self.now);
-        if let Some(at) = next.alarm {
-            self.plan.alarms.push((at, self.id.clone(), None));
-        }
-        // What is being replaced anyway does not make a rollout.
-        let is_open = || book.dirty().any(|key| self.rolls(key) && !self.touched.contains(key));
-        let begins = |verdict: &Verdict| matches!(verdict, Verdict::Report(UpdateState::Updating, _));
-        if let Some(verdict) = next.verdict.filter(|verdict| !begins(verdict) || is_open()) {
-            let action = match verdict {
-                Verdict::Report(state, message) => Action::Report { service: service.clone(), state, message },
-                Verdict::RollBack(message) => Action::RollBack { service: service.clone(), message },
-            };
-            self.plan.steps.push(Step { service: self.id.clone(), slot: None, actions: vec![action] });
-        }
-        if next.goes_on {
-            self.take_turns(template, Rolling::of(service).order, next.room, due);
-        }
-    }
-
-    /// Finishes in slots that were begun, if something happened there, and begins with as many as there is room for.
-    fn take_turns(&mut self, template: &Arc<Template>, order: UpdateOrder, mut room: usize, due: &Due) {
-        let book = self.book;
-        let begun: Vec<_> = match due.whole {
-            true => book.crowded.iter().collect(),
-            false => book.crowded.intersection(&due.slots).collect(),
-        };
-        let waiting = book.waiting.iter().map(|key| (key, false));
-        for (key, is_begun) in begun.into_iter().map(|key| (key, true)).chain(waiting) {
-            if room == 0 && !is_begun {
-                break;
-            }
-            let Some(slot) = book.slots.get(key).filter(|_| self.rolls(key) && !self.touched.contains(key)) else {
-                continue;
-            };
-            let want = |task: Arc<Task>| Action::Want { task, state: TaskState::Shutdown };
-            match turn(slot, order, |task| book.is_dirty(task, &self.world.nodes)) {
-                Turn::Wait => {}
-                Turn::Finish { stop } => self.step(key, stop.into_iter().map(want).collect()),
-                Turn::Replace { .. } if room == 0 => {}
-                Turn::Replace { stop, on_hold } => {
-                    room -= 1;
-                    let desired = if on_hold { TaskState::Ready } else { template.goal() };
-                    self.create(template, key.clone(), desired, stop.into_iter().map(want).collect());
-                }
-            }
-        }
-    }
-
-    /// Whether a rollout may touch a slot: nodes that are paused keep what they have.
-    fn rolls(&self, key: &SlotKey) -> bool {
-        key.node().is_none_or(|id| {
-            let node = self.world.nodes.get(id).map(AsRef::as_ref);
-            Fate::of(node) == Fate::Fine && node.is_some_and(|node| constraint::all_match(&self.book.constraints, node))
-        })
     }
 
     pub(crate) fn create(

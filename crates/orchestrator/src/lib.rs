@@ -74,6 +74,7 @@ mod slot;
 mod start;
 mod template;
 mod times;
+mod turns;
 pub mod volumes;
 mod world;
 

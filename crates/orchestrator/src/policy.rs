@@ -62,6 +62,10 @@ pub(crate) struct Rolling {
     pub(crate) on_failure: FailureAction,
     pub(crate) max_failure_ratio: f32,
     pub(crate) order: UpdateOrder,
+    /// How long a new task may take to run.
+    pub(crate) progress_deadline: Option<Duration>,
+    /// How many slots may be without a task that runs.
+    pub(crate) max_unavailable: Option<usize>,
 }
 
 // === impl Shape ===
@@ -155,6 +159,8 @@ impl Rolling {
                 on_failure: FailureAction::Pause,
                 max_failure_ratio: 0.0,
                 order: UpdateOrder::StopFirst,
+                progress_deadline: None,
+                max_unavailable: None,
             },
             Some(config) => Self {
                 parallelism: (config.parallelism > 0).then_some(config.parallelism),
@@ -163,6 +169,9 @@ impl Rolling {
                 on_failure: config.failure_action(),
                 max_failure_ratio: config.max_failure_ratio,
                 order: config.order(),
+                progress_deadline: period(config.progress_deadline).filter(|deadline| !deadline.is_zero()),
+                max_unavailable: (config.max_unavailable > 0)
+                    .then(|| usize::try_from(config.max_unavailable).unwrap_or(usize::MAX)),
             },
         }
     }

@@ -13,6 +13,7 @@ mod moves;
 mod reaper;
 mod replicated;
 mod restarts;
+mod rollout_limits;
 mod rollouts;
 mod schedules;
 mod stage;

@@ -11,12 +11,12 @@ use super::{
     *,
 };
 
-fn seconds(seconds: i64) -> prost_types::Duration {
+pub(super) fn seconds(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
 /// An update to another image, under these settings.
-fn new_image(change: impl FnOnce(&mut UpdateConfig)) -> impl FnOnce(&mut wire::ServiceSpec) {
+pub(super) fn new_image(change: impl FnOnce(&mut UpdateConfig)) -> impl FnOnce(&mut wire::ServiceSpec) {
     let mut config = UpdateConfig { parallelism: 1, ..Default::default() };
     change(&mut config);
     move |spec| {
@@ -26,16 +26,16 @@ fn new_image(change: impl FnOnce(&mut UpdateConfig)) -> impl FnOnce(&mut wire::S
 }
 
 /// Every task of the new image comes to this.
-fn new_ones(state: TaskState) -> impl Fn(&Task) -> Option<TaskState> {
+pub(super) fn new_ones(state: TaskState) -> impl Fn(&Task) -> Option<TaskState> {
     move |task| (image(task) == "new").then_some(state)
 }
 
-fn state(stage: &Stage) -> Option<UpdateState> {
+pub(super) fn state(stage: &Stage) -> Option<UpdateState> {
     stage.status("web").map(|(state, _)| state)
 }
 
 /// How many slots have a task of the new image, and how many of the old one, among those that are wanted.
-fn split(stage: &Stage) -> (usize, usize) {
+pub(super) fn split(stage: &Stage) -> (usize, usize) {
     let live: Vec<_> = stage.tasks().into_iter().filter(|task| crate::slot::is_live(task)).collect();
     let new = live.iter().filter(|task| image(task) == "new").count();
     (new, live.len() - new)

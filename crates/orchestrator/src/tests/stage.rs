@@ -67,7 +67,11 @@ impl Stage {
         Self::on_with(env, store, |_| None).await
     }
 
-    async fn on_with(env: Env, store: Store, casting: impl Fn(&Task) -> Option<TaskState> + 'static) -> Self {
+    pub(super) async fn on_with(
+        env: Env,
+        store: Store,
+        casting: impl Fn(&Task) -> Option<TaskState> + 'static,
+    ) -> Self {
         let stop = CancellationToken::new();
         let mut crew = Crew::under(&stop);
         crew.spawn("orchestrator", |stop| crate::run(env.clone(), store.clone(), stop));
