@@ -56,7 +56,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (node(), 0..7_i64).prop_map(|(node, memory)| Event::Memory(node, memory)),
         2 => (node(), 0..4_i64).prop_map(|(node, gpus)| Event::Gpus(node, gpus)),
         2 => (node(), any::<bool>()).prop_map(|(node, set)| Event::Label(node, set)),
-        1 => (node(), any::<bool>()).prop_map(|(node, linux)| Event::Linux(node, linux)),
+        2 => (node(), any::<bool>()).prop_map(|(node, linux)| Event::Linux(node, linux)),
         1 => (node(), availability).prop_map(|(node, availability)| Event::Availability(node, availability)),
         3 => wish.prop_map(Event::Service),
         2 => (1..20_u64).prop_map(Event::Pass),
@@ -98,7 +98,11 @@ async fn happen(store: &Store, event: Event) {
         Event::Availability(node, availability) => {
             edit(node, &|node| Arc::make_mut(&mut node.spec).set_availability(availability));
         }
-        Event::Service(wish) => write(store, |tx| ask(tx, &wish)).await,
+        Event::Service(wish) => {
+            write(store, |tx| ask(tx, &wish)).await;
+            // Most of the rollout is done before the next thing happens.
+            pass(store, 10).await;
+        }
         Event::Pass(seconds) => pass(store, seconds).await,
     }
     settle().await;
