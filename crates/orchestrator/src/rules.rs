@@ -10,7 +10,10 @@ use swarmkit_api::{
 };
 use swarmkit_store::State;
 
-use crate::policy::{self, Shape};
+use crate::{
+    fit::age,
+    policy::{self, Shape},
+};
 
 /// What a specification asks of a node.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +59,14 @@ impl<'s> Judge<'s> {
     }
 
     /// Splits the tasks of a node into those that may stay by the rules, and those that may not. Of a service that has
-    /// more than it may have on one node, the oldest stay.
+    /// more than it may have on one node, those stay that no rollout replaces, and of these the oldest.
     pub(crate) fn split<'t>(
         &mut self,
         node: &Node,
         mut tasks: Vec<&'t Arc<Task>>,
     ) -> (Vec<&'t Arc<Task>>, Vec<&'t Arc<Task>>) {
-        tasks.sort_by(|a, b| crate::fit::age(a).cmp(&crate::fit::age(b)));
+        tasks.sort_by(|a, b| age(a).cmp(&age(b)));
+        tasks.sort_by_cached_key(|task| self.service(task).is_some_and(|(service, _)| is_rolled(service, task)));
         let mut counts = BTreeMap::<_, u64>::new();
         tasks.into_iter().partition(|task| {
             let others = counts.entry(task.service_id.clone()).or_default();
@@ -76,7 +80,15 @@ impl<'s> Judge<'s> {
     /// replace tasks; or, as long as a rollout is going to replace it, by what it was made with.
     fn may_stay(&mut self, task: &Task, node: &Node, others: u64) -> bool {
         let own = || Rules::of(Some(&task.spec)).admit(node, others);
-        let Some(id) = &task.service_id else { return own() };
+        match self.service(task) {
+            None => own(),
+            Some((service, rules)) => rules.admit(node, others) || (is_rolled(service, task) && own()),
+        }
+    }
+
+    /// The service of a task, as long as it is there, and its rules.
+    fn service(&mut self, task: &Task) -> Option<&(Arc<Service>, Rules)> {
+        let id = task.service_id.as_ref()?;
         let known = self.services.entry(id.clone()).or_insert_with(|| {
             let service = self.state.get::<Service>(id)?;
             let mut rules = Rules::of(service.spec.task.as_ref());
@@ -85,10 +97,7 @@ impl<'s> Judge<'s> {
             }
             Some((service.clone(), rules))
         });
-        match known {
-            None => own(),
-            Some((service, rules)) => rules.admit(node, others) || (is_rolled(service, task) && own()),
-        }
+        known.as_ref()
     }
 }
 

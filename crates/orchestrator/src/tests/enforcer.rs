@@ -181,6 +181,13 @@ async fn of_a_service_that_has_more_on_a_node_than_it_may_the_oldest_stay() {
     edit_service(&store, "web", |service| placement(service).max_replicas = 2);
     enforce(&store, async |_| {}).await;
     assert_eq!(rejected(&store), ["web.3"]);
+    // One of another version that the scheduler has put beside them by its own limit is replaced anyway.
+    let store = testing::store(
+        "node a; service web replicas=3 version=2; task web.1 on a version=1; task web.2 on a version=2",
+    );
+    edit_service(&store, "web", |service| placement(service).max_replicas = 1);
+    enforce(&store, async |_| {}).await;
+    assert_eq!(rejected(&store), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

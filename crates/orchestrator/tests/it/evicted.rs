@@ -168,13 +168,20 @@ fn check(store: &Store) {
                 && (TaskState::Assigned..TaskState::Complete).contains(&task.status.state)
         });
         let (mut reserved, mut of_web) = (Reserved::default(), 0);
-        for task in at_work {
+        let service_of = |task: &Task| {
+            let id = task.service_id.as_ref().expect("each is of a service");
+            view.get::<Service>(id).expect("no service is deleted")
+        };
+        // Those that are going to be replaced may be one too many beside the others.
+        let (present, others): (Vec<_>, Vec<_>) =
+            at_work.partition(|task| task.spec_version == service_of(task).spec_version);
+        for task in present.into_iter().chain(others) {
             let wanted = reservations(&task.spec).cloned().unwrap_or_default();
             let wanted = wire::Resources { generic: Vec::new(), ..wanted };
             assert!(reserved.fits(&described, &wanted), "{} has no room on {}", task.id, node.id);
             assert!(reserved.honours(&described, &task.assigned_generic_resources), "{} on {}", task.id, node.id);
             reserved.add(task);
-            let service = view.get::<Service>(task.service_id.as_ref().expect("of a service")).expect("it stays");
+            let service = service_of(task);
             of_web += u64::from(service.id.as_str() == "web");
             let others = if service.id.as_str() == "web" { of_web - 1 } else { 0 };
             let status = service.update_status.as_ref().map(wire::UpdateStatus::state);
