@@ -6,6 +6,7 @@ mod depend;
 mod enforcer;
 mod global;
 mod health;
+mod histories;
 mod jobs;
 mod leaders;
 mod life;
