@@ -129,6 +129,17 @@ impl Book {
         self.review(nodes, now);
     }
 
+    /// Takes over what is said of the rollout of the service. Nothing else has changed.
+    pub(crate) fn set_progress(&mut self, service: Arc<Service>, now: SystemTime) {
+        let began = |service: &Service| {
+            service.update_status.as_ref().map(|status| (status.started_version, status.started_at))
+        };
+        if self.service.as_deref().and_then(began) != began(&service) {
+            self.rollout = Rollout::of(&service, &self.slots, now);
+        }
+        self.service = Some(service);
+    }
+
     /// Works out anew all that follows from the service and its slots.
     pub(crate) fn review(&mut self, nodes: &BTreeMap<NodeId, Arc<Node>>, now: SystemTime) {
         let rollout = self.service.as_deref().map(|service| Rollout::of(service, &self.slots, now));

@@ -6,10 +6,19 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{Cluster, Node, NodeId, Service, ServiceId, Task, TaskState, Version, wire::Driver};
+use swarmkit_api::{
+    Cluster, Node, NodeId, Service, ServiceId, Task, TaskState, Version,
+    wire::{Driver, update_status::UpdateState},
+};
 use swarmkit_store::{Change, DEFAULT_CLUSTER, Edit, State, TaskBy, Update, View};
 
-use crate::{book::Book, depend::Names, fate::Fate, policy::Shape, slot::SlotKey};
+use crate::{
+    book::Book,
+    depend::Names,
+    fate::Fate,
+    policy::{self, Shape},
+    slot::SlotKey,
+};
 
 /// What has to be looked at again of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +138,13 @@ impl World {
             return;
         }
         let book = self.services.entry(id.clone()).or_default();
+        let known = before.zip(after).filter(|_| book.service.is_some());
+        if let Some((_, after)) = known.filter(|(before, after)| differs_in_progress_only(before, after)) {
+            // How far a rollout has come changes no slot.
+            book.set_progress(after.clone(), now);
+            self.due.entry(id.clone()).or_default();
+            return;
+        }
         book.set_service(after.cloned(), &self.nodes, now);
         if book.shape.is_some_and(Shape::is_per_node) {
             self.per_node.insert(id.clone());
@@ -210,8 +226,17 @@ fn matters(before: &Task, after: &Task) -> bool {
 
 /// Whether a change of a service leaves everything as it was that is looked at here.
 fn asks_the_same(before: &Service, after: &Service) -> bool {
+    before.update_status == after.update_status && is_same_but_for_progress(before, after)
+}
+
+/// Whether all that a change of a service changes is what is said of its rollout, other than that it goes back from now on.
+fn differs_in_progress_only(before: &Service, after: &Service) -> bool {
+    let goes_back = |service: &Service| policy::state(service) == Some(UpdateState::RollbackStarted);
+    goes_back(before) == goes_back(after) && is_same_but_for_progress(before, after)
+}
+
+fn is_same_but_for_progress(before: &Service, after: &Service) -> bool {
     before.spec_version == after.spec_version
-        && before.update_status == after.update_status
         && before.job_status == after.job_status
         && before.runs == after.runs
         && before.decided_until == after.decided_until

@@ -75,6 +75,21 @@ fn after_an_event_of_a_service_it_alone_is_looked_at() {
 }
 
 #[test]
+fn how_far_a_rollout_has_come_is_no_news_of_any_slot() {
+    let report = |state: wire::update_status::UpdateState| {
+        let status = wire::UpdateStatus { state: state.into(), started_version: 1, ..Default::default() };
+        move |store: &Store| {
+            write(store, |tx| {
+                tx.edit(&ServiceId::from("web"), |service: &mut Service| service.update_status = Some(status)).map(drop)
+            });
+        }
+    };
+    use wire::update_status::UpdateState::{RollbackStarted, Updating};
+    assert_eq!(due_after(MANY, report(Updating)), [""; 0]);
+    assert_eq!(due_after(MANY, report(RollbackStarted)), ["web"], "but that it goes back is");
+}
+
+#[test]
 fn of_a_service_that_is_gone_only_those_tasks_are_looked_at_that_something_happened_to() {
     let (_, mut world) = known("node a; task web.1 on a; task web.2 on a; task all.x on a; task all.y on a");
     let slots = [SlotKey::Number(2)].into();
