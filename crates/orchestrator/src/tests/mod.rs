@@ -5,6 +5,7 @@ mod deallocator;
 mod depend;
 mod enforcer;
 mod global;
+mod global_histories;
 mod health;
 mod histories;
 mod jobs;
