@@ -69,15 +69,16 @@ pub(crate) fn overflow<'t>(described: &Resources, tasks: impl IntoIterator<Item 
 
 /// Which of those who stay leaves next. `None` when nothing is over.
 fn choose(staying: &[Tenant<'_>], over: &Amounts<'_>) -> Option<usize> {
-    let relief = |tenant: &Tenant<'_>| -> i128 {
-        over.iter().map(|(thing, over)| amount(&tenant.holds, thing).min(*over) * WHOLE / over).sum()
+    let rank = |tenant: &Tenant<'_>| {
+        let relief = |(thing, over): (&Thing<'_>, &i128)| amount(&tenant.holds, thing).min(*over) * WHOLE / over;
+        let relief: i128 = over.iter().map(relief).sum();
+        let cures = over.iter().all(|(thing, over)| amount(&tenant.holds, thing) >= *over);
+        // Those who make room enough all make the same.
+        (relief > 0).then_some((cures, relief, Reverse(tenant.size)))
     };
-    let cures = |tenant: &Tenant<'_>| over.iter().all(|(thing, over)| amount(&tenant.holds, thing) >= *over);
-    let helpful = || staying.iter().enumerate().filter(|(_, tenant)| relief(tenant) > 0);
-    let smallest = helpful().filter(|(_, tenant)| cures(tenant));
-    let smallest = smallest.max_by_key(|(_, tenant)| (Reverse(tenant.size), age(tenant.task)));
-    let most = || helpful().max_by_key(|(_, tenant)| (relief(tenant), Reverse(tenant.size), age(tenant.task)));
-    smallest.or_else(most).map(|(index, _)| index)
+    let ranked =
+        staying.iter().enumerate().filter_map(|(index, tenant)| Some((rank(tenant)?, age(tenant.task), index)));
+    ranked.max().map(|(.., index)| index)
 }
 
 /// What is held beyond what there is.
