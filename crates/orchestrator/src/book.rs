@@ -151,9 +151,11 @@ impl Book {
         for keys in [&mut self.waiting, &mut self.crowded, &mut self.idle] {
             keys.clear();
         }
-        for key in self.slots.keys().cloned().collect::<Vec<_>>() {
-            self.classify(&key, nodes);
+        let slots = std::mem::take(&mut self.slots);
+        for (key, slot) in &slots {
+            self.note(key, Some(slot), nodes);
         }
+        self.slots = slots;
     }
 
     /// Notes what a rollout has to know of a task, while it still can be told.
@@ -165,11 +167,17 @@ impl Book {
 
     /// Works out anew whether a slot is taken, and whether it is dirty.
     pub(crate) fn classify(&mut self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) {
-        self.compare(key);
+        let slots = std::mem::take(&mut self.slots);
+        self.note(key, slots.get(key), nodes);
+        self.slots = slots;
+    }
+
+    fn note(&mut self, key: &SlotKey, slot: Option<&Slot>, nodes: &BTreeMap<NodeId, Arc<Node>>) {
         if let SlotKey::Run(iteration, place) = key {
-            return self.account(*iteration, place, key);
+            return self.account(*iteration, place, slot);
         }
-        let standing = self.standing(key, nodes);
+        self.compare(slot);
+        let standing = self.standing(slot, nodes);
         if let SlotKey::Number(number) = key {
             self.taken.set(*number, standing.taken);
             self.up.set(*number, standing.up);
@@ -189,8 +197,8 @@ impl Book {
     }
 
     /// Compares what a slot's tasks of other versions run with what the service asks for, if that was not done yet.
-    fn compare(&mut self, key: &SlotKey) {
-        let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return };
+    fn compare(&mut self, slot: Option<&Slot>) {
+        let (Some(service), Some(slot)) = (&self.service, slot) else { return };
         let is_other = |task: &&Arc<Task>| task.spec_version.is_none() || task.spec_version != service.spec_version;
         for task in slot.tasks().filter(is_other) {
             self.likenesses.learn(&task.spec, service.spec.task.as_ref());
@@ -198,8 +206,7 @@ impl Book {
     }
 
     /// Works out anew how far a slot of a run has come.
-    fn account(&mut self, iteration: Version, place: &Place, key: &SlotKey) {
-        let slot = self.slots.get(key);
+    fn account(&mut self, iteration: Version, place: &Place, slot: Option<&Slot>) {
         let failures = slot.map_or(0, |slot| slot.tasks().filter(|task| is_failure(task)).count() as u64);
         let ledger = self.ledgers.entry(iteration).or_default();
         ledger.set(place, slot.map_or(Progress::None, Slot::progress), failures);
@@ -214,8 +221,8 @@ impl Book {
         self.slots.range(first..).take_while(move |(key, _)| key.iteration() == Some(iteration))
     }
 
-    fn standing(&self, key: &SlotKey, nodes: &BTreeMap<NodeId, Arc<Node>>) -> Standing {
-        let (Some(service), Some(slot)) = (&self.service, self.slots.get(key)) else { return Standing::default() };
+    fn standing(&self, slot: Option<&Slot>, nodes: &BTreeMap<NodeId, Arc<Node>>) -> Standing {
+        let (Some(service), Some(slot)) = (&self.service, slot) else { return Standing::default() };
         let updatable = slot.updatable(service);
         let taken = !updatable.is_empty();
         let waiting = taken && updatable.iter().all(|task| self.is_dirty(task, nodes));
