@@ -31,7 +31,7 @@ pub(crate) struct Draft<'w> {
     pub(crate) plan: &'w mut Plan,
     /// Slots about which something is decided: nothing else is decided about them in the same plan.
     pub(crate) touched: BTreeSet<SlotKey>,
-    /// Whether the service waits for others: no task of it is made.
+    /// Whether the service waits for others: no task of it is made, but for runs of a job that have begun already.
     pub(crate) is_held: bool,
 }
 
@@ -172,7 +172,7 @@ impl Draft<'_> {
         desired: TaskState,
         mut with: Vec<Action>,
     ) {
-        if self.is_held {
+        if self.holds_back(slot.iteration()) {
             return self.step(&slot, with);
         }
         with.push(Action::Create { template: template.clone(), slot: slot.clone(), desired });

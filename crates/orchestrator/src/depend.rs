@@ -10,7 +10,7 @@ use std::{
 };
 
 use swarmkit_api::{
-    NodeId, Service, ServiceId, TaskState, constraint,
+    NodeId, Service, ServiceId, TaskState, Version, constraint,
     wire::{
         swarmkit::orchestration::v1::{Dependency, Waiting, dependency::Condition, job_run::Outcome},
         update_status::UpdateState,
@@ -20,6 +20,7 @@ use swarmkit_store::{StoreError, Transaction};
 
 use crate::{
     book::Book,
+    decide::Draft,
     fate::Fate,
     jobs::{Ledger, runs::present},
     policy::{self, Shape},
@@ -187,6 +188,17 @@ impl World {
             let is_taken = Fate::of(Some(node)) == Fate::Fine && constraint::all_match(&book.constraints, node);
             !is_taken || holds(id.clone())
         })
+    }
+}
+
+// === impl Draft ===
+
+impl Draft<'_> {
+    /// Whether no task may be made because the service waits for others. Of a job only its present run waits: those
+    /// before it have started.
+    pub(crate) fn holds_back(&self, iteration: Option<Version>) -> bool {
+        let is_present = |run| self.book.service.as_deref().is_none_or(|service| present(service) == run);
+        self.is_held && iteration.is_none_or(is_present)
     }
 }
 

@@ -121,7 +121,7 @@ impl Draft<'_> {
     fn advance(&mut self, template: &Arc<Template>, iteration: Version, concurrent: u64, completions: u64) {
         let nothing = Ledger::default();
         let ledger = self.book.ledgers.get(&iteration).unwrap_or(&nothing);
-        let concurrent = if self.is_held { 0 } else { concurrent };
+        let concurrent = if self.holds_back(Some(iteration)) { 0 } else { concurrent };
         let room = concurrent.saturating_sub(ledger.running);
         let left = completions.saturating_sub(ledger.taken.len() as u64);
         let new = usize::try_from(room.min(left)).unwrap_or(usize::MAX);

@@ -1,5 +1,6 @@
 //! The order in which services start.
 
+use proptest::prelude::*;
 use wire::{
     node_spec::Availability,
     swarmkit::orchestration::v1::{Dependency, Waiting, dependency::Condition},
@@ -201,6 +202,32 @@ fn each_run_of_a_job_waits_anew_and_the_tasks_of_the_one_before_go() {
 }
 
 #[test]
+fn a_run_that_has_begun_goes_on_while_the_next_one_waits() {
+    use swarmkit_api::JobRun;
+    let store = testing::store("node a; service job job=2 concurrent=1 iteration=7 after=db");
+    write(&store, |tx| {
+        tx.edit(&"job".into(), |job: &mut Service| {
+            Arc::make_mut(&mut job.spec).schedule = Some(wire::swarmkit::orchestration::v1::Schedule {
+                cron: "0 0 1 1 *".to_owned(),
+                ..Default::default()
+            });
+            let run = |iteration| JobRun { iteration, ..Default::default() };
+            job.runs = vec![run(6), run(7)];
+            job.decided_until = Some(env().now().into());
+        })
+        .map(drop)
+    });
+    let running = testing::task("job.0").of(store.view().get::<Service>(&"job".into()).unwrap()).on("a");
+    let mut done = running.build();
+    done.job_iteration = Some(Version(6));
+    (done.status.state, done.desired_state) = (TaskState::Complete, TaskState::Complete);
+    write(&store, |tx| tx.create(done).map(drop));
+    assert_eq!(decisions(&store.view()), ["job: waits for db to be created", "make job.1"]);
+    testing::amend(&store, "service db; task db.1 on a");
+    assert_eq!(decisions(&store.view()), ["make job.1", "make job.0"]);
+}
+
+#[test]
 fn what_has_nothing_to_start_waits_for_nothing() {
     check("service web replicas=0 after=db", &[]);
     let store = testing::store("service nightly job=1 after=db");
@@ -393,4 +420,72 @@ fn an_event_of_a_service_looks_only_at_those_that_wait_for_it() {
     edit_task(&store, "db.1", |task| task.status.state = TaskState::Preparing);
     world.absorb(&next(&mut watch), now);
     assert_eq!(world.take_due().len(), 0, "what cannot change anything is nothing to look at");
+}
+
+/// A stack of up to eight services, each of which depends on some of those before it: mode, and a condition for each of
+/// those (0 is none).
+fn stacks() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
+    prop::collection::vec((0..4_u8, prop::collection::vec(0..4_u8, 8)), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_stack_starts_and_nothing_before_what_it_needs(stack in stacks(), leaders in prop::collection::vec(0..6_u8, 0..3)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(start(&stack, &leaders));
+    }
+}
+
+/// Starts a stack, the last services first, with another leader after some of them, and checks who started after whom.
+async fn start(stack: &[(u8, Vec<u8>)], leaders: &[u8]) {
+    let name = |place: usize| format!("s{place}");
+    let modes = ["replicas=2", "global", "job=2", "global-job"];
+    let conditions = ["", "running", "healthy", "completed"];
+    let condition = |place: usize, other: usize| match conditions[usize::from(stack[place].1[other])] {
+        "completed" if stack[other].0 < 2 => "healthy",
+        condition => condition,
+    };
+    let complete = |task: &Task| task.job_iteration.map(|_| TaskState::Complete);
+    let mut stage = Stage::open_with("node a; node b", complete).await;
+    for place in (0..stack.len()).rev() {
+        let others = (0..place).filter(|other| !condition(place, *other).is_empty());
+        let after: String = others.map(|other| format!(" after={}:{}", name(other), condition(place, other))).collect();
+        stage.amend(&format!("service {} {}{after}", name(place), modes[usize::from(stack[place].0)])).await;
+        if leaders.iter().any(|leader| usize::from(*leader) == place) {
+            let (env, store) = stage.close().await;
+            stage = Stage::on_with(env, store, complete).await;
+        }
+    }
+    stage.settle().await;
+    for place in 0..stack.len() {
+        let first = |test: &dyn Fn(&Task) -> bool| {
+            let tasks = stage.tasks();
+            let versions: Vec<_> =
+                tasks.iter().filter(|task| test(task)).map(|task| task.meta.created_version).collect();
+            (
+                versions.len(),
+                versions.into_iter().min(),
+                tasks.iter().filter(|task| test(task)).map(|task| task.meta.version).max(),
+            )
+        };
+        let of = |place: usize| move |task: &Task| task.service_id == Some(ServiceId::from(name(place).as_str()));
+        let (count, made, _) = first(&of(place));
+        assert_eq!(count, 2, "{} has its tasks: {:?}", name(place), stage.history());
+        assert_eq!(waiting(&stage, &name(place)), None);
+        for other in
+            (0..place).filter(|other| condition(place, *other) == "completed" || condition(place, *other) == "healthy")
+        {
+            let (_, _, last) = first(&of(other));
+            // Nothing more happened to the tasks of the other: all of them ran, or had completed.
+            assert!(
+                stack[other].0 >= 2 && condition(place, other) == "healthy" || last <= made,
+                "{} came before {}",
+                name(place),
+                name(other)
+            );
+        }
+    }
+    stage.close().await;
 }
