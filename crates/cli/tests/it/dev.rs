@@ -46,6 +46,22 @@ fn the_example_comes_up_and_everything_is_gone_afterwards() {
 }
 
 #[test]
+fn services_of_a_file_start_in_the_order_that_they_need() {
+    let (temporary, data) = (directory(), directory());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ordered/compose.yaml");
+    let output = dev(temporary.path(), &file, &["--check"]).env("DATA", data.path().join("db")).output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    // None of them is tried twice, so a task that came too early would fail the check.
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    assert!(!err.contains("warning"), "{err}");
+    let line =
+        |words: &str| out.lines().position(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {out}"));
+    let order = [" db.1 is RUNNING", " schema is COMPLETE", " shop.1 is "].map(line);
+    assert!(order.is_sorted(), "{out}");
+    assert!(fs::read_to_string(data.path().join("db/schema")).unwrap().starts_with("create table"));
+}
+
+#[test]
 fn a_broken_file_is_refused_with_its_place_and_nothing_is_started() {
     let temporary = directory();
     let dir = directory();
