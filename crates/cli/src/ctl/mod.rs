@@ -6,6 +6,7 @@ mod cluster_flags;
 mod config;
 mod depend_flags;
 mod error;
+mod job_flags;
 mod lookup;
 mod node;
 mod root_flags;

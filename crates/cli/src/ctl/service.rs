@@ -1,7 +1,7 @@
 //! `swarmctl service`.
 
 use clap::Subcommand;
-use swarmkit_api::wire::{self, config_reference, secret_reference, task_spec};
+use swarmkit_api::wire::{self, config_reference, secret_reference, service_spec, task_spec};
 
 use super::{
     Context, CtlError, Format, ListFlags, depend_flags, lookup,
@@ -63,6 +63,12 @@ pub(super) enum Command {
         #[arg(long)]
         deferred: bool,
     },
+    /// Run a job now, whatever its schedule says, and print its id
+    Run {
+        /// Id or name
+        #[arg(value_name = "SERVICE")]
+        service: String,
+    },
     /// Set the number of tasks of services
     Scale {
         /// Service and number
@@ -120,16 +126,28 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             let services = context.control.list_services(request).await?.into_inner().services;
             let tasks = context.tasks(wire::list_tasks_request::Filters::default()).await?;
             let counts = running_on_live_nodes(&tasks, &context.nodes().await?);
+            let now = context.now;
             let ids = services.iter().map(|service| service.id.clone());
             let json = services
                 .iter()
                 .map(|service| json::Service::new(service, counts.get(&service.id).copied().unwrap_or_default()));
-            context.list(list, ids, json, || list_services(&services, &counts).to_string())
+            context.list(list, ids, json, || list_services(&services, &counts, now).to_string())
         }
         Command::Remove { service: wanted, deferred } => {
             let service = lookup::service(&mut context.control, &wanted).await?;
             context.control.remove_service(wire::RemoveServiceRequest { service_id: service.id, deferred }).await?;
             Ok(writeln!(context.out, "{wanted}")?)
+        }
+        Command::Run { service } => {
+            let id = change(context, &service, |spec| {
+                if !matches!(spec.mode, Some(service_spec::Mode::ReplicatedJob(_) | service_spec::Mode::GlobalJob(_))) {
+                    return Err(CtlError::State(format!("service {service} is no job")));
+                }
+                spec.task.get_or_insert_default().force_update += 1;
+                Ok(())
+            })
+            .await?;
+            Ok(writeln!(context.out, "{id}")?)
         }
         Command::Scale { scales } => {
             for (service, replicas) in scales {

@@ -12,7 +12,7 @@ use swarmkit_api::wire::{
 };
 use swarmkit_executor::PROCESS_IMAGE;
 
-use super::{CtlError, depend_flags::DependFlags};
+use super::{CtlError, depend_flags::DependFlags, job_flags::JobFlags};
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
 /// The policy of a service that does not say otherwise, as upstream. Nothing at all would be read as never.
@@ -159,6 +159,9 @@ pub(super) struct ServiceFlags {
     #[command(flatten)]
     depends: DependFlags,
 
+    #[command(flatten)]
+    job: JobFlags,
+
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
@@ -228,6 +231,7 @@ impl ServiceFlags {
         if let Some(replicas) = self.replicas {
             set_replicas(spec, replicas).map_err(CtlError::Usage)?;
         }
+        self.job.apply(spec)?;
         if !self.ports.is_empty() {
             let ports = values(&self.ports).map(parse_port).collect::<Result<_, _>>().map_err(CtlError::Usage)?;
             spec.endpoint = Some(wire::EndpointSpec { ports, ..wire::EndpointSpec::default() });

@@ -310,3 +310,69 @@ fn a_service_is_removed_now_unless_asked_otherwise() {
         assert_eq!(deferred, expected);
     }
 }
+
+#[test]
+fn a_job_has_a_schedule_and_limits_as_its_flags_say() {
+    use swarmkit_api::wire::swarmkit::orchestration::v1::{
+        JobLimits, Schedule,
+        schedule::{Concurrency, Missed},
+    };
+
+    let job = ["--mode", "replicated-job", "--image", "nginx"];
+    let flags = [
+        "--replicas",
+        "5",
+        "--max-concurrent",
+        "2",
+        "--schedule",
+        "0 3 * * *",
+        "--time-zone",
+        "Europe/Berlin",
+        "--schedule-concurrency",
+        "forbid",
+        "--schedule-missed",
+        "skip",
+        "--schedule-deadline",
+        "5m",
+        "--keep-succeeded",
+        "2",
+        "--keep-failed",
+        "0",
+        "--suspend",
+        "--job-deadline",
+        "1h",
+        "--job-max-failures",
+        "3",
+        "--job-ttl",
+        "0",
+    ];
+    let spec = created(&[&job[..], &flags].concat()).unwrap();
+    let expected = Schedule {
+        cron: "0 3 * * *".to_owned(),
+        time_zone: "Europe/Berlin".to_owned(),
+        concurrency: Concurrency::Forbid.into(),
+        missed: Missed::Skip.into(),
+        starting_deadline: seconds(300),
+        succeeded_history: Some(2),
+        failed_history: Some(0),
+        suspended: true,
+    };
+    assert_eq!(spec.schedule, Some(expected.clone()));
+    let limits = JobLimits { deadline: seconds(3600), max_failures: 3, time_to_live: seconds(0) };
+    assert_eq!(spec.job_limits, Some(limits));
+    let mode = wire::ReplicatedJob { max_concurrent: 2, total_completions: 5 };
+    assert_eq!(spec.mode, Some(service_spec::Mode::ReplicatedJob(mode)));
+
+    let resumed = updated(&spec, &["--resume", "--schedule", "0 4 * * *", "--schedule-deadline", "none"]);
+    let expected = Schedule { cron: "0 4 * * *".to_owned(), starting_deadline: None, suspended: false, ..expected };
+    assert_eq!(resumed.schedule, Some(expected), "what is not given stays");
+    let free =
+        updated(&spec, &["--no-schedule", "--job-deadline", "none", "--job-max-failures", "0", "--job-ttl", "none"]);
+    assert_eq!((free.schedule, free.job_limits), (None, None));
+
+    let refused = created(&[&job[..], &["--time-zone", "Europe/Berlin"]].concat()).unwrap_err();
+    assert_eq!(refused, "the job has no schedule: give it one with --schedule");
+    let refused = created(&["--image", "nginx", "--max-concurrent", "2"]).unwrap_err();
+    assert_eq!(refused, "--max-concurrent is for replicated jobs");
+    assert!(created(&[&job[..], &["--suspend", "--resume"]].concat()).is_err());
+}

@@ -33,8 +33,8 @@ impl Columns {
     }
 
     /// Adds a line of cells.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.lines.push(cells.into());
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.lines.push(cells.into_iter().collect());
     }
 
     /// Adds `Label : value`.

@@ -6,6 +6,7 @@
 mod blob;
 mod cluster;
 mod columns;
+mod job;
 pub mod json;
 mod names;
 mod node;
@@ -19,6 +20,7 @@ mod time;
 pub use blob::{inspect_config, inspect_secret, list_configs, list_secrets};
 pub use cluster::{inspect_cluster, list_clusters, unlock_key};
 pub use columns::Columns;
+pub use job::next_run;
 pub use names::Names;
 pub use node::{inspect_node, list_nodes, manager_status};
 pub use rotation::rotation_line;

@@ -5,9 +5,13 @@ use std::{collections::BTreeMap, time::SystemTime};
 use swarmkit_api::{TaskState, wire};
 use swarmkit_executor::container_spec;
 
-use super::{Columns, Names, relative, spec, start, task_table};
+use super::{
+    Columns, Names,
+    job::{job_fields, next_run_in_short},
+    relative, spec, start, task_table,
+};
 
-/// How many tasks of each service run on nodes that are not down, and how many have completed.
+/// How many tasks of each service run on nodes that are not down, and how many have completed, of a job in its last run.
 #[must_use]
 pub fn running_on_live_nodes(tasks: &[wire::Task], nodes: &[wire::Node]) -> BTreeMap<String, (u64, u64)> {
     use wire::node_status::State;
@@ -16,11 +20,18 @@ pub fn running_on_live_nodes(tasks: &[wire::Task], nodes: &[wire::Node]) -> BTre
     let live: std::collections::BTreeSet<_> =
         nodes.iter().filter(|node| !is_down(node)).map(|node| node.id.as_str()).collect();
     let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let run = |task: &wire::Task| task.job_iteration.map(|iteration| iteration.index);
+    let mut last = BTreeMap::new();
+    for task in tasks {
+        let last = last.entry(&task.service_id).or_insert_with(|| run(task));
+        *last = run(task).max(*last);
+    }
     for task in tasks {
         let (running, completed) = counts.entry(task.service_id.clone()).or_default();
+        let is_of_last = last.get(&task.service_id) == Some(&run(task));
         match task.status.as_ref().map(wire::TaskStatus::state) {
             Some(TaskState::Running) if live.contains(task.node_id.as_str()) => *running += 1,
-            Some(TaskState::Complete) => *completed += 1,
+            Some(TaskState::Complete) if is_of_last => *completed += 1,
             _ => {}
         }
     }
@@ -41,19 +52,23 @@ pub fn replicas(spec: &wire::ServiceSpec, running: u64, completed: u64) -> Strin
     }
 }
 
-/// The table of `service ls`, in the order given.
+/// The table of `service ls`, in the order given. When jobs run next is told if any of them has a schedule.
 #[must_use]
-pub fn list_services(services: &[wire::Service], counts: &BTreeMap<String, (u64, u64)>) -> Columns {
-    let mut columns = Columns::spaced(2).titled(&["ID", "Name", "Image", "Replicas"]);
+pub fn list_services(services: &[wire::Service], counts: &BTreeMap<String, (u64, u64)>, now: SystemTime) -> Columns {
+    let is_scheduled = |service: &wire::Service| service.spec.as_ref().is_some_and(|spec| spec.schedule.is_some());
+    let any_scheduled = services.iter().any(is_scheduled);
+    let titles = ["ID", "Name", "Image", "Replicas", "Next Run"];
+    let mut columns = Columns::spaced(2).titled(if any_scheduled { &titles } else { &titles[..4] });
     for service in services {
         let spec = service.spec.clone().unwrap_or_default();
         let (running, completed) = counts.get(&service.id).copied().unwrap_or_default();
-        columns.row([
+        let cells = [
             service.id.clone(),
             name(&spec).to_owned(),
             container(&spec).map(|container| container.image.clone()).unwrap_or_default(),
             replicas(&spec, running, completed) + start::standing(service),
-        ]);
+        ];
+        columns.row(cells.into_iter().chain(any_scheduled.then(|| next_run_in_short(service, now))));
     }
     columns
 }
@@ -87,6 +102,7 @@ pub fn inspect_service(
         columns.field_if_any(" Completed", relative(status.completed_at.as_ref(), now));
         columns.field_if_any(" Message", &status.message);
     }
+    job_fields(&mut columns, service, now);
     columns.section("Template");
     template(&mut columns, spec.task.as_ref().unwrap_or(&wire::TaskSpec::default()), service.endpoint.as_ref());
     let mut text = columns.to_string();

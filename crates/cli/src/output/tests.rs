@@ -1,6 +1,9 @@
 //! What is printed, character by character. Scripts read this: a change here is a change for them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use insta::assert_snapshot;
 use prost_types::Timestamp;
@@ -265,7 +268,7 @@ fn services_are_listed_with_what_runs_on_live_nodes() {
         on("n1", "id-once", TaskState::Running),
     ];
     let nodes = [node("n1", "ada", wire::node_status::State::Ready), node("n2", "bob", wire::node_status::State::Down)];
-    assert_snapshot!(visible(list_services(&services, &running_on_live_nodes(&tasks, &nodes))), @r"
+    assert_snapshot!(visible(list_services(&services, &running_on_live_nodes(&tasks, &nodes), now())), @r"
     ID        Name   Image       Replicas|
     --        ----   -----       --------|
     svc1      web    nginx:1.27  1/3|
@@ -328,7 +331,7 @@ fn a_service_is_inspected() {
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
     t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
 }
 
 #[test]
@@ -344,7 +347,7 @@ fn a_service_that_waits_or_goes_says_so() {
             .into();
     waits.waiting = Some(Waiting { since: ago(90), message: "waits for db to be healthy".to_owned() });
     let goes = wire::Service { id: "svc2".to_owned(), pending_delete: true, ..service() };
-    assert_snapshot!(visible(list_services(&[waits.clone(), goes.clone()], &std::collections::BTreeMap::new())), @r"
+    assert_snapshot!(visible(list_services(&[waits.clone(), goes.clone()], &BTreeMap::new(), now())), @r"
     ID    Name  Image       Replicas|
     --    ----  -----       --------|
     svc1  web   nginx:1.27  0/3 (waiting)|
@@ -535,4 +538,94 @@ fn secrets_and_configs_are_shown_the_newest_first_and_secrets_without_content() 
     ");
     assert_snapshot!(json::line(&json::Blob::of_secret(&secret("s1", 60))), @r#"{"id":"s1","name":"token","labels":{"a":"b"},"data":null,"version":1,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
     assert_snapshot!(json::line(&json::Blob::of_config(&config)), @r#"{"id":"c1","name":"motd","labels":{},"data":"hello","version":1,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+}
+
+/// A job that runs at three each night, has run twice, and is asked about at eight.
+fn nightly() -> wire::Service {
+    use swarmkit_api::wire::swarmkit::orchestration::v1::{JobLimits, JobRun, Schedule, job_run::Outcome};
+
+    let at = |ago: u64| Some(Timestamp::from(now() - Duration::from_secs(ago)));
+    let run = |iteration, ago, ended, outcome: Outcome, message: &str| JobRun {
+        iteration,
+        scheduled_for: at(ago),
+        started_at: at(ago),
+        ended_at: ended,
+        outcome: outcome.into(),
+        message: message.to_owned(),
+    };
+    let job = wire::ReplicatedJob { max_concurrent: 1, total_completions: 4 };
+    let spec = wire::ServiceSpec {
+        annotations: Some(wire::Annotations { name: "nightly".into(), ..Default::default() }),
+        mode: Some(wire::service_spec::Mode::ReplicatedJob(job)),
+        schedule: Some(Schedule { cron: "0 3 * * *".into(), time_zone: "Europe/Berlin".into(), ..Default::default() }),
+        job_limits: Some(JobLimits {
+            deadline: Some(prost_types::Duration { seconds: 5400, nanos: 0 }),
+            max_failures: 3,
+            time_to_live: None,
+        }),
+        ..Default::default()
+    };
+    wire::Service {
+        id: "svc2".into(),
+        spec: Some(spec),
+        decided_until: at(6 * 3600),
+        runs: vec![
+            run(7, 30 * 3600, at(29 * 3600), Outcome::Failed, "took longer than its deadline"),
+            run(8, 6 * 3600, None, Outcome::Running, ""),
+        ],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_job_shows_its_schedule_its_limits_and_its_runs() {
+    let text = visible(inspect_service(&nightly(), (1, 0), &[], &names(), now()));
+    assert_snapshot!(text, @r"
+    ID                  : svc2|
+    Name                : nightly|
+    Replicas            : 0/4 completed|
+    Schedule            |
+     Cron               : 0 3 * * *|
+     Time Zone          : Europe/Berlin|
+     Concurrency        : allow|
+     Missed             : run-once|
+     Next Run           : 2027-01-16T02:00:00Z (18 hours from now)|
+    Limits              |
+     Deadline           : 1h 30m|
+     Failures           : 3|
+    Runs                |
+     7                  : failed, for 2027-01-14T02:00:00Z, 1 day ago: took longer than its deadline|
+     8                  : running, for 2027-01-15T02:00:00Z, 6 hours ago|
+    Template            |
+     Container          |
+    ");
+    assert_snapshot!(visible(list_services(&[service(), nightly()], &BTreeMap::new(), now())), @r"
+    ID    Name     Image       Replicas       Next Run|
+    --    ----     -----       --------       --------|
+    svc1  web      nginx:1.27  0/3            |
+    svc2  nightly              0/4 completed  18 hours from now|
+    ");
+    let mut suspended = nightly();
+    suspended.spec.as_mut().unwrap().schedule.as_mut().unwrap().suspended = true;
+    assert_snapshot!(visible(list_services(&[suspended.clone()], &BTreeMap::new(), now())), @r"
+    ID    Name     Image  Replicas       Next Run|
+    --    ----     -----  --------       --------|
+    svc2  nightly         0/4 completed  suspended|
+    ");
+    assert_eq!(next_run(&suspended), None);
+    let json = json::line(&json::Service::new(&nightly(), (1, 0)));
+    let job = json.split_once("\"configs\":[],").unwrap().1.split_once(",\"version\"").unwrap().0;
+    assert_snapshot!(job, @r#""schedule":{"cron":"0 3 * * *","time_zone":"Europe/Berlin","concurrency":"ALLOW","missed":"RUN_ONCE","starting_deadline_ms":null,"succeeded_history":null,"failed_history":null,"suspended":false},"job_limits":{"deadline_ms":5400000,"max_failures":3,"time_to_live_ms":null},"next_run":"2027-01-16T02:00:00Z","runs":[{"iteration":7,"scheduled_for":"2027-01-14T02:00:00Z","started_at":"2027-01-14T02:00:00Z","ended_at":"2027-01-14T03:00:00Z","outcome":"FAILED","message":"took longer than its deadline"},{"iteration":8,"scheduled_for":"2027-01-15T02:00:00Z","started_at":"2027-01-15T02:00:00Z","ended_at":null,"outcome":"RUNNING","message":""}]"#);
+}
+
+#[test]
+fn of_a_job_the_tasks_count_that_have_completed_in_its_last_run() {
+    let task = |iteration| wire::Task {
+        service_id: "svc2".into(),
+        job_iteration: Some(wire::Version { index: iteration }),
+        status: Some(wire::TaskStatus { state: TaskState::Complete.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let counts = running_on_live_nodes(&[task(2), task(1), task(2), task(1), task(1)], &[]);
+    assert_eq!(counts["svc2"], (0, 2));
 }

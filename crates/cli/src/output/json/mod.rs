@@ -9,7 +9,10 @@
 //!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
 //!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `ports` (`name`,
-//!   `protocol`, `target`, `published`, `mode`), `secrets` and `configs` (`id`, `name`, `target`).
+//!   `protocol`, `target`, `published`, `mode`), `secrets` and `configs` (`id`, `name`, `target`);
+//!   of jobs `schedule` (`cron`, `time_zone`, `concurrency`, `missed`, `starting_deadline_ms`, `succeeded_history`,
+//!   `failed_history`, `suspended`), `job_limits` (`deadline_ms`, `max_failures`, `time_to_live_ms`), `next_run` and `runs`
+//!   (`iteration`, `scheduled_for`, `started_at`, `ended_at`, `outcome`, `message`).
 //! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
 //!   `state_since`, `message`, `error`, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`,
 //!   `args`, `env`.
@@ -25,6 +28,7 @@
 
 mod blob;
 mod cluster;
+mod job;
 mod node;
 mod service;
 mod start;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarmkit_api::wire::{self, config_reference, secret_reference};
 use swarmkit_executor::container_spec;
 
-use super::{millis, start::Start, time};
+use super::{job::Job, millis, start::Start, time};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +40,8 @@ pub struct Service {
     ports: Vec<Port>,
     secrets: Vec<FileRef>,
     configs: Vec<FileRef>,
+    #[serde(flatten)]
+    job: Job,
     version: u64,
     created_at: Option<String>,
     updated_at: Option<String>,
@@ -132,6 +134,7 @@ impl Service {
             env: container.env,
             dir: container.dir,
             user: container.user,
+            job: Job::new(service),
             version: meta.version.unwrap_or_default().index,
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
