@@ -93,6 +93,7 @@ impl Book {
     }
 
     pub(crate) fn take(&mut self, key: &SlotKey, task: &Task) {
+        self.rollout.forget(&task.id);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.take(&task.id);
             if slot.is_empty() {

@@ -150,6 +150,15 @@ impl Rollout {
         }
     }
 
+    /// A task is no more: if it neither ran nor ended yet, it never will, and is not waited for.
+    pub(crate) fn forget(&mut self, id: &TaskId) {
+        if let Some(made) = self.made.get(id)
+            && self.open.remove(&(made.at, id.clone()))
+        {
+            self.made.remove(id);
+        }
+    }
+
     /// What comes next, given the slots that are not yet as they shall be.
     pub(crate) fn next<'s>(
         &self,

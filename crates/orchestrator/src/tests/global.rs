@@ -231,3 +231,18 @@ async fn what_ended_for_good_comes_back_with_another_specification_only() {
     stage.pass(Duration::from_secs(60)).await;
     assert_eq!(stage.told(), ["all.a new running"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_does_not_wait_for_a_task_that_went_with_its_node() {
+    let mut stage = Stage::open("node a; node b; service all global").await;
+    stage.cast(|task| {
+        (super::stage::image(task) == "new" && task.node_id == Some("a".into())).then_some(TaskState::Preparing)
+    });
+    stage.update("all", set_image("new")).await;
+    stage.pass(Duration::from_secs(10)).await;
+    assert_eq!(stage.told(), ["all.a new ready", "all.b running"]);
+    write(&stage.store, |tx| tx.delete::<Node>(&"a".into()).map(drop));
+    stage.pass(Duration::from_secs(20)).await;
+    assert_eq!(stage.told(), ["all.b new running"]);
+    assert_eq!(stage.status("all").unwrap().1, "update completed");
+}

@@ -9,7 +9,10 @@ use wire::{
     update_config::FailureAction,
 };
 
-use super::{stage::Stage, *};
+use super::{
+    stage::{Shift, Stage},
+    *,
+};
 use crate::{policy::Restart, slot::is_live, world::Due};
 
 const NODES: [&str; 3] = ["n0", "n1", "n2"];
@@ -36,6 +39,8 @@ enum Event {
     Orphan,
     Pass(u64),
     NewLeader,
+    /// One on another machine, whose clock is behind the last one's, or ahead of it.
+    OtherClock(bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -59,6 +64,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Orphan),
         4 => (1..15_u64).prop_map(Event::Pass),
         1 => Just(Event::NewLeader),
+        1 => any::<bool>().prop_map(Event::OtherClock),
     ]
 }
 
@@ -79,6 +85,8 @@ struct Followed {
     each: World,
     /// It was told now and then what is.
     now_and_then: World,
+    /// Whether the clock of every leader has shown the same. Else when to look again depends on when one began to look.
+    clocks_agree: bool,
 }
 
 // === impl History ===
@@ -86,8 +94,7 @@ struct Followed {
 impl History {
     async fn open() -> Self {
         let stage = Stage::open(WORLD).await;
-        let updates = stage.store.watch([Kind::Cluster, Kind::Node, Kind::Service, Kind::Task]);
-        let followed = Followed { updates, each: World::default(), now_and_then: World::default() };
+        let followed = Followed::of(&stage.store);
         Self { stage, replicas: 2, start_first: false, states: BTreeMap::new(), followed }
     }
 
@@ -171,6 +178,11 @@ impl History {
             Event::NewLeader => {
                 let (env, store) = self.stage.close().await;
                 self.stage = Stage::on(env, store).await;
+            }
+            Event::OtherClock(behind) => {
+                let by = Duration::from_secs(3600);
+                self.stage = self.stage.succeeded_by(if behind { Shift::Behind(by) } else { Shift::Ahead(by) }).await;
+                self.followed = Followed { clocks_agree: false, ..Followed::of(&self.stage.store) };
             }
             Event::Node(..) | Event::Label(..) | Event::Leave(_) | Event::Join(_) => {}
         }
@@ -281,6 +293,11 @@ impl History {
 // === impl Followed ===
 
 impl Followed {
+    fn of(store: &Store) -> Self {
+        let updates = store.watch([Kind::Cluster, Kind::Node, Kind::Service, Kind::Task]);
+        Self { updates, each: World::default(), now_and_then: World::default(), clocks_agree: true }
+    }
+
     /// However they came to know it, all worlds that know the same decide the same; and since everybody has acted, that is
     /// nothing: what had to be looked at was.
     fn check(&mut self, view: &View, now: std::time::SystemTime) {
@@ -291,10 +308,13 @@ impl Followed {
         self.now_and_then.absorb(&snapshot, now);
         let mut anew = World::default();
         anew.absorb(&snapshot, now);
-        let decided = decided(&anew, now);
-        assert_eq!(decided.0, [""; 0], "what a new leader would do at once");
-        assert_eq!(self::decided(&self.each, now), decided);
-        assert_eq!(self::decided(&self.now_and_then, now), decided);
+        let (decided, looks) = decided(&anew, now);
+        assert_eq!(decided, [""; 0], "what a new leader would do at once");
+        for world in [&self.each, &self.now_and_then] {
+            let known = self::decided(world, now);
+            assert_eq!(known.0, decided);
+            assert!(!self.clocks_agree || known.1 == looks, "{:?} and {looks:?}", known.1);
+        }
     }
 }
 
