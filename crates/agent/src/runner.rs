@@ -73,7 +73,7 @@ impl Runner {
     }
 
     /// Runs until nothing is left of the task, and says so; or until the agent ends, which leaves the task as it is.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Option<TaskId> {
+    pub(crate) async fn run(&mut self, stop: CancellationToken) -> Option<TaskId> {
         let gone = tokio::select! { biased; // an agent that ends begins nothing more
             () = stop.cancelled() => None,
             () = async {

@@ -217,7 +217,7 @@ impl Worker {
         let controller = ControllerCell::new(Arc::clone(&tools.executor), tools.payloads.clone(), Arc::clone(&task));
         self.tools.roster.add(task.id.clone(), controller.clone());
         let (wanted, receiver) = watch::channel(Wanted::Task(Arc::clone(&task)));
-        let runner = Runner::new(tools, controller, Arc::clone(&task), receiver);
+        let mut runner = Runner::new(tools, controller, Arc::clone(&task), receiver);
         let endings = self.endings.0.clone();
         let stop = spawner.stop().clone();
         drop(spawner.spawn("task", async move {

@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -49,10 +48,15 @@ impl Gate {
 }
 
 /// Runs a future, except while its gate is closed.
-pub(crate) async fn held<F: Future>(gate: Option<Gate>, run: F) -> F::Output {
-    let Some(gate) = gate else { return run.await };
-    let mut run = pin!(run);
-    poll_fn(|context| if gate.holds(context) { Poll::Pending } else { run.as_mut().poll(context) }).await
+///
+/// The future is in a box, since one that is moved into an `async` block takes its size there twice, and this is one of several
+/// around it. So what is spawned by the hundred thousand has the size of one future, not of eight.
+pub(crate) fn held<F: Future>(gate: Option<Gate>, run: F) -> impl Future<Output = F::Output> {
+    let mut run = Box::pin(run);
+    poll_fn(move |context| match &gate {
+        Some(gate) if gate.holds(context) => Poll::Pending,
+        _ => run.as_mut().poll(context),
+    })
 }
 
 #[cfg(test)]
@@ -64,6 +68,17 @@ mod tests {
 
     use super::*;
     use crate::{Crew, Spawner};
+
+    #[test]
+    fn what_holds_a_future_up_is_small_however_large_the_future_is() {
+        let large = async || {
+            let much = [7_u8; 4096];
+            tokio::task::yield_now().await;
+            much.len()
+        };
+        assert!(size_of_val(&large()) > 4096);
+        assert!(size_of_val(&held(None, large())) < 64);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_gate_holds_up_parts_and_what_they_spawn_in_crews_below() {

@@ -141,7 +141,8 @@ fn run(stage: &Stage, task: Task) -> Running {
     let stop = CancellationToken::new();
     let crew = Crew::under(&stop);
     let spawner: Spawner = crew.spawner();
-    let ended = spawner.spawn("runner", runner.run(stop.clone()));
+    let (mut runner, stopped) = (runner, stop.clone());
+    let ended = spawner.spawn("runner", async move { runner.run(stopped).await });
     Running { stage: stage.clone(), reports, wanted, stop, crew, ended }
 }
 
