@@ -61,7 +61,7 @@ async fn happen(mut stage: Stage, event: Event) -> Stage {
         Event::Join(node) if !is_there(&stage, node) => stage.amend(&format!("node n{node}")).await,
         Event::Join(_) => {}
         Event::Leave(node) if is_there(&stage, node) => {
-            write(&stage.store, |tx| tx.delete::<Node>(&NODES[usize::from(node)].into()).map(drop));
+            remove_node(&stage.store, NODES[usize::from(node)]);
             stage.settle().await;
         }
         Event::Leave(_) => {}

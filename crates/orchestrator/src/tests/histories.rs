@@ -195,13 +195,7 @@ impl History {
 
     /// A node is removed, as the control API does that: what is on it is lost.
     async fn leave(&mut self, node: &str) {
-        write(&self.stage.store, |tx| {
-            let tasks: Vec<_> = tx.find(TaskBy::Node(Some(&node.into()))).cloned().collect();
-            for task in tasks.iter().filter(|task| task.status.state < TaskState::Complete) {
-                tx.edit::<Task>(&task.id, |task| task.status.state = TaskState::Orphaned)?;
-            }
-            tx.delete::<Node>(&node.into()).map(drop)
-        });
+        remove_node(&self.stage.store, node);
         self.stage.settle().await;
     }
 

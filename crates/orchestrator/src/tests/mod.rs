@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use swarmkit_api::{JobRun, Kind, Node, Service, ServiceId, Task, TaskState, Version, wire};
 use swarmkit_runtime::Crew;
-use swarmkit_store::{Store, StoreError, Transaction, Update, View};
+use swarmkit_store::{Store, StoreError, TaskBy, Transaction, Update, View};
 use swarmkit_testing::{self as testing, env};
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +123,18 @@ fn edit_task(store: &Store, id: &str, change: impl FnOnce(&mut Task)) {
 
 fn edit_node(store: &Store, id: &str, change: impl FnOnce(&mut Node)) {
     write(store, |tx| tx.edit(&id.into(), change).map(drop));
+}
+
+/// Removes a node as the control API does, which gives its tasks up for lost.
+fn remove_node(store: &Store, node: &str) {
+    let view = store.view();
+    let tasks = view.find(TaskBy::Node(Some(&node.into()))).filter(|task| task.status.state < TaskState::Complete);
+    write(store, |tx| {
+        for task in tasks {
+            tx.edit(&task.id, |task: &mut Task| task.status.state = TaskState::Orphaned)?;
+        }
+        tx.delete::<Node>(&node.into()).map(drop)
+    });
 }
 
 fn set_state(node: &mut Node, state: wire::node_status::State) {

@@ -149,6 +149,23 @@ async fn a_lost_task_of_no_service_goes_at_once_and_one_of_a_service_is_history(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_ran_on_a_node_that_is_removed_is_replaced_elsewhere_and_becomes_history() {
+    let text = "cluster; node a; service web replicas=2 restart=any delay=5s; service all global";
+    let mut stage = Stage::open(text).await;
+    stage.amend("node b").await;
+    remove_node(&stage.store, "a");
+    stage.settle().await;
+    assert_eq!(stage.told(), ["all.b running", "web.1 ready wants ready", "web.2 ready wants ready"]);
+    stage.pass(Duration::from_secs(5)).await;
+    assert_eq!(stage.told(), ["all.b running", "web.1 running", "web.2 running"]);
+    let lost: Vec<_> = stage.history().into_iter().filter(|told| told.contains("orphaned")).collect();
+    assert_eq!(lost, ["web.1 orphaned wants shutdown", "web.2 orphaned wants shutdown"]);
+    keep_history(&stage.store, 1);
+    stage.settle().await;
+    assert_eq!(stage.history(), ["all.b running", "web.1 running", "web.2 running"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_service_leaves_behind_that_is_gone_meanwhile_is_not_history_of_anything() {
     let store = testing::store(
         "cluster; node a; service web replicas=1; task web.1 on a; task web.1.old on a running wants shutdown",
