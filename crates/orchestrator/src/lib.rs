@@ -45,6 +45,8 @@
 //!   that goes on until the new one runs.
 //! - No two tasks of a slot are wanted to run at once, but while one is started before the other stops.
 //! - All that decides is in the store: restart delays, attempts and rollouts outlive a leader.
+//! - What came first is told by the store's count, not by clocks: these only measure how long something lasts.
+//! - An event costs what it changes: its slot, the tasks of its node, or the slots of the service that asks for something else.
 
 mod attempts;
 mod book;
