@@ -166,6 +166,8 @@ fn check(spec: &wire::ClusterSpec) -> Result<(), ControlError> {
     if validate::duration("heartbeat period", heartbeat)?.is_some_and(|period| period < 0) {
         return Err(ControlError::invalid("heartbeat time period cannot be a negative duration"));
     }
+    let rebalance = spec.orchestration.as_ref().and_then(|orchestration| orchestration.rebalance.as_ref());
+    rebalance.map_or(Ok(()), validate::rebalance_mode)?;
     if name_of(&spec.annotations) != DEFAULT_NAME {
         return Err(ControlError::invalid("modification of cluster name is not allowed"));
     }

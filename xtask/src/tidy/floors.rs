@@ -12,7 +12,10 @@ const FLOORS: &[(Floor, &[&str])] = &[
     (Floor::Number(0), &["api", "runtime", "schedule"]),
     (Floor::Number(1), &["store", "executor", "ca", "template"]),
     (Floor::Number(2), &["rpc", "external-ca", "scheduler", "orchestrator", "allocator"]),
-    (Floor::Number(3), &["rebalancer", "raft", "issuer", "dispatcher", "control", "agent", "executor-process", "executor-docker"]),
+    (
+        Floor::Number(3),
+        &["rebalancer", "raft", "issuer", "dispatcher", "control", "agent", "executor-process", "executor-docker"],
+    ),
     (Floor::Number(4), &["manager"]),
     (Floor::Number(5), &["node"]),
     (Floor::Number(6), &["swarmkit"]),

@@ -7,6 +7,7 @@ use swarmkit_api::wire;
 
 use super::{
     CtlError,
+    rebalance_flags::ClusterRebalance,
     service_flags::{Csv, values},
 };
 use crate::{
@@ -59,6 +60,9 @@ pub(super) struct ClusterFlags {
     #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     autolock: Option<bool>,
+
+    #[command(flatten)]
+    rebalance: ClusterRebalance,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,6 +88,12 @@ impl ClusterFlags {
         }
         if let Some(locked) = self.autolock {
             spec.encryption_config.get_or_insert_default().auto_lock_managers = locked;
+        }
+        let mut rebalance = spec.orchestration.as_ref().and_then(|orchestration| orchestration.rebalance);
+        let before = rebalance;
+        self.rebalance.apply(&mut rebalance);
+        if rebalance != before {
+            spec.orchestration.get_or_insert_default().rebalance = rebalance;
         }
         self.apply_log_driver(spec)
     }
@@ -199,6 +209,14 @@ mod tests {
             ),
             (&["--log-opt", "a=b=c"], logging(driver("syslog", &[("a", "b=c")]))),
             (&["--log-driver", ""], logging(None)),
+            (
+                &["--rebalance", "on", "--rebalance-rate", "3"],
+                with(&|spec| {
+                    let mode = wire::swarmkit::orchestration::v1::rebalance::Mode::On.into();
+                    let rebalance = wire::swarmkit::orchestration::v1::Rebalance { mode, moves_per_minute: 3 };
+                    spec.orchestration.as_mut().unwrap().rebalance = Some(rebalance);
+                }),
+            ),
             (&["--autolock"], locked(true)),
             (&["--autolock=true"], locked(true)),
             (&["--autolock=false"], locked(false)),

@@ -9,6 +9,7 @@ mod error;
 mod job_flags;
 mod lookup;
 mod node;
+mod rebalance_flags;
 mod root_flags;
 mod rotation;
 mod secret;

@@ -12,7 +12,7 @@ use swarmkit_api::wire::{
 };
 use swarmkit_executor::PROCESS_IMAGE;
 
-use super::{CtlError, depend_flags::DependFlags, job_flags::JobFlags};
+use super::{CtlError, depend_flags::DependFlags, job_flags::JobFlags, rebalance_flags::ServiceRebalance};
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
 /// The policy of a service that does not say otherwise, as upstream. Nothing at all would be read as never.
@@ -162,6 +162,9 @@ pub(super) struct ServiceFlags {
     #[command(flatten)]
     job: JobFlags,
 
+    #[command(flatten)]
+    rebalance: ServiceRebalance,
+
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
@@ -239,6 +242,7 @@ impl ServiceFlags {
         self.depends.apply(spec)?;
         self.apply_update(spec);
         self.apply_rollback(spec);
+        self.rebalance.apply(&mut spec.rebalance);
         let task = spec.task.get_or_insert_default();
         self.apply_restart(task);
         self.apply_resources(task);

@@ -191,6 +191,15 @@ fn flags_of_restart_and_rollout_are_mapped() {
 }
 
 #[test]
+fn flags_of_rebalancing_are_mapped() {
+    use wire::swarmkit::orchestration::v1::{Rebalance, rebalance::Mode};
+    let spec = created(&["--image", "x", "--rebalance", "on", "--rebalance-rate", "4"]).unwrap();
+    assert_eq!(spec.rebalance, Some(Rebalance { mode: Mode::On.into(), moves_per_minute: 4 }));
+    assert_eq!(created(&["--image", "x"]).unwrap().rebalance, None);
+    assert_eq!(updated(&spec, &["--rebalance", "off"]).rebalance.unwrap().mode(), Mode::Off);
+}
+
+#[test]
 fn labels_and_modes_are_mapped() {
     let spec = created(&["--image", "x", "--label", "a=1,b=", "--mode", "global"]).unwrap();
     let labels = spec.annotations.unwrap().labels;

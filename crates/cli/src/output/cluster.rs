@@ -6,7 +6,7 @@ use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_issuer::Progress;
 
-use super::{Columns, rotation_line};
+use super::{Columns, rebalance::rebalancing, rotation_line};
 use crate::units::format_duration;
 
 /// The table of `cluster ls`.
@@ -27,10 +27,12 @@ pub fn inspect_cluster(cluster: &wire::Cluster, rotation: Option<&Progress>) -> 
     columns.field("ID", &cluster.id);
     columns.field("Name", name(cluster));
     columns.line("Orchestration settings:");
-    columns.line(format!(
-        "  Task history entries: {}",
-        spec.orchestration.unwrap_or_default().task_history_retention_limit
-    ));
+    let orchestration = spec.orchestration.unwrap_or_default();
+    columns.line(format!("  Task history entries: {}", orchestration.task_history_retention_limit));
+    let rebalancing = rebalancing(orchestration.rebalance.as_ref(), "off for services that do not say");
+    if !rebalancing.is_empty() {
+        columns.line(format!("  Rebalancing: {rebalancing}"));
+    }
     if let Some(period) = spec.dispatcher.and_then(|dispatcher| dispatcher.heartbeat_period) {
         columns.line("Dispatcher settings:");
         columns.line(format!("  Dispatcher heartbeat period: {}", duration(&period)));

@@ -10,6 +10,7 @@ mod job;
 pub mod json;
 mod names;
 mod node;
+mod rebalance;
 mod rotation;
 mod service;
 mod spec;

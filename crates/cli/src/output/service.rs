@@ -8,6 +8,7 @@ use swarmkit_executor::container_spec;
 use super::{
     Columns, Names,
     job::{job_fields, next_run_in_short},
+    rebalance::{origins, rebalancing},
     relative, spec, start, task_table,
 };
 
@@ -103,11 +104,12 @@ pub fn inspect_service(
         columns.field_if_any(" Message", &status.message);
     }
     job_fields(&mut columns, service, now);
+    columns.field_if_any("Rebalancing", rebalancing(spec.rebalance.as_ref(), "as the cluster says"));
     columns.section("Template");
     template(&mut columns, spec.task.as_ref().unwrap_or(&wire::TaskSpec::default()), service.endpoint.as_ref());
     let mut text = columns.to_string();
     if !tasks.is_empty() {
-        text += &format!("\n{}", task_table(tasks, names, now));
+        text += &format!("\n{}{}", task_table(tasks, names, now), origins(tasks, names));
     }
     text
 }

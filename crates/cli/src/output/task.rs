@@ -58,6 +58,10 @@ pub fn inspect_task(task: &wire::Task, parents: &[wire::Task], names: &Names, no
     columns.field_if_any("  Timestamp", absolute(status.timestamp.as_ref()));
     columns.field_if_any("  Message", &status.message);
     columns.field_if_any("  Error", &status.err);
+    if let Some(origin) = &task.origin {
+        columns.field_if_any("  Origin", &origin.message);
+        columns.field_if_any("  Replaces", &origin.replaces);
+    }
     if let Some(container) = container_status(&status) {
         columns.field_if_any("  ContainerID:", &container.container_id);
         if container.pid != 0 {

@@ -331,7 +331,7 @@ fn a_service_is_inspected() {
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
     t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn a_task_is_inspected_with_its_parents() {
     t2         web        1       nginx:1.27    RUNNING          RUNNING 1 second ago    ada|
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
+    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
 }
 
 #[test]
@@ -484,7 +484,7 @@ fn the_cluster_is_inspected_with_its_tokens() {
     --  ----|
     c1  default|
     ");
-    assert_snapshot!(json::line(&json::Cluster::new(&cluster, None)), @r#"{"id":"c1","name":"default","task_history_limit":5,"heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","root_rotation":null,"version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+    assert_snapshot!(json::line(&json::Cluster::new(&cluster, None)), @r#"{"id":"c1","name":"default","task_history_limit":5,"rebalance":null,"heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","root_rotation":null,"version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
 }
 
 #[test]
@@ -628,4 +628,51 @@ fn of_a_job_the_tasks_count_that_have_completed_in_its_last_run() {
     };
     let counts = running_on_live_nodes(&[task(2), task(1), task(2), task(1), task(1)], &[]);
     assert_eq!(counts["svc2"], (0, 2));
+}
+
+#[test]
+fn whether_tasks_are_moved_is_shown_where_somebody_says_so() {
+    use wire::swarmkit::orchestration::v1::{Rebalance, rebalance::Mode};
+    let said = |mode: Mode, moves_per_minute| Some(Rebalance { mode: mode.into(), moves_per_minute });
+    let line = |rebalance| {
+        let mut service = service();
+        service.spec.as_mut().unwrap().rebalance = rebalance;
+        let text = inspect_service(&service, (3, 0), &[], &names(), now());
+        text.lines().find(|line| line.starts_with("Rebalancing")).map(|line| line.replace("  ", ""))
+    };
+    assert_eq!(line(None), None);
+    assert_eq!(line(said(Mode::On, 0)).as_deref(), Some("Rebalancing: on, at most 10 moves a minute"));
+    assert_eq!(line(said(Mode::Off, 3)).as_deref(), Some("Rebalancing: off"));
+    let inherits = "Rebalancing: as the cluster says, at most 3 moves a minute";
+    assert_eq!(line(said(Mode::Unset, 3)).as_deref(), Some(inherits));
+    let mut service = service();
+    service.spec.as_mut().unwrap().rebalance = said(Mode::On, 0);
+    let json = json::line(&json::Service::new(&service, (3, 0)));
+    assert!(json.contains(r#""rebalance":{"mode":"ON","moves_per_minute":10}"#), "{json}");
+    let orchestration = wire::OrchestrationConfig { rebalance: said(Mode::On, 4), ..Default::default() };
+    let spec = wire::ClusterSpec { orchestration: Some(orchestration), ..Default::default() };
+    let cluster = wire::Cluster { spec: Some(spec), ..Default::default() };
+    let text = inspect_cluster(&cluster, None).to_string();
+    assert!(text.contains("  Rebalancing: on, at most 4 moves a minute\n"), "{text}");
+    let json = json::line(&json::Cluster::new(&cluster, None));
+    assert!(json.contains(r#""rebalance":{"mode":"ON","moves_per_minute":4}"#), "{json}");
+}
+
+#[test]
+fn a_task_that_was_moved_says_why() {
+    let mut moved = task("t2", 2, TaskState::Running, 60);
+    let message = "moved from node ada, which has 3 tasks of this service, to even out 3 and 0".to_owned();
+    moved.origin = Some(wire::swarmkit::orchestration::v1::Origin { replaces: "t1".to_owned(), message });
+    let text = inspect_task(&moved, &[], &names(), now());
+    let origin =
+        "  Origin               : moved from node ada, which has 3 tasks of this service, to even out 3 and 0\n";
+    assert!(text.contains(origin), "{text}");
+    assert!(text.contains("  Replaces             : t1\n"), "{text}");
+    let text =
+        inspect_service(&service(), (1, 0), &[task("t3", 1, TaskState::Running, 60), moved.clone()], &names(), now());
+    let told =
+        "\nMoved tasks:\n  t2 (web.2): moved from node ada, which has 3 tasks of this service, to even out 3 and 0\n";
+    assert!(text.ends_with(told), "{text}");
+    let json = json::line(&json::Task::new(&moved, &names()));
+    assert!(json.contains(r#""origin":{"replaces":"t1","message":"moved from node ada"#), "{json}");
 }

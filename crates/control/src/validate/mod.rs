@@ -6,12 +6,14 @@ mod job;
 mod name;
 mod network;
 mod payload;
+mod rebalance;
 mod service;
 mod task;
 
 pub(crate) use name::{dns_name, file_like_name};
 pub(crate) use network::{PREDEFINED_LABEL, network};
 pub(crate) use payload::{config, secret};
+pub(crate) use rebalance::rebalance_mode;
 pub(crate) use service::service;
 
 use prost_types::Duration;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use swarmkit_api::wire::{self, endpoint_spec::ResolutionMode, port_config::PublishMode, service_spec::Mode};
 
-use super::{Checked, depends::depends_on, dns_name, job::job, not_negative, task};
+use super::{Checked, depends::depends_on, dns_name, job::job, not_negative, rebalance::rebalance, task};
 use crate::{ControlError, request::name_of};
 
 /// Checks a whole service, in the order that clients of the wire know.
@@ -16,7 +16,8 @@ pub(crate) fn service(spec: &wire::ServiceSpec) -> Checked {
     rollout("rollback", spec.rollback.as_ref())?;
     spec.endpoint.as_ref().map_or(Ok(()), endpoint)?;
     job(spec)?;
-    depends_on(spec)
+    depends_on(spec)?;
+    rebalance(spec)
 }
 
 fn mode(spec: &wire::ServiceSpec) -> Checked {
@@ -118,6 +119,17 @@ mod tests {
     fn counts_beyond_the_signed_range_are_refused() {
         let replicas = |replicas| Some(Mode::Replicated(wire::ReplicatedService { replicas }));
         assert_eq!(refused(|spec| spec.mode = replicas(u64::MAX)), "Number of replicas must be non-negative");
+    }
+
+    #[test]
+    fn global_services_are_not_rebalanced() {
+        use wire::swarmkit::orchestration::v1::{Rebalance, rebalance};
+        let why = refused(|spec| {
+            spec.mode = Some(Mode::Global(wire::GlobalService {}));
+            spec.rebalance = Some(Rebalance { mode: rebalance::Mode::On.into(), moves_per_minute: 0 });
+        });
+        let told = "tasks of global services cannot be rebalanced: only those of replicated services are moved";
+        assert_eq!(why, told);
     }
 
     #[test]

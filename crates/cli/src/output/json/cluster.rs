@@ -4,7 +4,7 @@ use serde::Serialize;
 use swarmkit_api::wire;
 use swarmkit_issuer::{Laggard, Progress};
 
-use super::{millis, time};
+use super::{Rebalance, millis, time};
 
 /// The cluster. Join tokens are part of it: whoever may call the control socket may read them.
 #[derive(Clone, Serialize)]
@@ -12,6 +12,7 @@ pub struct Cluster {
     id: String,
     name: String,
     task_history_limit: i64,
+    rebalance: Option<Rebalance>,
     heartbeat_period_ms: Option<u64>,
     node_cert_expiry_ms: Option<u64>,
     auto_lock: bool,
@@ -29,11 +30,13 @@ impl Cluster {
     pub fn new(cluster: &wire::Cluster, rotation: Option<&Progress>) -> Self {
         let spec = cluster.spec.clone().unwrap_or_default();
         let tokens = cluster.root_ca.as_ref().and_then(|root| root.join_tokens.clone()).unwrap_or_default();
+        let orchestration = spec.orchestration.unwrap_or_default();
         let meta = cluster.meta.unwrap_or_default();
         Self {
             id: cluster.id.clone(),
             name: spec.annotations.unwrap_or_default().name,
-            task_history_limit: spec.orchestration.unwrap_or_default().task_history_retention_limit,
+            task_history_limit: orchestration.task_history_retention_limit,
+            rebalance: orchestration.rebalance.as_ref().map(Rebalance::new),
             heartbeat_period_ms: millis(spec.dispatcher.unwrap_or_default().heartbeat_period.as_ref()),
             node_cert_expiry_ms: millis(spec.ca_config.unwrap_or_default().node_cert_expiry.as_ref()),
             auto_lock: spec.encryption_config.unwrap_or_default().auto_lock_managers,

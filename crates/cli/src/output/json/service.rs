@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarmkit_api::wire::{self, config_reference, secret_reference};
 use swarmkit_executor::container_spec;
 
-use super::{job::Job, millis, start::Start, time};
+use super::{Rebalance, job::Job, millis, start::Start, time};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +37,7 @@ pub struct Service {
     update: Option<Update>,
     rollback: Option<Update>,
     update_status: Option<UpdateStatus>,
+    rebalance: Option<Rebalance>,
     ports: Vec<Port>,
     secrets: Vec<FileRef>,
     configs: Vec<FileRef>,
@@ -125,6 +126,7 @@ impl Service {
             update: spec.update.as_ref().map(Update::new),
             rollback: spec.rollback.as_ref().map(Update::new),
             update_status: service.update_status.as_ref().map(UpdateStatus::new),
+            rebalance: spec.rebalance.as_ref().map(Rebalance::new),
             ports: ports.into_iter().flatten().map(Port::new).collect(),
             secrets: container.secrets.iter().map(FileRef::of_secret).collect(),
             configs: container.configs.iter().map(FileRef::of_config).collect(),

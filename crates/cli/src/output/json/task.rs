@@ -23,6 +23,7 @@ pub struct Task {
     state_since: Option<String>,
     message: String,
     error: String,
+    origin: Option<Origin>,
     container_id: Option<String>,
     pid: Option<i32>,
     exit_code: Option<i32>,
@@ -32,6 +33,20 @@ pub struct Task {
     env: Vec<String>,
     created_at: Option<String>,
     updated_at: Option<String>,
+}
+
+/// Why a task was made that was neither asked for nor replaces one that ended.
+#[derive(Clone, Debug, Serialize)]
+struct Origin {
+    /// The task whose work it took over.
+    replaces: String,
+    message: String,
+}
+
+impl Origin {
+    fn new(origin: &wire::swarmkit::orchestration::v1::Origin) -> Self {
+        Self { replaces: origin.replaces.clone(), message: origin.message.clone() }
+    }
 }
 
 impl Task {
@@ -55,6 +70,7 @@ impl Task {
             state_since: time(status.timestamp.as_ref()),
             message: status.message.clone(),
             error: status.err.clone(),
+            origin: task.origin.as_ref().map(Origin::new),
             container_id: runtime.map(|container| container.container_id.clone()),
             pid: runtime.map(|container| container.pid).filter(|pid| *pid != 0),
             exit_code: runtime.filter(|_| ended).map(|container| container.exit_code),
