@@ -13,6 +13,7 @@ mod harness;
 mod locking;
 mod mending;
 mod metrics;
+mod order;
 mod rafttool;
 mod recovery;
 mod restart;
