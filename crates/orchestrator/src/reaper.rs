@@ -92,7 +92,11 @@ impl Keeper for Reaper {
     }
 
     fn write(task: &Arc<Task>, tx: &mut Transaction) -> Result<bool, StoreError> {
-        if tx.get::<Task>(&task.id).is_some_and(|stored| is_over(stored) && (is_finished(stored) || !is_live(stored))) {
+        if tx.get::<Task>(&task.id).is_some_and(|stored| {
+            // What a job has finished stays wanted; whether it still counts was looked at before.
+            let is_done = stored.job_iteration.is_some() && stored.status.state > TaskState::Running;
+            is_over(stored) && (is_finished(stored) || !is_live(stored) || is_done)
+        }) {
             tx.delete::<Task>(&task.id)?;
         }
         Ok(true)
@@ -144,7 +148,8 @@ fn surplus(service: &Service, slot: &Slot, history_limit: i64) -> Vec<Arc<Task>>
     let tells = |task: &Task| {
         telling.contains(&task.id) || [newest, judged, before].into_iter().flatten().any(|other| other.id == task.id)
     };
-    let disposable = kept.iter().filter(|task| !is_live(task) && is_over(task) && !tells(task));
+    let is_wanted = |task: &Task| is_live(task) && (task.job_iteration.is_none() || goes_on(task));
+    let disposable = kept.iter().filter(|task| !is_wanted(task) && is_over(task) && !tells(task));
     disposable.take(kept.len().saturating_sub(limit)).map(|task| Arc::clone(task)).collect()
 }
 

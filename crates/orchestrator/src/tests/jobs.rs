@@ -62,9 +62,83 @@ fn a_global_job_runs_once_on_each_node_that_is_ready_for_it() {
 #[test]
 fn all_tasks_of_a_job_that_is_gone_are_removed() {
     check(
-        "node a; task job.0 on a complete wants complete; task job.1 on a wants complete",
+        "node a; task job.0 on a complete wants complete; task job.1 on a wants complete
+         service other job=1; task other.0 on a wants complete",
         &["remove job.0", "remove job.1"],
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_a_new_job_are_wanted_to_complete_in_its_first_run() {
+    let driver = wire::Driver { name: "journald".to_owned(), ..Default::default() };
+    let env = env();
+    let store = Store::local(env.clone());
+    testing::amend(&store, "cluster; service job job=5 concurrent=3");
+    write(&store, |tx| {
+        let id = tx.cluster().unwrap().id.clone();
+        tx.edit(&id, |cluster: &mut swarmkit_api::Cluster| {
+            let defaults = &mut Arc::make_mut(&mut cluster.spec).task_defaults;
+            defaults.get_or_insert_default().log_driver = Some(driver.clone());
+        })
+        .map(drop)
+    });
+    let stage = Stage::on(env, store).await;
+    let tasks = stage.tasks();
+    assert_eq!(tasks.iter().map(|task| task.slot).collect::<Vec<_>>(), [0, 1, 2]);
+    for task in tasks {
+        assert_eq!((task.desired_state, task.job_iteration), (TaskState::Complete, Some(Version(0))));
+        assert_eq!(task.log_driver.as_ref(), Some(&driver));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_end_of_a_task_is_work_for_a_job() {
+    let mut stage = Stage::open("node a; service job job=3 concurrent=1").await;
+    assert_eq!(states(&stage), ["job.0 running"]);
+    let before = stage.store.version();
+    edit_task(&stage.store, stage.tasks()[0].id.clone().as_str(), |task| task.status.message = "working".to_owned());
+    stage.pass(Duration::from_secs(5)).await;
+    assert_eq!(stage.store.version().0, before.0 + 1, "nothing follows from what is told of a task that runs");
+    complete(&mut stage).await;
+    assert_eq!(states(&stage), ["job.0 complete", "job.1 running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_cannot_be_read_keeps_no_other_from_running() {
+    let env = env();
+    let store = Store::local(env.clone());
+    testing::amend(&store, "node a; service broken job=1; service job job=1; service every global-job");
+    write(&store, |tx| {
+        let schedule = wire::swarmkit::orchestration::v1::Schedule { cron: "never".to_owned(), ..Default::default() };
+        tx.edit(&ServiceId::from("broken"), |service: &mut Service| {
+            Arc::make_mut(&mut service.spec).schedule = Some(schedule);
+        })
+        .map(drop)
+    });
+    let stage = Stage::on(env, store).await;
+    assert_eq!(stage.told(), ["every.0 running", "job.0 running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_stop_nothing_is_done_for_a_job() {
+    let stage = Stage::open("node a; service job job=2 concurrent=1").await;
+    let task = stage.tasks()[0].clone();
+    let (_env, store) = stage.close().await;
+    edit_task(&store, task.id.as_str(), |task| task.status.state = TaskState::Complete);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(store.view().count::<Task>(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_job_has_finished_is_reaped_by_the_history_as_other_tasks_are() {
+    let mut stage = Stage::open("cluster; node a; service job job=1").await;
+    for _ in 0..8 {
+        complete(&mut stage).await;
+        stage.update("job", |_| ()).await;
+    }
+    complete(&mut stage).await;
+    let iterations: Vec<_> = stage.tasks().iter().map(|task| task.job_iteration.unwrap().0).collect();
+    assert!(iterations.len() <= 6 && iterations.contains(&8), "the last runs are kept: {iterations:?}");
 }
 
 /// Finishes every task of a job that runs.
