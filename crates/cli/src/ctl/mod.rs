@@ -10,6 +10,7 @@ mod job_flags;
 mod lookup;
 mod node;
 mod rebalance_flags;
+mod rollout_flags;
 mod root_flags;
 mod rotation;
 mod secret;

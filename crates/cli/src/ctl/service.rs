@@ -1,7 +1,9 @@
 //! `swarmctl service`.
 
 use clap::Subcommand;
-use swarmkit_api::wire::{self, config_reference, secret_reference, service_spec, task_spec};
+use swarmkit_api::wire::{
+    self, config_reference, secret_reference, service_spec, task_spec, update_service_request::Rollback,
+};
 
 use super::{
     Context, CtlError, Format, ListFlags, depend_flags, lookup,
@@ -65,6 +67,12 @@ pub(super) enum Command {
     },
     /// Run a job now, whatever its schedule says, and print its id
     Run {
+        /// Id or name
+        #[arg(value_name = "SERVICE")]
+        service: String,
+    },
+    /// Go back to what a service was before it was last changed
+    Rollback {
         /// Id or name
         #[arg(value_name = "SERVICE")]
         service: String,
@@ -149,6 +157,10 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             .await?;
             Ok(writeln!(context.out, "{id}")?)
         }
+        Command::Rollback { service } => {
+            let id = change_or_go_back(context, &service, Rollback::Previous, |_| Ok(())).await?;
+            Ok(writeln!(context.out, "{id}")?)
+        }
         Command::Scale { scales } => {
             for (service, replicas) in scales {
                 let refused = |reason| CtlError::State(format!("service {service} cannot be scaled: {reason}"));
@@ -219,6 +231,15 @@ async fn change(
     wanted: &str,
     change: impl Fn(&mut wire::ServiceSpec) -> Result<(), CtlError>,
 ) -> Result<String, CtlError> {
+    change_or_go_back(context, wanted, Rollback::None, change).await
+}
+
+async fn change_or_go_back(
+    context: &mut Context<'_>,
+    wanted: &str,
+    rollback: Rollback,
+    change: impl Fn(&mut wire::ServiceSpec) -> Result<(), CtlError>,
+) -> Result<String, CtlError> {
     let mut attempts = crate::client::UPDATE_ATTEMPTS_MAX;
     loop {
         let service = lookup::service(&mut context.control, wanted).await?;
@@ -228,7 +249,7 @@ async fn change(
             service_id: service.id.clone(),
             service_version: service.meta.unwrap_or_default().version,
             spec: Some(spec),
-            ..wire::UpdateServiceRequest::default()
+            rollback: rollback.into(),
         };
         attempts -= 1;
         match context.control.update_service(request).await {

@@ -8,11 +8,13 @@ use swarmkit_api::wire::{
     port_config::{Protocol, PublishMode},
     restart_policy::RestartCondition,
     service_spec,
-    update_config::{FailureAction, UpdateOrder},
 };
 use swarmkit_executor::PROCESS_IMAGE;
 
-use super::{CtlError, depend_flags::DependFlags, job_flags::JobFlags, rebalance_flags::ServiceRebalance};
+use super::{
+    CtlError, depend_flags::DependFlags, job_flags::JobFlags, rebalance_flags::ServiceRebalance,
+    rollout_flags::RolloutFlags,
+};
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
 /// The policy of a service that does not say otherwise, as upstream. Nothing at all would be read as never.
@@ -104,53 +106,8 @@ pub(super) struct ServiceFlags {
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     memory_limit: Option<i64>,
 
-    /// How many tasks to update at once; 0 is all of them
-    #[arg(long, value_name = "N")]
-    update_parallelism: Option<u64>,
-
-    /// How long to wait between updates
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    update_delay: Option<Duration>,
-
-    /// What to do when updated tasks fail
-    #[arg(long, value_enum, value_name = "ACTION")]
-    update_on_failure: Option<OnFailure>,
-
-    /// Which comes first, stopping the old task or starting the new one
-    #[arg(long, value_enum, value_name = "ORDER")]
-    update_order: Option<Order>,
-
-    /// How many tasks to roll back at once; 0 is all of them
-    #[arg(long, value_name = "N")]
-    rollback_parallelism: Option<u64>,
-
-    /// How long to wait between roll-backs
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    rollback_delay: Option<Duration>,
-
-    /// What to do when tasks fail that were rolled back
-    #[arg(long, value_enum, value_name = "ACTION")]
-    rollback_on_failure: Option<RollbackOnFailure>,
-
-    /// Which comes first when rolling back
-    #[arg(long, value_enum, value_name = "ORDER")]
-    rollback_order: Option<Order>,
-
-    /// When to replace a task that has ended [default: any]
-    #[arg(long, value_enum, value_name = "CONDITION")]
-    restart_condition: Option<Condition>,
-
-    /// How long to wait before a task is replaced [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    restart_delay: Option<Duration>,
-
-    /// How often a task is replaced within the window; 0 is without limit
-    #[arg(long, value_name = "N")]
-    restart_max_attempts: Option<u64>,
-
-    /// The window in which attempts count; 0 is for ever
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    restart_window: Option<Duration>,
+    #[command(flatten)]
+    rollout: RolloutFlags,
 
     /// Where tasks may run, such as node.labels.zone==a; replaces all (repeat, or separate with commas)
     #[arg(long, value_name = "EXPRESSION")]
@@ -168,32 +125,6 @@ pub(super) struct ServiceFlags {
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum OnFailure {
-    Pause,
-    Continue,
-    Rollback,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RollbackOnFailure {
-    Pause,
-    Continue,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Order {
-    StopFirst,
-    StartFirst,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Condition {
-    Any,
-    Failure,
-    None,
 }
 
 /// Which tasks a new service has.
@@ -240,11 +171,9 @@ impl ServiceFlags {
             spec.endpoint = Some(wire::EndpointSpec { ports, ..wire::EndpointSpec::default() });
         }
         self.depends.apply(spec)?;
-        self.apply_update(spec);
-        self.apply_rollback(spec);
+        self.rollout.apply(spec);
         self.rebalance.apply(&mut spec.rebalance);
         let task = spec.task.get_or_insert_default();
-        self.apply_restart(task);
         self.apply_resources(task);
         self.apply_placement(task);
         self.apply_container(task)
@@ -301,73 +230,6 @@ impl ServiceFlags {
         if let Some(most) = self.replicas_max_per_node {
             task.placement.get_or_insert_default().max_replicas = most;
         }
-    }
-
-    fn apply_restart(&self, task: &mut wire::TaskSpec) {
-        let given = (self.restart_condition.is_some(), self.restart_max_attempts.is_some());
-        if given == (false, false) && self.restart_delay.is_none() && self.restart_window.is_none() {
-            return;
-        }
-        let restart = task.restart.get_or_insert(RESTART_DEFAULT);
-        if let Some(condition) = self.restart_condition {
-            restart.set_condition(match condition {
-                Condition::Any => RestartCondition::Any,
-                Condition::Failure => RestartCondition::OnFailure,
-                Condition::None => RestartCondition::None,
-            });
-        }
-        if let Some(delay) = self.restart_delay {
-            restart.delay = Some(to_wire_duration(delay));
-        }
-        restart.max_attempts = self.restart_max_attempts.unwrap_or(restart.max_attempts);
-        if let Some(window) = self.restart_window {
-            restart.window = Some(to_wire_duration(window));
-        }
-    }
-
-    fn apply_update(&self, spec: &mut wire::ServiceSpec) {
-        let action = self.update_on_failure.map(|action| match action {
-            OnFailure::Pause => FailureAction::Pause,
-            OnFailure::Continue => FailureAction::Continue,
-            OnFailure::Rollback => FailureAction::Rollback,
-        });
-        let (parallelism, delay, order) = (self.update_parallelism, self.update_delay, self.update_order);
-        apply_rollout(&mut spec.update, parallelism, delay, action, order);
-    }
-
-    fn apply_rollback(&self, spec: &mut wire::ServiceSpec) {
-        let action = self.rollback_on_failure.map(|action| match action {
-            RollbackOnFailure::Pause => FailureAction::Pause,
-            RollbackOnFailure::Continue => FailureAction::Continue,
-        });
-        let (parallelism, delay, order) = (self.rollback_parallelism, self.rollback_delay, self.rollback_order);
-        apply_rollout(&mut spec.rollback, parallelism, delay, action, order);
-    }
-}
-
-fn apply_rollout(
-    config: &mut Option<wire::UpdateConfig>,
-    parallelism: Option<u64>,
-    delay: Option<Duration>,
-    action: Option<FailureAction>,
-    order: Option<Order>,
-) {
-    if parallelism.is_none() && delay.is_none() && action.is_none() && order.is_none() {
-        return;
-    }
-    // One at a time is what a service without this section gets, too.
-    let config = config.get_or_insert_with(|| wire::UpdateConfig { parallelism: 1, ..Default::default() });
-    config.parallelism = parallelism.unwrap_or(config.parallelism);
-    if let Some(delay) = delay {
-        config.delay = Some(to_wire_duration(delay));
-    }
-    if let Some(action) = action {
-        config.set_failure_action(action);
-    }
-    match order {
-        Some(Order::StopFirst) => config.set_order(UpdateOrder::StopFirst),
-        Some(Order::StartFirst) => config.set_order(UpdateOrder::StartFirst),
-        None => {}
     }
 }
 

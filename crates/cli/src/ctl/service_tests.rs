@@ -200,6 +200,54 @@ fn flags_of_rebalancing_are_mapped() {
 }
 
 #[test]
+fn every_flag_of_rollouts_and_restarts_is_mapped_and_a_limit_of_0_is_none() {
+    let flags = |update: &[&str]| -> Vec<String> {
+        let both = ["update", "rollback"].into_iter();
+        both.flat_map(|kind| update.iter().map(move |flag| flag.replacen("--", &format!("--{kind}-"), 1))).collect()
+    };
+    let given = flags(&[
+        "--monitor=7s",
+        "--max-failure-ratio=0.25",
+        "--progress-deadline=1m",
+        "--max-unavailable=2",
+        "--parallelism=3",
+        "--delay=1s",
+        "--order=start-first",
+        "--on-failure=continue",
+    ]);
+    let given: Vec<_> = given.iter().map(String::as_str).collect();
+    let restart = ["--restart-max-delay=5m", "--restart-stable-after=10m"];
+    let spec = created(&[&["--image", "nginx"], &given[..], &restart].concat()).unwrap();
+    let expected = wire::UpdateConfig {
+        parallelism: 3,
+        delay: seconds(1),
+        failure_action: FailureAction::Continue.into(),
+        monitor: seconds(7),
+        max_failure_ratio: 0.25,
+        order: UpdateOrder::StartFirst.into(),
+        progress_deadline: seconds(60),
+        max_unavailable: 2,
+    };
+    assert_eq!((spec.update, spec.rollback), (Some(expected), Some(expected)));
+    let policy = spec.task.as_ref().unwrap().restart.unwrap();
+    assert_eq!((policy.max_delay, policy.stable_after), (seconds(300), seconds(600)));
+
+    let none = flags(&["--progress-deadline=0", "--max-unavailable=0"]);
+    let none: Vec<_> = none.iter().map(String::as_str).chain(["--restart-max-delay=0"]).collect();
+    let spec = updated(&spec, &none);
+    let expected = wire::UpdateConfig { progress_deadline: None, max_unavailable: 0, ..expected };
+    assert_eq!((spec.update, spec.rollback), (Some(expected), Some(expected)));
+    assert_eq!(spec.task.unwrap().restart, Some(wire::RestartPolicy { max_delay: None, ..policy }));
+
+    let plain = created(&["--image", "nginx"]).unwrap();
+    let same = updated(&plain, &["--hostname", "h"]);
+    assert_eq!((same.update, same.rollback), (None, None), "what is not given is not asked for");
+    for bad in ["--update-max-failure-ratio=1.5", "--update-max-failure-ratio=x", "--rollback-on-failure=rollback"] {
+        assert!(created(&["--image", "nginx", bad]).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn labels_and_modes_are_mapped() {
     let spec = created(&["--image", "x", "--label", "a=1,b=", "--mode", "global"]).unwrap();
     let labels = spec.annotations.unwrap().labels;

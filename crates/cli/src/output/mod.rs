@@ -11,6 +11,7 @@ pub mod json;
 mod names;
 mod node;
 mod rebalance;
+mod rollout;
 mod rotation;
 mod service;
 mod spec;

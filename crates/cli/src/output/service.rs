@@ -9,7 +9,7 @@ use super::{
     Columns, Names,
     job::{job_fields, next_run_in_short},
     rebalance::{origins, rebalancing},
-    relative, spec, start, task_table,
+    rollout, spec, start, task_table,
 };
 
 /// How many tasks of each service run on nodes that are not down, and how many have completed, of a job in its last run.
@@ -67,11 +67,19 @@ pub fn list_services(services: &[wire::Service], counts: &BTreeMap<String, (u64,
             service.id.clone(),
             name(&spec).to_owned(),
             container(&spec).map(|container| container.image.clone()).unwrap_or_default(),
-            replicas(&spec, running, completed) + start::standing(service),
+            replicas(&spec, running, completed) + standing(service),
         ];
         columns.row(cells.into_iter().chain(any_scheduled.then(|| next_run_in_short(service, now))));
     }
     columns
+}
+
+/// What keeps a service from being as it was asked for, if anything does.
+fn standing(service: &wire::Service) -> &'static str {
+    match start::standing(service) {
+        "" => rollout::standing(service),
+        standing => standing,
+    }
 }
 
 /// The layout of `service inspect`; `tasks` are those to show below.
@@ -96,13 +104,7 @@ pub fn inspect_service(
     }
     columns.field_if_any("Replicas", replicas(&spec, running, completed));
     start::fields(&mut columns, service, now);
-    if let Some(status) = &service.update_status {
-        columns.section("Update Status");
-        columns.field(" State", status.state().as_str_name());
-        columns.field_if_any(" Started", relative(status.started_at.as_ref(), now));
-        columns.field_if_any(" Completed", relative(status.completed_at.as_ref(), now));
-        columns.field_if_any(" Message", &status.message);
-    }
+    rollout::fields(&mut columns, service, now);
     job_fields(&mut columns, service, now);
     columns.field_if_any("Rebalancing", rebalancing(spec.rebalance.as_ref(), "as the cluster says"));
     columns.section("Template");

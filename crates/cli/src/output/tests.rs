@@ -271,10 +271,10 @@ fn services_are_listed_with_what_runs_on_live_nodes() {
     assert_snapshot!(visible(list_services(&services, &running_on_live_nodes(&tasks, &nodes), now())), @r"
     ID        Name   Image       Replicas|
     --        ----   -----       --------|
-    svc1      web    nginx:1.27  1/3|
-    id-agent  agent  nginx:1.27  global|
-    id-once   once   nginx:1.27  1/5 completed|
-    id-each   each   nginx:1.27  0 completed|
+    svc1      web    nginx:1.27  1/3 (updating)|
+    id-agent  agent  nginx:1.27  global (updating)|
+    id-once   once   nginx:1.27  1/5 completed (updating)|
+    id-each   each   nginx:1.27  0 completed (updating)|
     ");
 }
 
@@ -296,6 +296,14 @@ fn a_service_is_inspected() {
      State                   : UPDATING|
      Started                 : 1 minute ago|
      Message                 : update in progress|
+    Update Config            |
+     Parallelism             : 2|
+     On Failure              : PAUSE|
+     Failure Ratio           : 0|
+     Order                   : STOP_FIRST|
+    Restart Policy           |
+     Condition               : ANY|
+     Delay                   : 5s|
     Template                 |
      Container               |
       Image                  : nginx:1.27|
@@ -331,7 +339,69 @@ fn a_service_is_inspected() {
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
     t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST"},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null,"max_delay_ms":null,"stable_after_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST","progress_deadline_ms":null,"max_unavailable":0},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+}
+
+#[test]
+fn how_far_an_update_has_come_and_what_was_asked_for_is_shown() {
+    use wire::update_status::UpdateState;
+
+    let mut paused = service();
+    let told = "update in progress; it stands still: as many slots as may be are without a task that runs";
+    paused.update_status.as_mut().unwrap().message = told.to_owned();
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let spec = paused.spec.as_mut().unwrap();
+    spec.rollback = Some(wire::UpdateConfig {
+        progress_deadline: seconds(90),
+        max_unavailable: 2,
+        monitor: seconds(7),
+        max_failure_ratio: 0.25,
+        ..Default::default()
+    });
+    let restart = spec.task.as_mut().unwrap().restart.as_mut().unwrap();
+    (restart.max_delay, restart.stable_after, restart.max_attempts) = (seconds(300), seconds(600), 3);
+    let text = inspect_service(&paused, (0, 0), &[], &names(), now()).to_string();
+    let lines: Vec<_> = text.lines().skip(6).take_while(|line| !line.starts_with("Template")).collect();
+    assert_snapshot!(visible(lines.join("\n")), @r"
+    Update Status            |
+     State                   : UPDATING|
+     Started                 : 1 minute ago|
+     Message                 : update in progress; it stands still: as many slots as may be are without a task that runs|
+    Update Config            |
+     Parallelism             : 2|
+     On Failure              : PAUSE|
+     Failure Ratio           : 0|
+     Order                   : STOP_FIRST|
+    Rollback Config          |
+     Parallelism             : all|
+     Monitor                 : 7s|
+     On Failure              : PAUSE|
+     Failure Ratio           : 0.25|
+     Order                   : STOP_FIRST|
+     Deadline                : 1m30s|
+     Max Unavailable         : 2|
+    Restart Policy           |
+     Condition               : ANY|
+     Delay                   : 5s|
+     Max Delay               : 5m0s|
+     Stable After            : 10m0s|
+     Max Attempts            : 3|
+    ");
+    let json = json::line(&json::Service::new(&paused, (0, 0)));
+    assert!(json.contains(r#""progress_deadline_ms":90000,"max_unavailable":2"#), "{json}");
+    assert!(json.contains(r#""max_delay_ms":300000,"stable_after_ms":600000"#), "{json}");
+    for (state, expected) in [
+        (UpdateState::Updating, "1/3 (updating)"),
+        (UpdateState::Paused, "1/3 (update paused)"),
+        (UpdateState::RollbackStarted, "1/3 (rolling back)"),
+        (UpdateState::RollbackPaused, "1/3 (rollback paused)"),
+        (UpdateState::Completed, "1/3"),
+        (UpdateState::RollbackCompleted, "1/3"),
+    ] {
+        paused.update_status.as_mut().unwrap().set_state(state);
+        let list = list_services(&[paused.clone()], &[("svc1".to_owned(), (1, 0))].into(), now()).to_string();
+        assert_eq!(list.lines().last().unwrap().trim_end().rsplit("  ").next().unwrap(), expected);
+    }
 }
 
 #[test]
@@ -600,10 +670,10 @@ fn a_job_shows_its_schedule_its_limits_and_its_runs() {
      Container          |
     ");
     assert_snapshot!(visible(list_services(&[service(), nightly()], &BTreeMap::new(), now())), @r"
-    ID    Name     Image       Replicas       Next Run|
-    --    ----     -----       --------       --------|
-    svc1  web      nginx:1.27  0/3            |
-    svc2  nightly              0/4 completed  18 hours from now|
+    ID    Name     Image       Replicas        Next Run|
+    --    ----     -----       --------        --------|
+    svc1  web      nginx:1.27  0/3 (updating)  |
+    svc2  nightly              0/4 completed   18 hours from now|
     ");
     let mut suspended = nightly();
     suspended.spec.as_mut().unwrap().schedule.as_mut().unwrap().suspended = true;

@@ -50,6 +50,8 @@ fn rollout(field: &str, config: Option<&wire::UpdateConfig>) -> Checked {
     let Some(config) = config else { return Ok(()) };
     not_negative(&format!("TaskSpec: {field}-delay"), config.delay.as_ref())?;
     not_negative(&format!("TaskSpec: {field}-monitor"), config.monitor.as_ref())?;
+    not_negative(&format!("TaskSpec: {field}-progress-deadline"), config.progress_deadline.as_ref())?;
+    count(&format!("TaskSpec: {field}-max-unavailable"), config.max_unavailable)?;
     if !(0.0..=1.0).contains(&config.max_failure_ratio) {
         return Err(ControlError::invalid(format!(
             "TaskSpec: {field}-maxfailureratio cannot be less than 0 or bigger than 1"
@@ -149,6 +151,16 @@ mod tests {
         let delay = Some(Duration { seconds: -1, nanos: 0 });
         let why = refused(|spec| spec.update = Some(wire::UpdateConfig { delay, ..Default::default() }));
         assert_eq!(why, "TaskSpec: update-delay: duration must not be negative");
+        let late = |seconds| {
+            Some(wire::UpdateConfig { progress_deadline: Some(Duration { seconds, nanos: 0 }), ..Default::default() })
+        };
+        let why = refused(|spec| spec.rollback = late(-1));
+        assert_eq!(why, "TaskSpec: rollback-progress-deadline: duration must not be negative");
+        let why = refused(|spec| spec.update = late(i64::MAX));
+        assert_eq!(why, "TaskSpec: update-progress-deadline: duration is out of range");
+        let max_unavailable = u64::MAX;
+        let why = refused(|spec| spec.update = Some(wire::UpdateConfig { max_unavailable, ..Default::default() }));
+        assert_eq!(why, "TaskSpec: update-max-unavailable must be non-negative");
     }
 
     #[test]

@@ -28,6 +28,14 @@ pub(super) fn task(spec: Option<&wire::TaskSpec>, service: &wire::Annotations) -
     if let Some(restart) = &spec.restart {
         not_negative("TaskSpec: restart-delay", restart.delay.as_ref())?;
         not_negative("TaskSpec: restart-window", restart.window.as_ref())?;
+        not_negative("TaskSpec: restart-max-delay", restart.max_delay.as_ref())?;
+        not_negative("TaskSpec: restart-stable-after", restart.stable_after.as_ref())?;
+        let is_zero = |delay: &prost_types::Duration| *delay == prost_types::Duration::default();
+        if restart.delay.as_ref().is_some_and(is_zero) && restart.max_delay.is_some_and(|delay| !is_zero(&delay)) {
+            return Err(ControlError::invalid(
+                "TaskSpec: restart-max-delay: there is nothing to double, since restart-delay is 0",
+            ));
+        }
     }
     if let Some(placement) = &spec.placement {
         for expression in &placement.constraints {
@@ -134,6 +142,26 @@ mod tests {
         assert_eq!(of(limits(NANO_CPUS_MIN, MEMORY_BYTES_MIN)), "ok");
         assert_eq!(of(limits(1000, 0)), "invalid cpu value 0.000001: Must be at least 0.001");
         assert_eq!(of(limits(0, -1)), "invalid memory value -1: Must be at least 4MiB");
+    }
+
+    #[test]
+    fn restart_policies_are_in_range() {
+        let told = |change: fn(&mut wire::RestartPolicy)| {
+            let mut restart = wire::RestartPolicy::default();
+            change(&mut restart);
+            of(wire::TaskSpec { restart: Some(restart), ..Default::default() })
+        };
+        fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+            Some(prost_types::Duration { seconds, nanos: 0 })
+        }
+        assert_eq!(told(|restart| restart.max_delay = seconds(60)), "ok", "the delay is 5 s if nothing is said");
+        let negative = "duration must not be negative";
+        assert_eq!(told(|restart| restart.max_delay = seconds(-1)), format!("TaskSpec: restart-max-delay: {negative}"));
+        let why = format!("TaskSpec: restart-stable-after: {negative}");
+        assert_eq!(told(|restart| restart.stable_after = seconds(-1)), why);
+        let why = told(|restart| (restart.delay, restart.max_delay) = (seconds(0), seconds(60)));
+        assert_eq!(why, "TaskSpec: restart-max-delay: there is nothing to double, since restart-delay is 0");
+        assert_eq!(told(|restart| (restart.delay, restart.max_delay) = (seconds(0), seconds(0))), "ok");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod rollouts;
 mod schedules;
 mod stage;
 mod volumes;
+mod waits;
 mod worlds;
 
 use std::{sync::Arc, time::Duration};

@@ -60,6 +60,9 @@ struct Restart {
     delay_ms: Option<u64>,
     max_attempts: u64,
     window_ms: Option<u64>,
+    /// Up to which the delay doubles; `null` if it is always the same.
+    max_delay_ms: Option<u64>,
+    stable_after_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -70,6 +73,10 @@ struct Update {
     monitor_ms: Option<u64>,
     max_failure_ratio: f32,
     order: &'static str,
+    /// How long a new task may take to run; `null` is without limit.
+    progress_deadline_ms: Option<u64>,
+    /// How many slots may be without a task; 0 is without limit.
+    max_unavailable: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -170,6 +177,8 @@ impl Restart {
             delay_ms: millis(restart.delay.as_ref()),
             max_attempts: restart.max_attempts,
             window_ms: millis(restart.window.as_ref()),
+            max_delay_ms: millis(restart.max_delay.as_ref()),
+            stable_after_ms: millis(restart.stable_after.as_ref()),
         }
     }
 }
@@ -183,6 +192,8 @@ impl Update {
             monitor_ms: millis(update.monitor.as_ref()),
             max_failure_ratio: update.max_failure_ratio,
             order: update.order().as_str_name(),
+            progress_deadline_ms: millis(update.progress_deadline.as_ref()),
+            max_unavailable: update.max_unavailable,
         }
     }
 }
