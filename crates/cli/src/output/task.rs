@@ -101,7 +101,12 @@ pub fn task_name(task: &wire::Task, names: &Names) -> String {
 /// Whether the cluster still wants this task to run, or to complete.
 #[must_use]
 pub fn is_current(task: &wire::Task) -> bool {
-    task.desired_state() <= TaskState::Running
+    let state = task.status.as_ref().map_or(TaskState::New, wire::TaskStatus::state);
+    match task.desired_state() {
+        // What has completed stays wanted so.
+        TaskState::Complete => state <= TaskState::Running,
+        desired => desired <= TaskState::Running,
+    }
 }
 
 pub(super) fn container_status(status: &wire::TaskStatus) -> Option<&wire::ContainerStatus> {

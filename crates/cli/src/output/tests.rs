@@ -746,3 +746,21 @@ fn a_task_that_was_moved_says_why() {
     let json = json::line(&json::Task::new(&moved, &names()));
     assert!(json.contains(r#""origin":{"replaces":"t1","message":"moved from node ada"#), "{json}");
 }
+
+#[test]
+fn a_task_of_a_job_is_current_until_it_has_ended() {
+    let task = |desired: TaskState, state: TaskState| wire::Task {
+        desired_state: desired.into(),
+        status: Some(wire::TaskStatus { state: state.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    for (desired, state, expected) in [
+        (TaskState::Complete, TaskState::Pending, true),
+        (TaskState::Complete, TaskState::Running, true),
+        (TaskState::Complete, TaskState::Complete, false),
+        (TaskState::Running, TaskState::Failed, true),
+        (TaskState::Shutdown, TaskState::Running, false),
+    ] {
+        assert_eq!(is_current(&task(desired, state)), expected, "{desired:?}, {state:?}");
+    }
+}
