@@ -376,7 +376,7 @@ async fn a_job_with_limits_runs_again_when_it_is_changed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     /// Leaders come and go at any moment, and in between nobody leads.
     #[test]
@@ -393,7 +393,7 @@ proptest! {
                 let mut stage = Stage::on(env.clone(), store).await;
                 let mut left = with;
                 while left > 0 {
-                    let step = left.min(20);
+                    let step = left.min(120);
                     stage.pass(Duration::from_secs(step)).await;
                     end_all(&mut stage, TaskState::Complete).await;
                     left -= step;
