@@ -6,16 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use swarmkit_api::{
     Service, Task, TaskId, TaskState,
-    wire::{
-        update_config::{FailureAction, UpdateOrder},
-        update_status::UpdateState,
-    },
+    wire::{update_config::FailureAction, update_status::UpdateState},
 };
 
 use crate::{
@@ -83,17 +79,6 @@ pub(crate) enum Verdict {
     RollBack(String),
     /// It goes neither on nor back, for this reason.
     StandStill(String),
-}
-
-/// What to do in one slot of a rollout.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Turn {
-    /// Nothing is as it shall be: stop these, and make a task, which is on hold if it may only start after them.
-    Replace { stop: Vec<Arc<Task>>, on_hold: bool },
-    /// One task is as it shall be: stop the others.
-    Finish { stop: Vec<Arc<Task>> },
-    /// One task is as it shall be, but the others go on until it runs.
-    Wait,
 }
 
 // === impl Rollout ===
@@ -258,28 +243,6 @@ impl Made {
             None => self.is_known || state == TaskState::Rejected || within(self.at),
         };
         counts.then_some((at, false))
-    }
-}
-
-/// What to do in a slot that is not as it shall be.
-pub(crate) fn turn(slot: &Slot, order: UpdateOrder, is_dirty: impl Fn(&Task) -> bool) -> Turn {
-    let live: Vec<_> = slot.live().collect();
-    let rank = |task: &Task| (task.desired_state, task.status.state == TaskState::Running);
-    // The oldest of the best, since it has come furthest.
-    let kept = live.iter().filter(|task| !is_dirty(task)).rev().max_by_key(|task| rank(task));
-    let Some(kept) = kept else {
-        // What runs goes on until the new task does, if that starts first; what does not run yet is not waited for.
-        let goes = |task: &&&Arc<Task>| order == UpdateOrder::StopFirst || task.status.state != TaskState::Running;
-        let stop: Vec<_> = live.iter().filter(goes).map(|task| Arc::clone(task)).collect();
-        return Turn::Replace { on_hold: order == UpdateOrder::StopFirst && !stop.is_empty(), stop };
-    };
-    let others = live.iter().filter(|task| task.id != kept.id);
-    let stop: Vec<_> = others.clone().map(|task| Arc::clone(task)).collect();
-    let runs = kept.status.state == TaskState::Running;
-    if order == UpdateOrder::StopFirst || runs || others.clone().all(|task| !is_dirty(task)) {
-        Turn::Finish { stop }
-    } else {
-        Turn::Wait
     }
 }
 

@@ -12,14 +12,25 @@ use crate::{
     fate::Fate,
     plan::{Action, Step},
     policy::{Rolling, Shape},
-    rollout::{Turn, Verdict, turn},
-    slot::SlotKey,
+    rollout::Verdict,
+    slot::{Slot, SlotKey},
     template::Template,
     world::Due,
 };
 
 /// Between what a rollout is said to be doing and why it does not go on.
 const STANDS_STILL: &str = "; it stands still: ";
+
+/// What to do in one slot of a rollout.
+#[derive(Clone, Debug, PartialEq)]
+enum Turn {
+    /// Nothing is as it shall be: stop these, and make a task, which is on hold if it may only start after them.
+    Replace { stop: Vec<Arc<Task>>, on_hold: bool },
+    /// One task is as it shall be: stop the others.
+    Finish { stop: Vec<Arc<Task>> },
+    /// One task is as it shall be, but the others go on until it runs.
+    Wait,
+}
 
 impl Draft<'_> {
     /// Brings slots to what the service asks for now, as many at a time as it says.
@@ -112,6 +123,28 @@ impl Draft<'_> {
             let node = self.world.nodes.get(id).map(AsRef::as_ref);
             Fate::of(node) == Fate::Fine && node.is_some_and(|node| constraint::all_match(&self.book.constraints, node))
         })
+    }
+}
+
+/// What to do in a slot that is not as it shall be.
+fn turn(slot: &Slot, order: UpdateOrder, is_dirty: impl Fn(&Task) -> bool) -> Turn {
+    let live: Vec<_> = slot.live().collect();
+    let rank = |task: &Task| (task.desired_state, task.status.state == TaskState::Running);
+    // The oldest of the best, since it has come furthest.
+    let kept = live.iter().filter(|task| !is_dirty(task)).rev().max_by_key(|task| rank(task));
+    let Some(kept) = kept else {
+        // What runs goes on until the new task does, if that starts first; what does not run yet is not waited for.
+        let goes = |task: &&&Arc<Task>| order == UpdateOrder::StopFirst || task.status.state != TaskState::Running;
+        let stop: Vec<_> = live.iter().filter(goes).map(|task| Arc::clone(task)).collect();
+        return Turn::Replace { on_hold: order == UpdateOrder::StopFirst && !stop.is_empty(), stop };
+    };
+    let others = live.iter().filter(|task| task.id != kept.id);
+    let stop: Vec<_> = others.clone().map(|task| Arc::clone(task)).collect();
+    let runs = kept.status.state == TaskState::Running;
+    if order == UpdateOrder::StopFirst || runs || others.clone().all(|task| !is_dirty(task)) {
+        Turn::Finish { stop }
+    } else {
+        Turn::Wait
     }
 }
 

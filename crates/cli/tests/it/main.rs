@@ -17,5 +17,6 @@ mod order;
 mod rafttool;
 mod recovery;
 mod restart;
+mod rollout;
 mod rotating;
 mod service;
