@@ -42,8 +42,12 @@ pub(crate) fn start_of(slot: &Slot, seated: &Seated, world: &World, now: SystemT
 
 /// What replaces a task that ended by itself waits as that task's policy says, wherever that was. What replaces one that had
 /// to stop, because the service was changed or its node is drained, does not; what replaces one whose node is lost, does.
+/// Something else than what ended is not kept waiting for it: a rollout, or a rollback, tries it at once.
 fn delay(slot: &Slot, task: &Task, world: &World) -> Duration {
     let Some(before) = slot.before(task) else { return Duration::ZERO };
+    if before.spec_version != task.spec_version && before.spec != task.spec {
+        return Duration::ZERO;
+    }
     let is_over = before.status.state > TaskState::Running;
     let has_to_wait = if is_over { was_over_before(before, task) } else { world.fate(before).is_silent() };
     if has_to_wait && slot.may_restart(before) { slot.delay_after(before) } else { Duration::ZERO }

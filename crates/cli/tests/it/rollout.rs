@@ -20,7 +20,8 @@ fn an_update_that_fails_is_paused_and_goes_back_and_forth_as_it_is_told() {
     let refused = node.refused(&["service", "rollback", "web"]);
     assert!(refused.contains("does not have a previous spec"), "{refused}");
 
-    node.ok(&["service", "update", "web", "--command", "/bin/sh", "--args", "-c,exit 3"]);
+    // What never runs holds the update up at the first slot.
+    node.ok(&["service", "update", "web", "--command", "/no/such/program"]);
     wait_until("the update to pause", || status(&node, "web").0 == "PAUSED");
     let (_, message) = status(&node, "web");
     assert!(message.starts_with("update paused due to failure or early termination of task "), "{message}");

@@ -4,7 +4,7 @@ use wire::{node_spec::Availability, node_status::State};
 
 use super::{
     rollouts::{new_image, new_ones, seconds, split, state},
-    stage::Stage,
+    stage::{Stage, count, image},
     *,
 };
 
@@ -36,6 +36,23 @@ async fn the_minute_for_the_old_task_runs_while_the_delay_does() {
     assert_eq!(stage.told(), ["web.1 ready wants ready"], "the old one still runs, on a node that is heard");
     stage.pass(Duration::from_millis(100)).await;
     assert_eq!(stage.told(), ["web.1 running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn something_else_than_what_ended_is_not_kept_waiting_for_it() {
+    let mut stage = Stage::open("node a; service web replicas=1 restart=any delay=1h").await;
+    stage.cast(|task| (image(task) == "bad").then_some(TaskState::Rejected));
+    stage.update("web", set_image("bad")).await;
+    stage.pass(Duration::from_secs(1)).await;
+    // Also the replacement that is on hold was rejected.
+    assert_eq!(count(&stage, "bad", TaskState::Rejected), 2, "{:?}", stage.history());
+    stage.update("web", set_image("image")).await;
+    assert_eq!(stage.told(), ["web.1 running"]);
+    // The same again is kept waiting, whatever version of the service it is made for.
+    stage.end(1, TaskState::Failed).await;
+    stage.update("web", |spec| spec.update = Some(wire::UpdateConfig::default())).await;
+    stage.pass(Duration::from_secs(1)).await;
+    assert_eq!(stage.told(), ["web.1 ready wants ready"]);
 }
 
 #[test]
