@@ -40,7 +40,7 @@ pub mod wire;
 pub use ids::{ClusterId, ConfigId, ExtensionId, NetworkId, NodeId, ResourceId, SecretId, ServiceId, TaskId, VolumeId};
 pub use objects::{
     AnyObject, Cluster, Config, DecodeError, Endpoint, Extension, JobRun, Kind, Meta, Network, Node, Object, Origin,
-    Resource, Secret, Service, Sharing, Task, TaskStatus, UpdateStatus, Volume, Waiting,
+    Preemption, Resource, Secret, Service, Sharing, Task, TaskStatus, UpdateStatus, Volume, Waiting,
 };
 pub use version::Version;
 pub use wire::{NodeRole, TaskState};

@@ -283,6 +283,7 @@ pub(crate) fn same_wish(a: &Task, b: &Task) -> bool {
         job_iteration,
         volumes,
         origin: _,
+        preemption: _,
     } = a;
     (Arc::ptr_eq(spec, &b.spec) || *spec == b.spec)
         && *desired_state == b.desired_state

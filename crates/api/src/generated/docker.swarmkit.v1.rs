@@ -378,6 +378,12 @@ pub struct Network {
     /// What the embedding program adds to an answer; never stored.
     #[prost(message, optional, tag = "7")]
     pub extra: ::core::option::Option<::prost_types::Any>,
+    /// What the network waits for, as long as it has not been given what it needs. Written by the allocator. Of this
+    /// project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub waiting: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Waiting,
+    >,
 }
 /// What a user asks of a network. It cannot be changed once the network exists.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2381,6 +2387,11 @@ pub struct ClusterSpec {
     /// About the keys of managers on disk.
     #[prost(message, optional, tag = "8")]
     pub encryption_config: ::core::option::Option<EncryptionConfig>,
+    /// Where tasks go, for services that do not say. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57001")]
+    pub scheduling: ::core::option::Option<
+        super::super::super::swarmkit::scheduling::v1::ClusterScheduling,
+    >,
 }
 /// About tasks that have ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4173,6 +4184,12 @@ pub struct Task {
     pub origin: ::core::option::Option<
         super::super::super::swarmkit::orchestration::v1::Origin,
     >,
+    /// What the task has to do with room that some make for others. Written by the scheduler. Of this project: other peers
+    /// of the wire skip it.
+    #[prost(message, optional, tag = "57002")]
+    pub preemption: ::core::option::Option<
+        super::super::super::swarmkit::scheduling::v1::Preemption,
+    >,
 }
 /// What to run and under what conditions.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4768,6 +4785,11 @@ pub struct ServiceSpec {
     #[prost(message, repeated, tag = "57004")]
     pub depends_on: ::prost::alloc::vec::Vec<
         super::super::super::swarmkit::orchestration::v1::Dependency,
+    >,
+    /// Where tasks go. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57005")]
+    pub scheduling: ::core::option::Option<
+        super::super::super::swarmkit::scheduling::v1::ServiceScheduling,
     >,
     /// How often. One is required, and a service stays with its kind.
     #[prost(oneof = "service_spec::Mode", tags = "3, 4, 10, 11")]

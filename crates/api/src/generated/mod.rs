@@ -30,6 +30,11 @@ pub mod swarmkit {
             include!("swarmkit.raft.v1.rs");
         }
     }
+    pub mod scheduling {
+        pub mod v1 {
+            include!("swarmkit.scheduling.v1.rs");
+        }
+    }
     pub mod unlock {
         pub mod v1 {
             include!("swarmkit.unlock.v1.rs");

@@ -19,7 +19,7 @@ pub use codec::DecodeError;
 pub use node::Node;
 pub use service::{Endpoint, JobRun, Service, UpdateStatus, Waiting};
 pub use small::{Cluster, Config, Extension, Network, Resource, Secret, Volume};
-pub use task::{Origin, Task, TaskStatus};
+pub use task::{Origin, Preemption, Task, TaskStatus};
 pub use task_wire::Sharing;
 
 use crate::{

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use prost_types::Timestamp;
 
 use super::{
-    DecodeError, Kind, Meta,
+    DecodeError, Kind, Meta, Waiting,
     codec::{self, FromWire, ToWire},
 };
 use crate::{ClusterId, ConfigId, ExtensionId, NetworkId, ResourceId, SecretId, VolumeId, wire};
@@ -27,6 +27,8 @@ pub struct Network {
     pub pending_delete: bool,
     /// Data of an embedder, kept as it came.
     pub extra: Option<prost_types::Any>,
+    /// What it waits for, as long as it has not been given what it needs. Written by the allocator only.
+    pub waiting: Option<Waiting>,
 }
 
 impl Network {
@@ -41,6 +43,7 @@ impl Network {
             ipam: None,
             pending_delete: false,
             extra: None,
+            waiting: None,
         }
     }
 }
@@ -57,6 +60,7 @@ impl ToWire for Network {
             ipam: self.ipam.clone(),
             pending_delete: self.pending_delete,
             extra: self.extra.clone(),
+            waiting: self.waiting.clone(),
         }
     }
 }
@@ -73,6 +77,7 @@ impl FromWire for Network {
             ipam: wire.ipam,
             pending_delete: wire.pending_delete,
             extra: wire.extra,
+            waiting: wire.waiting,
         })
     }
 }

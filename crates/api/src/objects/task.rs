@@ -10,7 +10,7 @@ use super::{
     codec::{self, FromWire, ToWire},
     task_wire,
 };
-pub use crate::wire::swarmkit::orchestration::v1::Origin;
+pub use crate::wire::swarmkit::{orchestration::v1::Origin, scheduling::v1::Preemption};
 use crate::{NodeId, ServiceId, TaskId, TaskState, Version, wire};
 
 /// One attempt to run what a service asks for, on one node.
@@ -52,6 +52,8 @@ pub struct Task {
     pub volumes: Vec<wire::VolumeAttachment>,
     /// Why it was made, where it was neither asked for nor replaces one that ended.
     pub origin: Option<Arc<Origin>>,
+    /// The room that it makes for another, or others for it. Written by the scheduler only.
+    pub preemption: Option<Arc<Preemption>>,
 }
 
 /// How a task is doing.
@@ -100,6 +102,7 @@ impl Task {
             job_iteration: None,
             volumes: Vec::new(),
             origin: None,
+            preemption: None,
         }
     }
 
@@ -143,6 +146,7 @@ impl Task {
             job_iteration: wire.job_iteration.map(Into::into),
             volumes: wire.volumes,
             origin: wire.origin.map(Arc::new),
+            preemption: wire.preemption.map(Arc::new),
         })
     }
 }
@@ -207,6 +211,7 @@ impl ToWire for Task {
             job_iteration: self.job_iteration.map(Into::into),
             volumes: self.volumes.clone(),
             origin: self.origin.as_deref().cloned(),
+            preemption: self.preemption.as_deref().cloned(),
         }
     }
 

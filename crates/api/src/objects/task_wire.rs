@@ -38,6 +38,7 @@ mod field {
     pub(super) const JOB_ITERATION: u32 = 16;
     pub(super) const VOLUMES: u32 = 17;
     pub(super) const ORIGIN: u32 = 57_001;
+    pub(super) const PREEMPTION: u32 = 57_002;
 }
 
 /// The field numbers of its status.
@@ -76,6 +77,7 @@ pub(super) fn encode(task: &Task, out: &mut impl BufMut) {
     put_message(field::JOB_ITERATION, task.job_iteration.map(wire::Version::from).as_ref(), out);
     message::encode_repeated(field::VOLUMES, &task.volumes, out);
     put_message(field::ORIGIN, task.origin.as_deref(), out);
+    put_message(field::PREEMPTION, task.preemption.as_deref(), out);
 }
 
 fn encode_status(of: &TaskStatus, out: &mut impl BufMut) {

@@ -27,10 +27,12 @@ const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
 /// not know. What each is for is said beside it in `proto/`.
-const OURS: [&str; 21] = [
+const OURS: [&str; 25] = [
     "Cluster.network_keys_rotated_at",
+    "ClusterSpec.scheduling",
     "IssueNodeCertificateRequest.returning",
     "Meta.created_version",
+    "Network.waiting",
     "NodeStatus.down_since",
     "OrchestrationConfig.rebalance",
     "RemoveNetworkRequest.deferred",
@@ -44,7 +46,9 @@ const OURS: [&str; 21] = [
     "ServiceSpec.job_limits",
     "ServiceSpec.rebalance",
     "ServiceSpec.schedule",
+    "ServiceSpec.scheduling",
     "Task.origin",
+    "Task.preemption",
     "TaskStatus.running_since",
     "UpdateConfig.max_unavailable",
     "UpdateConfig.progress_deadline",
