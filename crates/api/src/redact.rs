@@ -1,5 +1,5 @@
 //! What the generated `Debug` of a message with secrets prints instead of them.
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
@@ -34,6 +34,12 @@ impl Secret for String {
 impl Secret for Vec<String> {
     fn length(&self) -> Option<usize> {
         Some(self.iter().map(String::len).sum())
+    }
+}
+
+impl Secret for BTreeMap<String, String> {
+    fn length(&self) -> Option<usize> {
+        Some(self.values().map(String::len).sum())
     }
 }
 
@@ -76,7 +82,7 @@ pub(crate) mod tests {
     use std::path::Path;
 
     use prost::Message;
-    use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+    use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
     use super::*;
     use crate::wire;
@@ -119,6 +125,10 @@ pub(crate) mod tests {
 
     fn secret(field: &FieldDescriptor) -> Value {
         let value = match field.kind() {
+            Kind::Message(entry) if field.is_map() => {
+                let value = secret(&entry.map_entry_value_field());
+                return Value::Map([(MapKey::String("key".to_owned()), value)].into());
+            }
             Kind::String => Value::String(SECRET.to_owned()),
             Kind::Bytes => Value::Bytes(Bytes::from_static(SECRET.as_bytes())),
             kind => panic!("{} is a {kind:?}: a secret is a string or bytes", field.full_name()),

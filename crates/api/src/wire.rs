@@ -2,7 +2,7 @@
 //!
 //! Messages of that package lie here directly (`wire::Node`, `wire::ServiceSpec`), each service in a module for its
 //! client and one for its server (`wire::control_client`, `wire::control_server`). What managers of this project say
-//! to each other alone has packages, and so modules, below [`swarmkit`].
+//! to each other alone has packages, and so modules, below [`swarmkit`]. What they say to storage plugins is in [`csi`].
 //!
 //! Maps are `BTreeMap`, so encoding is deterministic; byte fields are [`bytes::Bytes`] and keep alive the buffer that
 //! they were received in, so copy what is stored for long. Enums are `i32` fields with an accessor of the same name.
@@ -13,6 +13,7 @@ mod generated {
     include!("generated/mod.rs");
 }
 
+pub use generated::csi;
 pub use generated::docker::swarmkit::v1::*;
 pub use generated::raftpb;
 #[cfg(test)]

@@ -650,6 +650,12 @@ pub struct Volume {
     /// The volume is to be deleted. There is no way back.
     #[prost(bool, tag = "6")]
     pub pending_delete: bool,
+    /// Why the volume is not made, or not deleted, yet. Written by the leader. Of this project: other peers of the wire skip
+    /// it.
+    #[prost(message, optional, tag = "57001")]
+    pub waiting: ::core::option::Option<
+        super::super::super::swarmkit::orchestration::v1::Waiting,
+    >,
 }
 /// What a user asks of a volume. Only labels and availability can be changed later.
 #[derive(Clone, PartialEq, ::prost::Message)]

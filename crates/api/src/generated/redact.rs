@@ -3,6 +3,60 @@ use std::fmt;
 
 use crate::redact::{choice, length};
 
+impl fmt::Debug for super::csi::v1::ControllerPublishVolumeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControllerPublishVolumeRequest")
+            .field("volume_id", &self.volume_id)
+            .field("node_id", &self.node_id)
+            .field("volume_capability", &self.volume_capability)
+            .field("readonly", &self.readonly)
+            .field("secrets", &length(&self.secrets))
+            .field("volume_context", &self.volume_context)
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::csi::v1::ControllerUnpublishVolumeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControllerUnpublishVolumeRequest")
+            .field("volume_id", &self.volume_id)
+            .field("node_id", &self.node_id)
+            .field("secrets", &length(&self.secrets))
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::csi::v1::CreateVolumeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateVolumeRequest")
+            .field("name", &self.name)
+            .field("capacity_range", &self.capacity_range)
+            .field("volume_capabilities", &self.volume_capabilities)
+            .field("parameters", &self.parameters)
+            .field("secrets", &length(&self.secrets))
+            .field("accessibility_requirements", &self.accessibility_requirements)
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::csi::v1::DeleteVolumeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeleteVolumeRequest")
+            .field("volume_id", &self.volume_id)
+            .field("secrets", &length(&self.secrets))
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::csi::v1::volume_capability::MountVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountVolume")
+            .field("fs_type", &self.fs_type)
+            .field("mount_flags", &length(&self.mount_flags))
+            .finish()
+    }
+}
+
 impl fmt::Debug for super::docker::swarmkit::v1::acceptance_policy::role_admission_policy::Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secret")
@@ -191,6 +245,11 @@ impl fmt::Debug for super::swarmkit::unlock::v1::OpenRequest {
 
 #[cfg(test)]
 pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::DecodeError>)] = &[
+    ("csi.v1.ControllerPublishVolumeRequest", crate::redact::tests::print::<super::csi::v1::ControllerPublishVolumeRequest>),
+    ("csi.v1.ControllerUnpublishVolumeRequest", crate::redact::tests::print::<super::csi::v1::ControllerUnpublishVolumeRequest>),
+    ("csi.v1.CreateVolumeRequest", crate::redact::tests::print::<super::csi::v1::CreateVolumeRequest>),
+    ("csi.v1.DeleteVolumeRequest", crate::redact::tests::print::<super::csi::v1::DeleteVolumeRequest>),
+    ("csi.v1.VolumeCapability.MountVolume", crate::redact::tests::print::<super::csi::v1::volume_capability::MountVolume>),
     ("docker.swarmkit.v1.AcceptancePolicy.RoleAdmissionPolicy.Secret", crate::redact::tests::print::<super::docker::swarmkit::v1::acceptance_policy::role_admission_policy::Secret>),
     ("docker.swarmkit.v1.CAConfig", crate::redact::tests::print::<super::docker::swarmkit::v1::CaConfig>),
     ("docker.swarmkit.v1.ContainerSpec.PullOptions", crate::redact::tests::print::<super::docker::swarmkit::v1::container_spec::PullOptions>),

@@ -384,6 +384,8 @@ pub struct Volume {
     pub volume_info: Option<wire::VolumeInfo>,
     /// To be deleted as soon as nothing uses it any more.
     pub pending_delete: bool,
+    /// Why it is not made, or not deleted, yet. Written by the leader only.
+    pub waiting: Option<Waiting>,
 }
 
 impl Volume {
@@ -397,6 +399,7 @@ impl Volume {
             publish_status: Vec::new(),
             volume_info: None,
             pending_delete: false,
+            waiting: None,
         }
     }
 }
@@ -412,6 +415,7 @@ impl ToWire for Volume {
             publish_status: self.publish_status.clone(),
             volume_info: self.volume_info.clone(),
             pending_delete: self.pending_delete,
+            waiting: self.waiting.clone(),
         }
     }
 }
@@ -427,6 +431,7 @@ impl FromWire for Volume {
             publish_status: wire.publish_status,
             volume_info: wire.volume_info,
             pending_delete: wire.pending_delete,
+            waiting: wire.waiting,
         })
     }
 }

@@ -27,7 +27,7 @@ const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
 /// not know. What each is for is said beside it in `proto/`.
-const OURS: [&str; 25] = [
+const OURS: [&str; 26] = [
     "Cluster.network_keys_rotated_at",
     "ClusterSpec.scheduling",
     "IssueNodeCertificateRequest.returning",
@@ -53,6 +53,7 @@ const OURS: [&str; 25] = [
     "UpdateConfig.max_unavailable",
     "UpdateConfig.progress_deadline",
     "UpdateStatus.started_version",
+    "Volume.waiting",
 ];
 
 pub(crate) fn proto() -> DescriptorPool {
