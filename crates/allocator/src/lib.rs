@@ -41,6 +41,7 @@
 //! - A service or task that has what it asks for is not written again.
 
 mod error;
+mod network_error;
 mod plan;
 mod ports;
 mod provider;
@@ -51,9 +52,10 @@ mod world;
 mod tests;
 
 pub use error::Error;
+pub use network_error::{Blocker, NetworkError};
 pub use ports::{DYNAMIC_PORTS, PortError};
 pub use provider::{
-    DriverPurpose, InertNetworks, NetworkAllocator, NetworkError, NetworkGrant, NetworkOptions, NetworkProvider,
-    PredefinedNetwork, is_ingress_network,
+    AddressRequest, DriverPurpose, InertNetworks, NetworkAllocator, NetworkEnd, NetworkGrant, NetworkOptions,
+    NetworkProvider, PredefinedNetwork, is_ingress_network,
 };
 pub use run::run;

@@ -6,13 +6,13 @@ use std::{
 };
 
 use swarmkit_api::{
-    Network, NetworkId, Service, ServiceId, Task, TaskState,
+    Network, NetworkId, Object as _, Service, ServiceId, Task, TaskState,
     wire::{Endpoint, NetworkAttachment, NetworkAttachmentConfig},
 };
 use swarmkit_store::{StoreError, Transaction};
 
 use crate::{
-    NetworkAllocator, NetworkError, NetworkGrant, PortError, is_ingress_network,
+    AddressRequest, NetworkAllocator, NetworkEnd, NetworkError, NetworkGrant, PortError, is_ingress_network,
     ports::{Ports, is_ingress},
     world::{Due, World, is_new},
 };
@@ -204,7 +204,7 @@ impl Draft<'_> {
             match self.attach_one(asked) {
                 Ok(attachment) => attachments.extend(attachment),
                 Err(wait) => {
-                    attachments.iter().for_each(|attachment| self.allocator.detach(attachment));
+                    free_attachments(self.allocator, &attachments);
                     return Err(wait);
                 }
             }
@@ -220,7 +220,18 @@ impl Draft<'_> {
             // It waits itself. Asking again tells why.
             self.allocator.allocate_network(network)?;
         }
-        Ok(self.allocator.attach(network, asked)?)
+        let request = AddressRequest {
+            end: NetworkEnd::Task,
+            addresses: &asked.addresses,
+            options: &asked.driver_attachment_opts,
+        };
+        let addresses = self.allocator.allocate_addresses(network, &request)?;
+        Ok(addresses.map(|addresses| NetworkAttachment {
+            network: Some(network.to_wire()),
+            addresses,
+            aliases: asked.aliases.clone(),
+            driver_attachment_opts: asked.driver_attachment_opts.clone(),
+        }))
     }
 
     fn explain(&mut self, task: &Arc<Task>, err: String) {
@@ -291,10 +302,19 @@ impl Decision {
             }
             Self::Endpoint { service, .. } => drop(due.services.insert(service.id.clone())),
             Self::Admit { task, networks, .. } => {
-                networks.iter().for_each(|attachment| allocator.detach(attachment));
+                free_attachments(allocator, networks);
                 due.tasks.insert(task.service_id.clone());
             }
             Self::Explain { task, .. } => drop(due.tasks.insert(task.service_id.clone())),
+        }
+    }
+}
+
+/// Takes back the addresses of attachments.
+pub(crate) fn free_attachments(allocator: &mut dyn NetworkAllocator, attachments: &[NetworkAttachment]) {
+    for attachment in attachments {
+        if let Some(network) = &attachment.network {
+            allocator.free_addresses(&NetworkId::from(network.id.as_str()), &attachment.addresses);
         }
     }
 }

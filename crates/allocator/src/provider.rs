@@ -1,9 +1,13 @@
 //! The seam to whoever knows how networks are made: a driver for overlays, an engine's network plugins, or nobody.
 
+use std::collections::BTreeMap;
+
 use swarmkit_api::{
-    Network,
-    wire::{Driver, IpamOptions, NetworkAttachment, NetworkAttachmentConfig},
+    Network, NetworkId,
+    wire::{Driver, IpamOptions},
 };
+
+use crate::NetworkError;
 
 /// Knows networks: what drivers there are, and how addresses are given out.
 ///
@@ -33,39 +37,87 @@ pub trait NetworkProvider: Send + Sync + 'static {
 
 /// Gives out subnets and addresses during one leader term.
 ///
-/// It keeps no record of its own: at the start of a term it is told everything that is stored, and nothing is stored
-/// that it did not give out. Being told the same thing twice must change nothing, since what it has given out is told
-/// to it again when it comes back from the store; so must freeing what was never given out.
+/// It knows which addresses are taken, not by whom: who has what is known above it, so it is told of an address once when
+/// the first takes it, and once when the last lets go.
+///
+/// # Obligations
+///
+/// - *It keeps no record.* At the start of a term it is told everything that is stored: all networks, then all addresses.
+///   Only then is it asked for something. Nothing is stored that it did not give out, so a term that is told the same
+///   gives out the same.
+/// - *Being told twice changes nothing*, since what it gave out is told to it again when a change that it missed made
+///   its term start over. So does freeing what was never given, or belongs to a network that it does not know.
+/// - *Nothing is given twice*, neither what it gave nor what it was told of, until it is freed.
+/// - *All or nothing.* A request that fails has taken nothing.
+/// - *No answer depends on anything but the calls before it*: no clock, no chance, no order of a hash.
+/// - *A network that is freed takes its addresses with it*; they may be freed afterwards, or not.
+/// - *What fails says what it waits for* with [`NetworkError::blocker`], and does not fail once that is there, unless
+///   someone else was quicker.
 pub trait NetworkAllocator: Send {
-    /// Takes over a network that has its driver state and pools already.
-    fn restore_network(&mut self, network: &Network);
-
-    /// Takes over the addresses of an attachment.
-    fn restore_attachment(&mut self, attachment: &NetworkAttachment);
-
-    /// Gives a network what its driver needs. `None` when it needs nothing.
+    /// Takes over a network that was given its driver state and pools by an earlier term.
     ///
     /// # Errors
     ///
-    /// When it cannot be had. It is tried again when something was freed.
+    /// When it cannot work with what is stored, such as a subnet that another network has. The network is not known
+    /// then, and whoever asks for an address on it is told the error of [`NetworkAllocator::allocate_addresses`].
+    fn restore_network(&mut self, network: &Network) -> Result<(), NetworkError>;
+
+    /// Gives a network what its driver needs. `None` when nothing has to be recorded: it counts as allocated.
+    ///
+    /// Networks that are local to each node get a driver state with the name of the driver, and pools that are empty.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be had for now, or as it is asked for.
     fn allocate_network(&mut self, network: &Network) -> Result<Option<NetworkGrant>, NetworkError>;
-
-    /// Attaches a task to an allocated network. `None` when nothing has to be recorded on the task.
-    ///
-    /// # Errors
-    ///
-    /// When no address is left, or the asked one is taken. It is tried again when something was freed.
-    fn attach(
-        &mut self,
-        network: &Network,
-        asked: &NetworkAttachmentConfig,
-    ) -> Result<Option<NetworkAttachment>, NetworkError>;
-
-    /// Takes back the addresses of an attachment.
-    fn detach(&mut self, attachment: &NetworkAttachment);
 
     /// Takes back a network.
     fn free_network(&mut self, network: &Network);
+
+    /// Takes over addresses that are recorded at one end of a network, in the form in which they were given.
+    fn restore_addresses(&mut self, network: &NetworkId, addresses: &[String]);
+
+    /// Gives the addresses for one end of an allocated network, in CIDR form: one of each family that the network has,
+    /// the one of IPv4 first.
+    ///
+    /// An empty list when the end is to be recorded without addresses, as on networks that are local to each node; `None`
+    /// when nothing is to be recorded at all, as for load balancers on such networks.
+    ///
+    /// # Errors
+    ///
+    /// When no address is left, or one that is asked for cannot be had.
+    fn allocate_addresses(
+        &mut self,
+        network: &Network,
+        request: &AddressRequest<'_>,
+    ) -> Result<Option<Vec<String>>, NetworkError>;
+
+    /// Takes back addresses, given as they were recorded.
+    fn free_addresses(&mut self, network: &NetworkId, addresses: &[String]);
+}
+
+/// One end of a network that wants addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRequest<'a> {
+    /// What the end is.
+    pub end: NetworkEnd,
+    /// Addresses that are asked for, at most one of each family, with or without a prefix length. Of the other families
+    /// one is chosen.
+    pub addresses: &'a [String],
+    /// Settings of this one end, for the driver.
+    pub options: &'a BTreeMap<String, String>,
+}
+
+/// What can be at the end of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkEnd {
+    /// A task.
+    Task,
+    /// A service: its virtual address, which the load balancers of nodes answer.
+    Service,
+    /// The load balancer of a node. It is wanted on each network that a task on the node is attached to, and on the one
+    /// that carries published ports.
+    Node,
 }
 
 /// A network that nobody has to make.
@@ -108,24 +160,6 @@ pub struct NetworkGrant {
     pub ipam: IpamOptions,
 }
 
-/// Why there is no network, or no address.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NetworkError {
-    /// This cluster has no networks of its own. Clients match on the text.
-    #[error("network support is unavailable")]
-    Unavailable,
-    /// There is no such driver.
-    #[error("network driver {0} not found")]
-    UnknownDriver(String),
-    /// All addresses are given out, or the one that was asked for is.
-    #[error("no address is available on network {0}")]
-    NoAddress(String),
-    /// All subnets are given out, or the one that was asked for is.
-    #[error("no subnet is available for network {0}")]
-    NoSubnet(String),
-}
-
 /// The provider of a cluster without networks of its own, such as one that runs processes.
 ///
 /// Published ports are still given out, and the ingress network counts as allocated, since nobody looks into it.
@@ -143,25 +177,27 @@ impl NetworkProvider for InertNetworks {
 }
 
 impl NetworkAllocator for InertNetworks {
-    fn restore_network(&mut self, _: &Network) {}
-
-    fn restore_attachment(&mut self, _: &NetworkAttachment) {}
+    fn restore_network(&mut self, _: &Network) -> Result<(), NetworkError> {
+        Ok(())
+    }
 
     fn allocate_network(&mut self, network: &Network) -> Result<Option<NetworkGrant>, NetworkError> {
         if is_ingress_network(network) { Ok(None) } else { Err(NetworkError::Unavailable) }
     }
 
-    fn attach(
+    fn free_network(&mut self, _: &Network) {}
+
+    fn restore_addresses(&mut self, _: &NetworkId, _: &[String]) {}
+
+    fn allocate_addresses(
         &mut self,
         network: &Network,
-        _: &NetworkAttachmentConfig,
-    ) -> Result<Option<NetworkAttachment>, NetworkError> {
+        _: &AddressRequest<'_>,
+    ) -> Result<Option<Vec<String>>, NetworkError> {
         if is_ingress_network(network) { Ok(None) } else { Err(NetworkError::Unavailable) }
     }
 
-    fn detach(&mut self, _: &NetworkAttachment) {}
-
-    fn free_network(&mut self, _: &Network) {}
+    fn free_addresses(&mut self, _: &NetworkId, _: &[String]) {}
 }
 
 /// Whether a network carries the published ports: by its flag, or, in old clusters, by a label and its name.

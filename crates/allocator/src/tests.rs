@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use swarmkit_api::{
-    Network, NetworkId, Object as _, Service, ServiceId, Task, TaskState,
+    Network, NetworkId, Service, ServiceId, Task, TaskState,
     wire::{
-        self, EndpointSpec, NetworkAttachment, NetworkAttachmentConfig, PortConfig,
+        self, EndpointSpec, PortConfig,
         port_config::{Protocol, PublishMode},
     },
 };
@@ -36,17 +36,15 @@ impl NetworkProvider for Toy {
 }
 
 impl ToyAllocator {
-    fn key(attachment: &NetworkAttachment) -> (String, u8) {
-        let network = attachment.network.as_ref().unwrap();
-        (network.id.clone(), attachment.addresses[0].strip_prefix("10.0.0.").unwrap().parse().unwrap())
+    fn keys<'a>(network: &'a NetworkId, addresses: &'a [String]) -> impl Iterator<Item = (String, u8)> + 'a {
+        let last = |address: &String| address.strip_prefix("10.0.0.").unwrap().strip_suffix("/24").unwrap().parse();
+        addresses.iter().map(move |address| (network.to_string(), last(address).unwrap()))
     }
 }
 
 impl NetworkAllocator for ToyAllocator {
-    fn restore_network(&mut self, _: &Network) {}
-
-    fn restore_attachment(&mut self, attachment: &NetworkAttachment) {
-        self.taken.insert(Self::key(attachment));
+    fn restore_network(&mut self, _: &Network) -> Result<(), NetworkError> {
+        Ok(())
     }
 
     fn allocate_network(&mut self, network: &Network) -> Result<Option<NetworkGrant>, NetworkError> {
@@ -59,24 +57,29 @@ impl NetworkAllocator for ToyAllocator {
         }
     }
 
-    fn attach(
+    fn free_network(&mut self, _: &Network) {}
+
+    fn restore_addresses(&mut self, network: &NetworkId, addresses: &[String]) {
+        self.taken.extend(Self::keys(network, addresses));
+    }
+
+    fn allocate_addresses(
         &mut self,
         network: &Network,
-        _: &NetworkAttachmentConfig,
-    ) -> Result<Option<NetworkAttachment>, NetworkError> {
+        _: &AddressRequest<'_>,
+    ) -> Result<Option<Vec<String>>, NetworkError> {
         let id = network.id.to_string();
         let free = (2..=3).find(|address| !self.taken.contains(&(id.clone(), *address)));
         let address = free.ok_or_else(|| NetworkError::NoAddress(id.clone()))?;
         self.taken.insert((id, address));
-        let addresses = vec![format!("10.0.0.{address}")];
-        Ok(Some(NetworkAttachment { network: Some(network.to_wire()), addresses, ..Default::default() }))
+        Ok(Some(vec![format!("10.0.0.{address}/24")]))
     }
 
-    fn detach(&mut self, attachment: &NetworkAttachment) {
-        self.taken.remove(&Self::key(attachment));
+    fn free_addresses(&mut self, network: &NetworkId, addresses: &[String]) {
+        for key in Self::keys(network, addresses) {
+            self.taken.remove(&key);
+        }
     }
-
-    fn free_network(&mut self, _: &Network) {}
 }
 
 /// An allocator at work on a store.
@@ -287,7 +290,7 @@ async fn a_task_is_attached_to_its_networks_as_soon_as_they_are_there() {
     running.amend("network full; service api network=front; task api.1").await;
     assert_eq!(running.task("web.1").status.err, "no subnet is available for network full");
     let attached = &running.task("api.1").networks;
-    assert_eq!(attached[0].addresses, ["10.0.0.2"], "what the failed attachment had taken is given back");
+    assert_eq!(attached[0].addresses, ["10.0.0.2/24"], "what the failed attachment had taken is given back");
     assert_eq!(attached[0].network.as_ref().unwrap().driver_state.as_ref().unwrap().name, "toy");
     running.end().await;
 }
@@ -326,7 +329,7 @@ async fn a_new_leader_keeps_what_is_given_out_and_gives_none_of_it_out_again() {
     next.publish("late", &[port(80, 0)]).await;
     assert_eq!(next.ports("late").unwrap(), [30_001]);
     assert_eq!(next.task("web.1"), task);
-    assert_eq!(next.task("web.2").networks[0].addresses, ["10.0.0.3"]);
+    assert_eq!(next.task("web.2").networks[0].addresses, ["10.0.0.3/24"]);
     next.end().await;
 }
 

@@ -8,7 +8,11 @@ use std::{
 use swarmkit_api::{Network, NetworkId, Service, ServiceId, Task, TaskId, TaskState, Version};
 use swarmkit_store::{Change, Edit, State, Update};
 
-use crate::{NetworkAllocator, is_ingress_network, plan::Plan, ports::Ports};
+use crate::{
+    NetworkAllocator, is_ingress_network,
+    plan::{Plan, free_attachments},
+    ports::Ports,
+};
 
 /// What has to be looked at again.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +97,9 @@ impl World {
         match (before, after) {
             (_, Some(network)) => {
                 if network.driver_state.is_some() {
-                    networks.restore_network(network);
+                    if let Err(error) = networks.restore_network(network) {
+                        tracing::warn!(network = %network.id, %error, "an allocated network could not be taken over");
+                    }
                 } else {
                     self.due.networks.insert(network.id.clone());
                 }
@@ -150,10 +156,16 @@ impl World {
         }
         let held = before.filter(|task| holds_addresses(task));
         match after.filter(|task| holds_addresses(task)) {
-            Some(task) => task.networks.iter().for_each(|attachment| networks.restore_attachment(attachment)),
+            Some(task) => {
+                for attachment in &task.networks {
+                    if let Some(network) = &attachment.network {
+                        networks.restore_addresses(&NetworkId::from(network.id.as_str()), &attachment.addresses);
+                    }
+                }
+            }
             None => {
-                for attachment in held.into_iter().flat_map(|task| &task.networks) {
-                    networks.detach(attachment);
+                if let Some(task) = held {
+                    free_attachments(networks, &task.networks);
                     self.due.waiting = true;
                 }
             }

@@ -105,8 +105,9 @@
 //! ## Networks and their addresses
 //!
 //! A [`NetworkProvider`] knows which drivers there are, and makes the [`NetworkAllocator`](allocator::NetworkAllocator)
-//! of one leader term. That gives out subnets and addresses; it is told everything that is stored, and remembers
-//! nothing else. Published ports are no business of its: the allocator gives them out by itself.
+//! of one leader term. That gives out subnets, and addresses to tasks, services and the load balancers of nodes; it is
+//! told everything that is stored, and remembers nothing else. Published ports are no business of its: the allocator
+//! gives them out by itself.
 //!
 //! ## How nodes reach each other
 //!
