@@ -17,8 +17,9 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::Node;
+use crate::{Descriptor, Node};
 
+const IP: &str = "node.ip";
 const NODE_LABEL: &str = "node.labels.";
 const ENGINE_LABEL: &str = "engine.labels.";
 
@@ -50,19 +51,14 @@ pub struct Constraint {
 /// What of a node a constraint looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Subject {
-    Id,
-    Hostname,
     Ip,
-    Role,
-    Os,
-    Architecture,
-    Label(Label),
+    Property(Descriptor),
     /// A key that names nothing: no node satisfies it, whatever the operator.
     Unknown(String),
 }
 
 /// A label of a node, or of its engine, as constraints and placement preferences name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
     /// Given to the node by the operator: `node.labels.<label>`.
     Node(String),
@@ -111,16 +107,9 @@ impl Constraint {
     /// Whether a node satisfies it.
     #[must_use]
     pub fn matches(&self, node: &Node) -> bool {
-        let description = node.description.as_deref();
-        let platform = description.and_then(|description| description.platform.as_ref());
         match &self.subject {
-            Subject::Id => self.compare(node.id.as_str()),
-            Subject::Hostname => self.compare(node.hostname()),
             Subject::Ip => self.compare_address(&node.status.addr),
-            Subject::Role => self.compare(node.role.as_str_name()),
-            Subject::Os => self.compare(platform.map_or("", |platform| &platform.os)),
-            Subject::Architecture => self.compare(platform.map_or("", |platform| &platform.architecture)),
-            Subject::Label(label) => self.compare(label.of(node)),
+            Subject::Property(descriptor) => self.compare(descriptor.of(node)),
             Subject::Unknown(_) => false,
         }
     }
@@ -143,18 +132,12 @@ impl Constraint {
 
 impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (key, label) = match &self.subject {
-            Subject::Id => ("node.id", ""),
-            Subject::Hostname => ("node.hostname", ""),
-            Subject::Ip => ("node.ip", ""),
-            Subject::Role => ("node.role", ""),
-            Subject::Os => ("node.platform.os", ""),
-            Subject::Architecture => ("node.platform.arch", ""),
-            Subject::Label(Label::Node(label)) => (NODE_LABEL, label.as_str()),
-            Subject::Label(Label::Engine(label)) => (ENGINE_LABEL, label.as_str()),
-            Subject::Unknown(key) => (key.as_str(), ""),
-        };
-        write!(f, "{key}{label} {} {}", if self.equal { "==" } else { "!=" }, self.value)
+        let operator = if self.equal { "==" } else { "!=" };
+        match &self.subject {
+            Subject::Ip => write!(f, "{IP} {operator} {}", self.value),
+            Subject::Property(descriptor) => write!(f, "{descriptor} {operator} {}", self.value),
+            Subject::Unknown(key) => write!(f, "{key} {operator} {}", self.value),
+        }
     }
 }
 
@@ -162,15 +145,10 @@ impl fmt::Display for Constraint {
 
 impl Subject {
     fn of(key: &str) -> Self {
-        match key.to_ascii_lowercase().as_str() {
-            "node.id" => Self::Id,
-            "node.hostname" => Self::Hostname,
-            "node.ip" => Self::Ip,
-            "node.role" => Self::Role,
-            "node.platform.os" => Self::Os,
-            "node.platform.arch" => Self::Architecture,
-            _ => Label::parse(key).map_or_else(|| Self::Unknown(key.to_owned()), Self::Label),
+        if key.eq_ignore_ascii_case(IP) {
+            return Self::Ip;
         }
+        Descriptor::parse(key).map_or_else(|| Self::Unknown(key.to_owned()), Self::Property)
     }
 }
 
@@ -198,6 +176,21 @@ impl Label {
             }
         };
         value.map_or("", String::as_str)
+    }
+
+    /// What its key begins with.
+    pub(crate) fn prefix(&self) -> &'static str {
+        match self {
+            Self::Node(_) => NODE_LABEL,
+            Self::Engine(_) => ENGINE_LABEL,
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Node(label) | Self::Engine(label)) = self;
+        write!(f, "{}{label}", self.prefix())
     }
 }
 

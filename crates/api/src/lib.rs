@@ -29,6 +29,7 @@
 
 pub mod access;
 pub mod constraint;
+mod descriptor;
 mod ids;
 pub mod objects;
 pub mod platform;
@@ -37,6 +38,7 @@ pub mod resources;
 mod version;
 pub mod wire;
 
+pub use descriptor::Descriptor;
 pub use ids::{ClusterId, ConfigId, ExtensionId, NetworkId, NodeId, ResourceId, SecretId, ServiceId, TaskId, VolumeId};
 pub use objects::{
     AnyObject, Cluster, Config, DecodeError, Endpoint, Extension, JobRun, Kind, Meta, Network, Node, Object, Origin,
