@@ -1,7 +1,7 @@
 //! Whether, and how soon, what has ended in a slot is tried again: told by the tasks of the slot themselves.
 //!
 //! A task that ended by itself is an attempt that is used up. One that had to go is none: its node was lost or drained, it
-//! was moved, or somebody asked it to stop. The two are told apart by the order of the store, in which the end of the
+//! was moved, it made room for one that is more important, or somebody asked it to stop. The two are told apart by the order of the store, in which the end of the
 //! one comes before its replacement, and that of the other after it. So each leader counts the same.
 
 use std::{
@@ -13,16 +13,20 @@ use swarmkit_api::{Task, TaskId, TaskState, wire::restart_policy::RestartConditi
 
 use crate::{
     policy::Restart,
-    slot::{Seated, Slot, goal, is_live},
+    slot::{Seated, Slot, goal, is_live, makes_room},
     times::{observed_at, time},
 };
 
 impl Slot {
     /// Whether a task that has ended, or has to, may be replaced: by its own restart policy, and by how often the slot
-    /// was tried with the same specification. What had to go is always tried again, if that policy replaces anything.
+    /// was tried with the same specification. What had to go is always tried again, if that policy replaces anything; and
+    /// whatever it says if it made room for others, since the cluster gave it up that could have kept it.
     pub(crate) fn may_restart(&self, task: &Task) -> bool {
         let policy = Restart::of(&task.spec);
         let completed = task.status.state == TaskState::Complete;
+        if makes_room(task) && !completed {
+            return true;
+        }
         let wanted = match policy.condition {
             RestartCondition::None => false,
             RestartCondition::OnFailure => !completed,
@@ -125,7 +129,7 @@ impl Slot {
 /// Whether a task ended, and not because it had to. `after` is the one that came next in its slot.
 fn ended_by_itself(task: &Task, after: Option<&Seated>) -> bool {
     let ended = matches!(task.status.state, TaskState::Complete | TaskState::Failed | TaskState::Rejected);
-    ended && after.is_none_or(|after| was_over_before(task, &after.task))
+    ended && !makes_room(task) && after.is_none_or(|after| was_over_before(task, &after.task))
 }
 
 /// Whether a task, which is over, was so when another one was made. What ends because it is replaced is written after its

@@ -175,6 +175,9 @@ impl Draft<'_> {
         if self.holds_back(slot.iteration()) {
             return self.step(&slot, with);
         }
+        // What replaces one that makes room for others waits until that has stopped, as any replacement does.
+        let is_left = self.book.slots.get(&slot).is_some_and(Slot::is_being_left);
+        let desired = if is_left { TaskState::Ready } else { desired };
         with.push(Action::Create { template: template.clone(), slot: slot.clone(), desired });
         self.step(&slot, with);
     }

@@ -16,7 +16,7 @@ use swarmkit_api::{
 
 use crate::{
     policy::{self, Rolling},
-    slot::{Slot, SlotKey},
+    slot::{Slot, SlotKey, makes_room},
     times::{observed_at, time},
 };
 
@@ -130,7 +130,9 @@ impl Rollout {
             }
         }
         if task.status.state > TaskState::Running && made.ended.is_none() {
-            made.ended = Some((observed, task.status.state));
+            // However it ended, it had to.
+            let end = if makes_room(task) { TaskState::Shutdown } else { task.status.state };
+            made.ended = Some((observed, end));
             self.judged.insert(id.clone());
         }
     }

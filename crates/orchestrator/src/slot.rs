@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use swarmkit_api::{NodeId, Service, Task, TaskId, TaskState, Version, wire::update_status::UpdateState};
+use swarmkit_api::{
+    NodeId, Service, Task, TaskId, TaskState, Version,
+    wire::{swarmkit::scheduling::v1::preemption::Side, update_status::UpdateState},
+};
 
 use crate::{
     policy,
@@ -129,6 +132,11 @@ impl Slot {
         self.tasks().filter(|task| is_live(task))
     }
 
+    /// Whether a task that was told to make room for others is still there.
+    pub(crate) fn is_being_left(&self) -> bool {
+        self.tasks().any(|task| makes_room(task) && !is_live(task) && task.status.state <= TaskState::Running)
+    }
+
     /// Puts a task in that was just made, or a new record of one that is there.
     pub(crate) fn put(&mut self, task: Arc<Task>, now: SystemTime) {
         if let Some(seated) = self.tasks.iter_mut().find(|seated| seated.task.id == task.id) {
@@ -194,9 +202,15 @@ pub(crate) fn is_live(task: &Task) -> bool {
     task.desired_state <= goal(task.job_iteration)
 }
 
-/// Whether a task failed by itself, or could not be run. What a lost node took along did not.
+/// Whether a task failed by itself, or could not be run. What a lost node took along did not, nor did what was told to
+/// make room for others, however it then ended.
 pub(crate) fn is_failure(task: &Task) -> bool {
-    matches!(task.status.state, TaskState::Failed | TaskState::Rejected)
+    matches!(task.status.state, TaskState::Failed | TaskState::Rejected) && !makes_room(task)
+}
+
+/// Whether a task was told to stop by the scheduler, to make room for one that is more important.
+pub(crate) fn makes_room(task: &Task) -> bool {
+    task.preemption.as_ref().is_some_and(|preemption| matches!(preemption.side, Some(Side::Yield(_))))
 }
 
 /// The state that a task is finally wanted in: jobs are wanted to complete, others to run.

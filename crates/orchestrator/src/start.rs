@@ -13,7 +13,7 @@ use swarmkit_api::{Task, TaskState};
 use crate::{
     attempts::was_over_before,
     fate::Fate,
-    slot::{Seated, Slot, is_live},
+    slot::{Seated, Slot, is_live, makes_room},
     world::World,
 };
 
@@ -41,11 +41,14 @@ pub(crate) fn start_of(slot: &Slot, seated: &Seated, world: &World, now: SystemT
 }
 
 /// What replaces a task that ended by itself waits as that task's policy says, wherever that was. What replaces one that had
-/// to stop, because the service was changed or its node is drained, does not; what replaces one whose node is lost, does.
+/// to stop, because the service was changed, its node is drained or others needed the room, does not; what replaces one whose node is lost, does.
 /// Something else than what ended is not kept waiting for it: a rollout, or a rollback, tries it at once.
 fn delay(slot: &Slot, task: &Task, world: &World) -> Duration {
     let Some(before) = slot.before(task) else { return Duration::ZERO };
     if before.spec_version != task.spec_version && before.spec != task.spec {
+        return Duration::ZERO;
+    }
+    if makes_room(before) {
         return Duration::ZERO;
     }
     let is_over = before.status.state > TaskState::Running;

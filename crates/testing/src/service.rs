@@ -9,6 +9,7 @@ use swarmkit_api::{
         restart_policy::RestartCondition,
         service_spec::Mode,
         swarmkit::orchestration::v1::{Dependency, Rebalance, dependency::Condition, rebalance},
+        swarmkit::scheduling::v1::ServiceScheduling,
         task_spec::Runtime,
     },
 };
@@ -189,6 +190,21 @@ impl ServiceBuilder {
         let moves_per_minute = u32::try_from(moves_per_minute).expect("so many are never moved");
         let mode = rebalance::Mode::On.into();
         self.spec(|spec| spec.rebalance = Some(Rebalance { mode, moves_per_minute }))
+    }
+
+    /// Of that priority.
+    pub fn priority(self, priority: i32) -> Self {
+        self.scheduling(|scheduling| scheduling.priority = Some(priority))
+    }
+
+    /// With so many tasks at most that may be missing when they make room for others.
+    pub fn max_disrupted(self, tasks: u64) -> Self {
+        self.scheduling(|scheduling| scheduling.max_disrupted = Some(tasks))
+    }
+
+    /// Changed in what it says about where its tasks go.
+    pub fn scheduling(self, change: impl FnOnce(&mut ServiceScheduling)) -> Self {
+        self.spec(|spec| change(spec.scheduling.get_or_insert_default()))
     }
 
     /// Attached to that network.

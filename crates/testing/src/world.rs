@@ -2,8 +2,15 @@
 
 use futures_util::FutureExt as _;
 use swarmkit_api::{
-    Network, Service, ServiceId, TaskState,
-    wire::{node_status::State, restart_policy::RestartCondition, swarmkit::orchestration::v1::dependency::Condition},
+    Network, Preemption, Service, ServiceId, TaskState,
+    wire::{
+        node_status::State,
+        restart_policy::RestartCondition,
+        swarmkit::{
+            orchestration::v1::dependency::Condition,
+            scheduling::v1::preemption::{Claim, Side, Yield},
+        },
+    },
 };
 use swarmkit_store::{Store, StoreError, Transaction, View};
 use tokio::task::unconstrained;
@@ -27,10 +34,11 @@ pub fn world(text: &str) -> View {
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
 ///   `delay=5s` `max-delay=1m` `stable=1m` `attempts=N`, `parallelism=N` `start-first`, `rebalance` `rebalance=N` (moves in
-///   a minute), `version=N` (of its specification), `network=NAME` `secret=NAME` `config=NAME`, `label:KEY=VALUE`,
+///   a minute), `priority=N` `max-disrupted=N` (when its tasks make room), `version=N` (of its specification), `network=NAME` `secret=NAME` `config=NAME`, `label:KEY=VALUE`,
 ///   `after=NAME:running|healthy|completed`, `leaving` (to be deleted when its tasks are gone).
 /// - `task ID` as in [`task`], then any of `on NODE`, a state as `swarmctl` writes it (`running`; without one, a task on
-///   a node runs and another is new), `wants STATE` (`running` by default), `version=N`. It runs what its service asks
+///   a node runs and another is new), `wants STATE` (`running` by default), `version=N`, `claims=NODE:TASK,TASK` (room that
+///   they make there), `makes-room-for=TASK`. It runs what its service asks
 ///   for, if that was described before.
 /// - `network NAME`, then `leaving` if it is to be deleted when nobody uses it; `secret NAME=DATA`, `config NAME=DATA`, `cluster`.
 ///
@@ -123,6 +131,8 @@ fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
         ("attempts", _) => service.restart_attempts(number(value)),
         ("start-first", _) => service.starts_first(),
         ("rebalance", _) => service.rebalance(if value.is_empty() { 0 } else { number(value) }),
+        ("priority", _) => service.priority(value.parse().unwrap_or_else(|_| panic!("`{value}` is no priority"))),
+        ("max-disrupted", _) => service.max_disrupted(number(value)),
         ("parallelism", _) => service.parallelism(number(value)),
         ("version", _) => service.spec_version(number(value)),
         ("network", _) => service.network(value),
@@ -174,6 +184,8 @@ fn task_words<'t>(id: &str, service: Option<&Service>, mut words: impl Iterator<
     while let Some(word) = words.next() {
         task = match word.split_once('=') {
             Some(("version", version)) => task.spec_version(number(version)),
+            Some(("claims", what)) => claims(task, what),
+            Some(("makes-room-for", other)) => makes_room(task, other),
             _ if word == "on" => task.on(words.next().unwrap_or_else(|| panic!("{id} is on no node"))),
             _ if word == "wants" => task.desired(state(words.next().unwrap_or_default())),
             _ => {
@@ -185,6 +197,20 @@ fn task_words<'t>(id: &str, service: Option<&Service>, mut words: impl Iterator<
     let placed = task.clone().build().node_id.is_some();
     let default = if placed { TaskState::Running } else { TaskState::New };
     task.state(observed.unwrap_or(default))
+}
+
+/// `NODE:TASK,TASK`: room that they make there is kept for it.
+fn claims(task: TaskBuilder, what: &str) -> TaskBuilder {
+    let (node, tasks) = what.split_once(':').unwrap_or((what, ""));
+    let tasks = tasks.split(',').filter(|task| !task.is_empty()).map(str::to_owned).collect();
+    let side = Side::Claim(Claim { node_id: node.to_owned(), tasks });
+    task.with(|task| task.preemption = Some(Preemption { side: Some(side) }.into()))
+}
+
+fn makes_room(task: TaskBuilder, other: &str) -> TaskBuilder {
+    let service_id = other.split('.').next().unwrap_or_default().to_owned();
+    let side = Side::Yield(Yield { task_id: other.to_owned(), service_id, message: format!("made room for {other}") });
+    task.with(|task| task.preemption = Some(Preemption { side: Some(side) }.into()))
 }
 
 fn state(word: &str) -> TaskState {

@@ -12,6 +12,7 @@ mod jobs;
 mod leaders;
 mod life;
 mod moves;
+mod preempted;
 mod reaper;
 mod replicated;
 mod restarts;
