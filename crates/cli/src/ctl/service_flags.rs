@@ -12,8 +12,8 @@ use swarmkit_api::wire::{
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
-    CtlError, depend_flags::DependFlags, job_flags::JobFlags, rebalance_flags::ServiceRebalance,
-    rollout_flags::RolloutFlags,
+    CtlError, depend_flags::DependFlags, job_flags::JobFlags, priority_flags::PriorityFlags,
+    rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
 };
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
@@ -122,6 +122,9 @@ pub(super) struct ServiceFlags {
     #[command(flatten)]
     rebalance: ServiceRebalance,
 
+    #[command(flatten)]
+    priority: PriorityFlags,
+
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
@@ -173,6 +176,7 @@ impl ServiceFlags {
         self.depends.apply(spec)?;
         self.rollout.apply(spec);
         self.rebalance.apply(&mut spec.rebalance);
+        self.priority.apply(&mut spec.scheduling);
         let task = spec.task.get_or_insert_default();
         self.apply_resources(task);
         self.apply_placement(task);

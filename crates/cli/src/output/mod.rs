@@ -10,6 +10,7 @@ mod job;
 pub mod json;
 mod names;
 mod node;
+mod priority;
 mod rebalance;
 mod rollout;
 mod rotation;

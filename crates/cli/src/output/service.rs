@@ -8,6 +8,7 @@ use swarmkit_executor::container_spec;
 use super::{
     Columns, Names,
     job::{job_fields, next_run_in_short},
+    priority,
     rebalance::{origins, rebalancing},
     rollout, spec, start, task_table,
 };
@@ -107,11 +108,13 @@ pub fn inspect_service(
     rollout::fields(&mut columns, service, now);
     job_fields(&mut columns, service, now);
     columns.field_if_any("Rebalancing", rebalancing(spec.rebalance.as_ref(), "as the cluster says"));
+    priority::fields(&mut columns, spec.scheduling.as_ref());
     columns.section("Template");
     template(&mut columns, spec.task.as_ref().unwrap_or(&wire::TaskSpec::default()), service.endpoint.as_ref());
     let mut text = columns.to_string();
     if !tasks.is_empty() {
         text += &format!("\n{}{}", task_table(tasks, names, now), origins(tasks, names));
+        text += &priority::yields(tasks, names);
     }
     text
 }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::SystemTime};
 use swarmkit_api::{TaskState, wire};
 use swarmkit_executor::container_spec;
 
-use super::{Columns, Names, absolute, relative, spec};
+use super::{Columns, Names, absolute, priority, relative, spec};
 
 /// The table of `task ls`, in the order given.
 #[must_use]
@@ -62,6 +62,7 @@ pub fn inspect_task(task: &wire::Task, parents: &[wire::Task], names: &Names, no
         columns.field_if_any("  Origin", &origin.message);
         columns.field_if_any("  Replaces", &origin.replaces);
     }
+    priority::task_fields(&mut columns, task, names);
     if let Some(container) = container_status(&status) {
         columns.field_if_any("  ContainerID:", &container.container_id);
         if container.pid != 0 {

@@ -339,7 +339,7 @@ fn a_service_is_inspected() {
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
     t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null,"max_delay_ms":null,"stable_after_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST","progress_deadline_ms":null,"max_unavailable":0},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null,"max_delay_ms":null,"stable_after_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST","progress_deadline_ms":null,"max_unavailable":0},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"priority":null,"max_disrupted":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn a_task_is_inspected_with_its_parents() {
     t2         web        1       nginx:1.27    RUNNING          RUNNING 1 second ago    ada|
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
+    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"preemption":null,"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
 }
 
 #[test]
@@ -745,6 +745,59 @@ fn a_task_that_was_moved_says_why() {
     assert!(text.ends_with(told), "{text}");
     let json = json::line(&json::Task::new(&moved, &names()));
     assert!(json.contains(r#""origin":{"replaces":"t1","message":"moved from node ada"#), "{json}");
+}
+
+#[test]
+fn what_a_service_says_about_priorities_is_shown_where_it_says_something() {
+    use wire::swarmkit::scheduling::v1::ServiceScheduling;
+    let told = |scheduling: Option<ServiceScheduling>| {
+        let mut service = service();
+        service.spec.as_mut().unwrap().scheduling = scheduling;
+        let text = inspect_service(&service, (3, 0), &[], &names(), now());
+        let lines = text.lines().filter(|line| line.starts_with("Priority") || line.starts_with("Disruption"));
+        let lines: Vec<_> = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        (lines, json::line(&json::Service::new(&service, (3, 0))))
+    };
+    let said = |priority, max_disrupted| Some(ServiceScheduling { priority, max_disrupted, ..Default::default() });
+    let (lines, json) = told(None);
+    assert!(lines.is_empty(), "{lines:?}");
+    assert!(json.contains(r#""priority":null,"max_disrupted":null"#), "{json}");
+    let (lines, json) = told(said(Some(-3), Some(1)));
+    assert_eq!(lines, ["Priority : -3", "Disruption : at most 1 task missing"]);
+    assert!(json.contains(r#""priority":-3,"max_disrupted":1"#), "{json}");
+    assert_eq!(told(said(None, Some(2))).0, ["Disruption : at most 2 tasks missing"]);
+    assert_eq!(told(said(Some(0), Some(0))).0, ["Priority : 0", "Disruption : no task may be made to go"]);
+}
+
+#[test]
+fn tasks_that_make_room_and_those_that_wait_for_it_say_so() {
+    use wire::swarmkit::scheduling::v1::{
+        Preemption,
+        preemption::{Claim, Side, Yield},
+    };
+    let mut waiting = task("t2", 2, TaskState::Pending, 60);
+    let claim = Claim { node_id: "n1".to_owned(), tasks: vec!["t8".to_owned(), "t9".to_owned()] };
+    waiting.preemption = Some(Preemption { side: Some(Side::Claim(claim)) });
+    let text = inspect_task(&waiting, &[], &names(), now());
+    assert!(text.contains("  Room On              : ada\n  Made By              : t8, t9\n"), "{text}");
+    let json = json::line(&json::Task::new(&waiting, &names()));
+    assert!(json.contains(r#""preemption":{"claim":{"node_id":"n1","tasks":["t8","t9"]}}"#), "{json}");
+
+    let mut gone = task("t9", 1, TaskState::Shutdown, 60);
+    let message = "made room for db.2 (priority 10 over 0)".to_owned();
+    let given = Yield { task_id: "t2".to_owned(), service_id: "svc2".to_owned(), message };
+    gone.preemption = Some(Preemption { side: Some(Side::Yield(given)) });
+    let text = inspect_task(&gone, &[], &names(), now());
+    let told = "  Made Room            : made room for db.2 (priority 10 over 0)\n  Room For             : t2\n";
+    assert!(text.contains(told), "{text}");
+    let text = inspect_service(&service(), (1, 0), &[waiting, gone.clone()], &names(), now());
+    assert!(
+        text.ends_with("\nTasks that made room:\n  t9 (web.1): made room for db.2 (priority 10 over 0)\n"),
+        "{text}"
+    );
+    let json = json::line(&json::Task::new(&gone, &names()));
+    let told = r#""preemption":{"yield":{"task_id":"t2","service_id":"svc2","message":"made room for db.2"#;
+    assert!(json.contains(told), "{json}");
 }
 
 #[test]

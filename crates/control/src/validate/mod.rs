@@ -6,6 +6,7 @@ mod job;
 mod name;
 mod network;
 mod payload;
+mod priority;
 mod rebalance;
 mod service;
 mod task;

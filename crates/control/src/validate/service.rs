@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use swarmkit_api::wire::{self, endpoint_spec::ResolutionMode, port_config::PublishMode, service_spec::Mode};
 
-use super::{Checked, depends::depends_on, dns_name, job::job, not_negative, rebalance::rebalance, task};
+use super::{
+    Checked, depends::depends_on, dns_name, job::job, not_negative, priority::priority, rebalance::rebalance, task,
+};
 use crate::{ControlError, request::name_of};
 
 /// Checks a whole service, in the order that clients of the wire know.
@@ -17,7 +19,8 @@ pub(crate) fn service(spec: &wire::ServiceSpec) -> Checked {
     spec.endpoint.as_ref().map_or(Ok(()), endpoint)?;
     job(spec)?;
     depends_on(spec)?;
-    rebalance(spec)
+    rebalance(spec)?;
+    priority(spec)
 }
 
 fn mode(spec: &wire::ServiceSpec) -> Checked {
@@ -39,7 +42,7 @@ fn mode(spec: &wire::ServiceSpec) -> Checked {
 }
 
 /// Counts are unsigned on the wire; clients that hold them as signed numbers send negative ones as huge.
-fn count(what: &str, count: u64) -> Checked {
+pub(super) fn count(what: &str, count: u64) -> Checked {
     if i64::try_from(count).is_err() {
         return Err(ControlError::invalid(format!("{what} must be non-negative")));
     }

@@ -9,14 +9,15 @@
 //!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
 //!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `rebalance` (`mode`,
-//!   `moves_per_minute`; `null` where nothing is said), `ports` (`name`, `protocol`, `target`, `published`, `mode`),
+//!   `moves_per_minute`; `null` where nothing is said), `priority` and `max_disrupted` (`null` where nothing is said), `ports` (`name`, `protocol`, `target`, `published`, `mode`),
 //!   `secrets` and `configs` (`id`, `name`, `target`);
 //!   of jobs `schedule` (`cron`, `time_zone`, `concurrency`, `missed`, `starting_deadline_ms`, `succeeded_history`,
 //!   `failed_history`, `suspended`), `job_limits` (`deadline_ms`, `max_failures`, `time_to_live_ms`), `next_run` and `runs`
 //!   (`iteration`, `scheduled_for`, `started_at`, `ended_at`, `outcome`, `message`).
 //! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
 //!   `state_since`, `message`, `error`, `origin` (`null`, or `replaces` and `message` of a task that was moved),
-//!   `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`.
+//!   `preemption` (`null`, or `claim` with `node_id` and `tasks` of one that others make room for, or `yield` with `task_id`,
+//!   `service_id` and `message` of one that makes room), `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`.
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
 //!   `memory_bytes`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
@@ -31,6 +32,7 @@ mod blob;
 mod cluster;
 mod job;
 mod node;
+mod priority;
 mod rebalance;
 mod service;
 mod start;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarmkit_api::wire::{self, config_reference, secret_reference};
 use swarmkit_executor::container_spec;
 
-use super::{Rebalance, job::Job, millis, start::Start, time};
+use super::{Rebalance, job::Job, millis, priority::Priority, start::Start, time};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +38,8 @@ pub struct Service {
     rollback: Option<Update>,
     update_status: Option<UpdateStatus>,
     rebalance: Option<Rebalance>,
+    #[serde(flatten)]
+    priority: Priority,
     ports: Vec<Port>,
     secrets: Vec<FileRef>,
     configs: Vec<FileRef>,
@@ -134,6 +136,7 @@ impl Service {
             rollback: spec.rollback.as_ref().map(Update::new),
             update_status: service.update_status.as_ref().map(UpdateStatus::new),
             rebalance: spec.rebalance.as_ref().map(Rebalance::new),
+            priority: Priority::new(spec.scheduling.as_ref()),
             ports: ports.into_iter().flatten().map(Port::new).collect(),
             secrets: container.secrets.iter().map(FileRef::of_secret).collect(),
             configs: container.configs.iter().map(FileRef::of_config).collect(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use swarmkit_api::wire;
 use swarmkit_executor::container_spec;
 
-use super::time;
+use super::{priority::Preemption, time};
 use crate::output::{Names, task::container_status};
 
 /// A task.
@@ -24,6 +24,7 @@ pub struct Task {
     message: String,
     error: String,
     origin: Option<Origin>,
+    preemption: Option<Preemption>,
     container_id: Option<String>,
     pid: Option<i32>,
     exit_code: Option<i32>,
@@ -71,6 +72,7 @@ impl Task {
             message: status.message.clone(),
             error: status.err.clone(),
             origin: task.origin.as_ref().map(Origin::new),
+            preemption: Preemption::of(task),
             container_id: runtime.map(|container| container.container_id.clone()),
             pid: runtime.map(|container| container.pid).filter(|pid| *pid != 0),
             exit_code: runtime.filter(|_| ended).map(|container| container.exit_code),
