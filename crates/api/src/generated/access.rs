@@ -585,6 +585,22 @@ pub(super) static METHODS: &[Method] = &[
         server_streaming: false,
     },
     Method {
+        service: "swarmkit.scheduling.v1.Scheduling",
+        method: "Explain",
+        path: "/swarmkit.scheduling.v1.Scheduling/Explain",
+        callers: &[Caller::Manager],
+        client_streaming: false,
+        server_streaming: false,
+    },
+    Method {
+        service: "swarmkit.scheduling.v1.Scheduling",
+        method: "Plan",
+        path: "/swarmkit.scheduling.v1.Scheduling/Plan",
+        callers: &[Caller::Manager],
+        client_streaming: false,
+        server_streaming: false,
+    },
+    Method {
         service: "swarmkit.unlock.v1.Unlock",
         method: "Ask",
         path: "/swarmkit.unlock.v1.Unlock/Ask",

@@ -159,3 +159,780 @@ impl Strategy {
         }
     }
 }
+/// Why a task waits, if it does.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Explanation {
+    /// How far it has come.
+    #[prost(enumeration = "explanation::Standing", tag = "1")]
+    pub standing: i32,
+    /// What it waits for, for people. Empty if it waits for nothing: then it is about to be placed, or has been.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// How many nodes there are. Of a task that was made for a node, only that counts.
+    #[prost(uint64, tag = "3")]
+    pub nodes: u64,
+    /// How many of them would take the task as they are.
+    #[prost(uint64, tag = "4")]
+    pub open: u64,
+    /// What the others refuse it for, the most frequent first.
+    #[prost(message, repeated, tag = "5")]
+    pub refusals: ::prost::alloc::vec::Vec<Refusal>,
+    /// Nodes that refuse it, one by one, by id; as many as were asked for.
+    #[prost(message, repeated, tag = "6")]
+    pub refused: ::prost::alloc::vec::Vec<NodeRefusal>,
+    /// How many more refuse it.
+    #[prost(uint64, tag = "7")]
+    pub refused_left_out: u64,
+}
+/// Nested message and enum types in `Explanation`.
+pub mod explanation {
+    /// How far a task has come on its way to a node.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Standing {
+        /// It has not been given its addresses and ports yet; its status says what that waits for.
+        Unallocated = 0,
+        /// It waits for a node.
+        Waiting = 1,
+        /// It waits for the node that it was made for.
+        Bound = 2,
+        /// It has its node.
+        Placed = 3,
+        /// It was asked to stop before it had one.
+        Stopped = 4,
+        /// It is over.
+        Over = 5,
+    }
+    impl Standing {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unallocated => "UNALLOCATED",
+                Self::Waiting => "WAITING",
+                Self::Bound => "BOUND",
+                Self::Placed => "PLACED",
+                Self::Stopped => "STOPPED",
+                Self::Over => "OVER",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNALLOCATED" => Some(Self::Unallocated),
+                "WAITING" => Some(Self::Waiting),
+                "BOUND" => Some(Self::Bound),
+                "PLACED" => Some(Self::Placed),
+                "STOPPED" => Some(Self::Stopped),
+                "OVER" => Some(Self::Over),
+                _ => None,
+            }
+        }
+    }
+}
+/// What some nodes refuse a task for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Refusal {
+    /// What they were looked at for.
+    #[prost(enumeration = "Filter", tag = "1")]
+    pub filter: i32,
+    /// How many nodes: of several filters that refuse a node, the first counts.
+    #[prost(uint64, tag = "2")]
+    pub nodes: u64,
+    /// For people, as it is in the status of the task.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    /// What exactly they lack, the most frequent first. A node that lacks several things counts for each.
+    #[prost(message, repeated, tag = "4")]
+    pub needs: ::prost::alloc::vec::Vec<Need>,
+    /// How many more things there are.
+    #[prost(uint64, tag = "5")]
+    pub needs_left_out: u64,
+}
+/// One thing that nodes refuse a task for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Need {
+    /// How many of the nodes.
+    #[prost(uint64, tag = "1")]
+    pub nodes: u64,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// What it is.
+    #[prost(oneof = "need::Need", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    pub need: ::core::option::Option<need::Need>,
+}
+/// Nested message and enum types in `Need`.
+pub mod need {
+    /// Why a node takes no new tasks.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Condition {
+        /// Its state, as `DOWN`.
+        #[prost(string, tag = "1")]
+        pub state: ::prost::alloc::string::String,
+        /// Its availability, as `DRAIN`.
+        #[prost(string, tag = "2")]
+        pub availability: ::prost::alloc::string::String,
+    }
+    /// Something of which a task reserves more than is left.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Shortage {
+        /// `memory` in bytes, `cpu` in billionths of a processor, or the kind of a generic resource.
+        #[prost(string, tag = "1")]
+        pub resource: ::prost::alloc::string::String,
+        /// How much a task reserves.
+        #[prost(int64, tag = "2")]
+        pub asked: i64,
+        /// The most that any of the nodes has left. Less than nothing if more is reserved than there is.
+        #[prost(int64, tag = "3")]
+        pub most_free: i64,
+        /// Id of the node that has it.
+        #[prost(string, tag = "4")]
+        pub node_id: ::prost::alloc::string::String,
+    }
+    /// A plugin.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Plugin {
+        /// `Volume`, `Network` or `Log`.
+        #[prost(string, tag = "1")]
+        pub r#type: ::prost::alloc::string::String,
+        /// Its name.
+        #[prost(string, tag = "2")]
+        pub name: ::prost::alloc::string::String,
+    }
+    /// A placement constraint.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Constraint {
+        /// As it was written.
+        #[prost(string, tag = "1")]
+        pub expression: ::prost::alloc::string::String,
+        /// Why it cannot be read, if so: no node satisfies it.
+        #[prost(string, tag = "2")]
+        pub error: ::prost::alloc::string::String,
+    }
+    /// The platform of nodes.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Platform {
+        /// Operating system; empty if it is not known.
+        #[prost(string, tag = "1")]
+        pub os: ::prost::alloc::string::String,
+        /// Architecture; empty if it is not known.
+        #[prost(string, tag = "2")]
+        pub architecture: ::prost::alloc::string::String,
+    }
+    /// A port of the nodes' own addresses.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct HostPort {
+        /// `tcp`, `udp` or `sctp`.
+        #[prost(string, tag = "1")]
+        pub protocol: ::prost::alloc::string::String,
+        /// Its number.
+        #[prost(uint32, tag = "2")]
+        pub port: u32,
+        /// Id of a task that has it on one of the nodes.
+        #[prost(string, tag = "3")]
+        pub task_id: ::prost::alloc::string::String,
+        /// Id of the service of that task.
+        #[prost(string, tag = "4")]
+        pub service_id: ::prost::alloc::string::String,
+    }
+    /// A mount of a cluster volume.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Volume {
+        /// What is mounted: the name of a volume, or `group:` and that of a group.
+        #[prost(string, tag = "1")]
+        pub source: ::prost::alloc::string::String,
+        /// Where it is mounted.
+        #[prost(string, tag = "2")]
+        pub target: ::prost::alloc::string::String,
+    }
+    /// What it is.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Need {
+        /// The state that the nodes are in.
+        #[prost(message, tag = "3")]
+        Condition(Condition),
+        /// They have too little left.
+        #[prost(message, tag = "4")]
+        Shortage(Shortage),
+        /// They have no such plugin.
+        #[prost(message, tag = "5")]
+        Plugin(Plugin),
+        /// They do not run this kind of task.
+        #[prost(string, tag = "6")]
+        Executor(::prost::alloc::string::String),
+        /// They do not satisfy this.
+        #[prost(message, tag = "7")]
+        Constraint(Constraint),
+        /// They are of this platform, which is not listed.
+        #[prost(message, tag = "8")]
+        Platform(Platform),
+        /// The port is taken there.
+        #[prost(message, tag = "9")]
+        HostPort(HostPort),
+        /// They have as many tasks of the service as they may have: this many.
+        #[prost(uint64, tag = "10")]
+        MaxReplicas(u64),
+        /// They cannot mount this.
+        #[prost(message, tag = "11")]
+        Volume(Volume),
+        /// They are not where this says.
+        #[prost(message, tag = "12")]
+        Affinity(super::Affinity),
+    }
+}
+/// A node that refuses a task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeRefusal {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// What it was looked at for.
+    #[prost(enumeration = "Filter", tag = "2")]
+    pub filter: i32,
+    /// Why, for people.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+/// Asks why a task waits.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// How many of the nodes that refuse it are told one by one; at most 1,000 are.
+    #[prost(uint32, tag = "2")]
+    pub max_nodes: u32,
+}
+/// Why it waits.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// The version of the cluster's state that this is of.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub explanation: ::core::option::Option<Explanation>,
+}
+/// Asks what would become of a service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanRequest {
+    /// What it would be; it is checked as if it were to be created, or changed. May be absent for a service that exists:
+    /// then it is as it is.
+    #[prost(message, optional, tag = "1")]
+    pub spec: ::core::option::Option<
+        super::super::super::docker::swarmkit::v1::ServiceSpec,
+    >,
+    /// The service that would be changed. Empty: it would be created.
+    #[prost(string, tag = "2")]
+    pub service_id: ::prost::alloc::string::String,
+    /// How many of the nodes that refuse its tasks are told one by one; at most 1,000 are.
+    #[prost(uint32, tag = "3")]
+    pub max_nodes: u32,
+}
+/// What would become of it, if nothing else happened. Tasks that would be replaced count as replaced all at once, however
+/// slowly that would go.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanResponse {
+    /// The version of the cluster's state that this is of.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// What would have to come before its first task is made, for people; empty if nothing.
+    #[prost(string, tag = "2")]
+    pub waits_for: ::prost::alloc::string::String,
+    /// How many of the tasks that it has would stay as they are.
+    #[prost(uint64, tag = "3")]
+    pub kept: u64,
+    /// How many would be replaced by new ones.
+    #[prost(uint64, tag = "4")]
+    pub replaced: u64,
+    /// How many would be given up.
+    #[prost(uint64, tag = "5")]
+    pub given_up: u64,
+    /// How many new ones would be made. Of a job: those that are worked on first.
+    #[prost(uint64, tag = "6")]
+    pub created: u64,
+    /// Where they would be, by id of the node; those that stay included.
+    #[prost(message, repeated, tag = "7")]
+    pub placements: ::prost::alloc::vec::Vec<Placement>,
+    /// On how many more nodes.
+    #[prost(uint64, tag = "8")]
+    pub placements_left_out: u64,
+    /// Which new tasks would have to wait, and why, with all others placed.
+    #[prost(message, repeated, tag = "9")]
+    pub waits: ::prost::alloc::vec::Vec<Wait>,
+    /// What nodes would think of the first of them, before any other is placed.
+    #[prost(message, optional, tag = "10")]
+    pub nodes: ::core::option::Option<Explanation>,
+    /// Tasks that would have to make room for them.
+    #[prost(message, repeated, tag = "11")]
+    pub preempted: ::prost::alloc::vec::Vec<Preempted>,
+}
+/// The tasks that a service would have on a node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Placement {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// How many new ones.
+    #[prost(uint64, tag = "2")]
+    pub created: u64,
+    /// How many that are there already, and stay.
+    #[prost(uint64, tag = "3")]
+    pub kept: u64,
+}
+/// New tasks that would have to wait.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Wait {
+    /// How many, for the same reason.
+    #[prost(uint64, tag = "1")]
+    pub tasks: u64,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub explanation: ::core::option::Option<Explanation>,
+}
+/// A task that would have to make room.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Preempted {
+    /// The task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// Its service.
+    #[prost(string, tag = "2")]
+    pub service_id: ::prost::alloc::string::String,
+    /// Where it is.
+    #[prost(string, tag = "3")]
+    pub node_id: ::prost::alloc::string::String,
+}
+/// What a node is looked at for, in this order: a node counts for the first that refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Filter {
+    /// It is ready, and takes new tasks.
+    Ready = 0,
+    /// It has as much left as a task reserves.
+    Resources = 1,
+    /// It has the plugins that a task needs.
+    Plugin = 2,
+    /// It runs tasks of that kind.
+    Executor = 3,
+    /// It satisfies the placement constraints.
+    Constraint = 4,
+    /// It is of a platform that is listed.
+    Platform = 5,
+    /// No other task has a port of it that is asked for.
+    HostPort = 6,
+    /// It has fewer tasks of the service than it may have.
+    MaxReplicas = 7,
+    /// It can mount the cluster volumes that are asked for.
+    Volume = 8,
+    /// It is near to, or apart from, other services as that is required.
+    Affinity = 9,
+}
+impl Filter {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Ready => "READY",
+            Self::Resources => "RESOURCES",
+            Self::Plugin => "PLUGIN",
+            Self::Executor => "EXECUTOR",
+            Self::Constraint => "CONSTRAINT",
+            Self::Platform => "PLATFORM",
+            Self::HostPort => "HOST_PORT",
+            Self::MaxReplicas => "MAX_REPLICAS",
+            Self::Volume => "VOLUME",
+            Self::Affinity => "AFFINITY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "READY" => Some(Self::Ready),
+            "RESOURCES" => Some(Self::Resources),
+            "PLUGIN" => Some(Self::Plugin),
+            "EXECUTOR" => Some(Self::Executor),
+            "CONSTRAINT" => Some(Self::Constraint),
+            "PLATFORM" => Some(Self::Platform),
+            "HOST_PORT" => Some(Self::HostPort),
+            "MAX_REPLICAS" => Some(Self::MaxReplicas),
+            "VOLUME" => Some(Self::Volume),
+            "AFFINITY" => Some(Self::Affinity),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod scheduling_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Questions to the scheduler.
+    #[derive(Debug, Clone)]
+    pub struct SchedulingClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> SchedulingClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SchedulingClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SchedulingClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Says why a task waits.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/swarmkit.scheduling.v1.Scheduling/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("swarmkit.scheduling.v1.Scheduling", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says where the tasks of a service would go if it were created, or changed, now.
+        pub async fn plan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/swarmkit.scheduling.v1.Scheduling/Plan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("swarmkit.scheduling.v1.Scheduling", "Plan"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod scheduling_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SchedulingServer.
+    #[async_trait]
+    pub trait Scheduling: std::marker::Send + std::marker::Sync + 'static {
+        /// Says why a task waits.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// Says where the tasks of a service would go if it were created, or changed, now.
+        async fn plan(
+            &self,
+            request: tonic::Request<super::PlanRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status>;
+    }
+    /// Questions to the scheduler.
+    #[derive(Debug)]
+    pub struct SchedulingServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SchedulingServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SchedulingServer<T>
+    where
+        T: Scheduling,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/swarmkit.scheduling.v1.Scheduling/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: Scheduling>(pub Arc<T>);
+                    impl<
+                        T: Scheduling,
+                    > tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Scheduling>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/swarmkit.scheduling.v1.Scheduling/Plan" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanSvc<T: Scheduling>(pub Arc<T>);
+                    impl<T: Scheduling> tonic::server::UnaryService<super::PlanRequest>
+                    for PlanSvc<T> {
+                        type Response = super::PlanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Scheduling>::plan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SchedulingServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "swarmkit.scheduling.v1.Scheduling";
+    impl<T> tonic::server::NamedService for SchedulingServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

@@ -33,8 +33,9 @@ pub(crate) const REMOTE: [&str; 13] = [
 pub(crate) const LOCAL: [&str; 9] =
     ["Backup", "CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Watch"];
 
-/// Services that no manager has that runs: one of the wire, and the one that takes the key of a manager that waits for it.
-pub(crate) const UNSERVED: [&str; 2] = ["ResourceAllocator", "Unlock"];
+/// Services that no manager has that runs: one of the wire, one to come, and the one that takes the key of a manager that
+/// waits for it.
+pub(crate) const UNSERVED: [&str; 3] = ["ResourceAllocator", "Scheduling", "Unlock"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
