@@ -168,6 +168,7 @@ fn check(spec: &wire::ClusterSpec) -> Result<(), ControlError> {
     }
     let rebalance = spec.orchestration.as_ref().and_then(|orchestration| orchestration.rebalance.as_ref());
     rebalance.map_or(Ok(()), validate::rebalance_mode)?;
+    spec.scheduling.map_or(Ok(()), |scheduling| validate::strategy(scheduling.strategy))?;
     if name_of(&spec.annotations) != DEFAULT_NAME {
         return Err(ControlError::invalid("modification of cluster name is not allowed"));
     }

@@ -26,21 +26,18 @@ pub(crate) fn can_be_waited_for(view: &State, spec: &ServiceSpec) -> Result<(), 
             )));
         }
     }
-    match cycle(view, spec) {
-        Some(cycle) => {
-            Err(ControlError::invalid(format!("services cannot wait for each other: {}", told(cycle).join(" -> "))))
-        }
+    let names = |spec: &ServiceSpec| spec.depends_on.iter().map(|dependency| dependency.service.clone()).collect();
+    match cycle(view, spec, &names) {
+        Some(cycle) => Err(ControlError::invalid(format!("services cannot wait for each other: {cycle}"))),
         None => Ok(()),
     }
 }
 
-/// The names along which a service would wait for itself, it first and last.
-fn cycle(view: &State, spec: &ServiceSpec) -> Option<Vec<String>> {
+/// The way along the names that services give by which one comes back to itself, it first and last, as a line.
+pub(crate) fn cycle(view: &State, spec: &ServiceSpec, names: &dyn Fn(&ServiceSpec) -> Vec<String>) -> Option<String> {
     let own = name_of(&spec.annotations);
-    let names = |spec: &ServiceSpec| -> Vec<String> {
-        spec.depends_on.iter().rev().map(|dependency| dependency.service.clone()).collect()
-    };
-    // How far each service on the way has been followed.
+    // How far each service on the way has been followed, the first name last.
+    let names = |spec: &ServiceSpec| names(spec).into_iter().rev().collect::<Vec<_>>();
     let mut way = vec![(own.to_owned(), names(spec))];
     let mut seen = BTreeSet::new();
     while let Some((_, left)) = way.last_mut() {
@@ -49,7 +46,7 @@ fn cycle(view: &State, spec: &ServiceSpec) -> Option<Vec<String>> {
             continue;
         };
         if next.eq_ignore_ascii_case(own) {
-            return Some(way.into_iter().map(|(name, _)| name).chain([own.to_owned()]).collect());
+            return Some(told(way.into_iter().map(|(name, _)| name).chain([own.to_owned()]).collect()));
         }
         if seen.insert(next.to_ascii_lowercase())
             && let Some(service) = there_is(view, &next)
@@ -61,12 +58,12 @@ fn cycle(view: &State, spec: &ServiceSpec) -> Option<Vec<String>> {
 }
 
 /// A cycle of any length, as a line that can be read.
-fn told(mut cycle: Vec<String>) -> Vec<String> {
+fn told(mut cycle: Vec<String>) -> String {
     if cycle.len() > CYCLE_TOLD_MAX {
         let half = CYCLE_TOLD_MAX / 2;
         cycle.splice(half..cycle.len() - half, ["...".to_owned()]);
     }
-    cycle
+    cycle.join(" -> ")
 }
 
 /// The service of a name, unless it is being removed: then nobody waits for it any more.

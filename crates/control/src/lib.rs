@@ -29,6 +29,7 @@
 //! - Whatever depends on the state of the cluster is checked inside the transaction that acts on it.
 //! - No key and no secret's data leaves through an answer. Watch messages carry whole objects, and are for managers only.
 
+mod affinities;
 mod backup;
 mod ca_rotation;
 mod clusters;

@@ -12,7 +12,7 @@ use swarmkit_api::{
 use swarmkit_store::{ServiceBy, State, StoreError, TaskBy};
 
 use crate::{
-    ControlApi, ControlError, defaults, depends, filter, jobs, removal,
+    ControlApi, ControlError, affinities, defaults, depends, filter, jobs, removal,
     request::{all_found, missing, name_of, required, runtime_name},
     validate,
 };
@@ -38,6 +38,7 @@ impl ControlApi {
                 ports_are_free(view, &service.id, service.spec.endpoint.as_ref())?;
                 ingress_exists(view, service.spec.endpoint.as_ref())?;
                 depends::can_be_waited_for(view, &service.spec)?;
+                affinities::somebody_comes_first(view, &service.spec)?;
                 removal::networks_stay(view, &service.spec, None)?;
                 tx.create(service).map_err(|error| removal::service_name_taken(tx, error, &name))
             })
@@ -194,6 +195,9 @@ fn changed(
     removal::networks_stay(view, &service.spec, Some(&stored.spec))?;
     if service.spec.depends_on != stored.spec.depends_on {
         depends::can_be_waited_for(view, &service.spec)?;
+    }
+    if service.spec.scheduling != stored.spec.scheduling {
+        affinities::somebody_comes_first(view, &service.spec)?;
     }
     Ok(service)
 }

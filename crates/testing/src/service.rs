@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use swarmkit_api::{
     Service, ServiceId, Version,
     wire::{
-        self, ContainerSpec, ReplicatedService, ServiceSpec, TaskSpec,
+        self, ContainerSpec, PlacementPreference, ReplicatedService, ServiceSpec, SpreadOver, TaskSpec,
+        placement_preference::Preference,
         restart_policy::RestartCondition,
         service_spec::Mode,
         swarmkit::orchestration::v1::{Dependency, Rebalance, dependency::Condition, rebalance},
-        swarmkit::scheduling::v1::ServiceScheduling,
+        swarmkit::scheduling::v1::{Affinity, ServiceScheduling, Strategy, affinity::Direction},
         task_spec::Runtime,
     },
 };
@@ -200,6 +201,30 @@ impl ServiceBuilder {
     /// With so many tasks at most that may be missing when they make room for others.
     pub fn max_disrupted(self, tasks: u64) -> Self {
         self.scheduling(|scheduling| scheduling.max_disrupted = Some(tasks))
+    }
+
+    /// With a strategy of its own.
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        self.scheduling(|scheduling| scheduling.strategy = strategy.into())
+    }
+
+    /// Whose tasks have to be where tasks of a service are, on the same node.
+    pub fn must_be_near(self, service: &str) -> Self {
+        self.affinity(service, Direction::Near, "", true)
+    }
+
+    /// With a wish to be near to a service or apart from it, or the need for it.
+    pub fn affinity(self, service: &str, direction: Direction, scope: &str, required: bool) -> Self {
+        let (service, scope) = (service.to_owned(), scope.to_owned());
+        let affinity = Affinity { service, direction: direction.into(), scope, required };
+        self.scheduling(|scheduling| scheduling.affinities.push(affinity))
+    }
+
+    /// With tasks spread over the values of a property of nodes; each that is added divides what the one before gives.
+    pub fn spread_over(self, descriptor: &str) -> Self {
+        let spread = SpreadOver { spread_descriptor: descriptor.to_owned() };
+        let preference = PlacementPreference { preference: Some(Preference::Spread(spread)) };
+        self.task(|task| task.placement.get_or_insert_default().preferences.push(preference))
     }
 
     /// Changed in what it says about where its tasks go.

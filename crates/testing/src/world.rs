@@ -8,7 +8,11 @@ use swarmkit_api::{
         restart_policy::RestartCondition,
         swarmkit::{
             orchestration::v1::dependency::Condition,
-            scheduling::v1::preemption::{Claim, Side, Yield},
+            scheduling::v1::{
+                ClusterScheduling, Strategy,
+                affinity::Direction,
+                preemption::{Claim, Side, Yield},
+            },
         },
     },
 };
@@ -34,13 +38,15 @@ pub fn world(text: &str) -> View {
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
 ///   `delay=5s` `max-delay=1m` `stable=1m` `attempts=N`, `parallelism=N` `start-first`, `rebalance` `rebalance=N` (moves in
-///   a minute), `priority=N` `max-disrupted=N` (when its tasks make room), `version=N` (of its specification), `network=NAME` `secret=NAME` `config=NAME`, `label:KEY=VALUE`,
+///   a minute), `strategy=spread|bin-pack`, `near=NAME` `apart=NAME` (wishes) `must-near=NAME` `must-apart=NAME`, each for the
+///   node or `NAME@LABEL` (such as `db@node.labels.zone`), `spread=node.labels.zone` (preferences), `priority=N` `max-disrupted=N` (when its tasks make room), `version=N` (of its specification), `network=NAME` `secret=NAME` `config=NAME`, `label:KEY=VALUE`,
 ///   `after=NAME:running|healthy|completed`, `leaving` (to be deleted when its tasks are gone).
 /// - `task ID` as in [`task`], then any of `on NODE`, a state as `swarmctl` writes it (`running`; without one, a task on
 ///   a node runs and another is new), `wants STATE` (`running` by default), `version=N`, `claims=NODE:TASK,TASK` (room that
 ///   they make there), `makes-room-for=TASK`. It runs what its service asks
 ///   for, if that was described before.
-/// - `network NAME`, then `leaving` if it is to be deleted when nobody uses it; `secret NAME=DATA`, `config NAME=DATA`, `cluster`.
+/// - `network NAME`, then `leaving` if it is to be deleted when nobody uses it; `secret NAME=DATA`, `config NAME=DATA`, `cluster`
+///   or `cluster strategy=bin-pack`.
 ///
 /// # Panics
 ///
@@ -83,7 +89,14 @@ fn add(tx: &mut Transaction, statement: &str) -> Result<(), StoreError> {
         "network" => tx.create(words.fold(network(name), network_word)).map(drop),
         "secret" => tx.create(secret(key, data)).map(|_| none_left(words)),
         "config" => tx.create(config(key, data)).map(|_| none_left(words)),
-        "cluster" => tx.create(cluster()).map(drop),
+        "cluster" => {
+            let mut cluster = cluster();
+            if key == "strategy" {
+                let scheduling = ClusterScheduling { strategy: strategy(data).into() };
+                std::sync::Arc::make_mut(&mut cluster.spec).scheduling = Some(scheduling);
+            }
+            tx.create(cluster).map(drop)
+        }
         _ => panic!("`{statement}` describes no object"),
     }
 }
@@ -131,6 +144,12 @@ fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
         ("attempts", _) => service.restart_attempts(number(value)),
         ("start-first", _) => service.starts_first(),
         ("rebalance", _) => service.rebalance(if value.is_empty() { 0 } else { number(value) }),
+        ("strategy", _) => service.strategy(strategy(value)),
+        ("spread", _) => service.spread_over(value),
+        ("near", _) => affinity(service, value, Direction::Near, false),
+        ("apart", _) => affinity(service, value, Direction::Apart, false),
+        ("must-near", _) => affinity(service, value, Direction::Near, true),
+        ("must-apart", _) => affinity(service, value, Direction::Apart, true),
         ("priority", _) => service.priority(value.parse().unwrap_or_else(|_| panic!("`{value}` is no priority"))),
         ("max-disrupted", _) => service.max_disrupted(number(value)),
         ("parallelism", _) => service.parallelism(number(value)),
@@ -156,6 +175,20 @@ fn after(service: ServiceBuilder, text: &str) -> ServiceBuilder {
             _ => panic!("`{condition}` is no condition of a dependency"),
         },
     )
+}
+
+/// `NAME` or `NAME@LABEL`.
+fn affinity(service: ServiceBuilder, text: &str, direction: Direction, required: bool) -> ServiceBuilder {
+    let (name, scope) = text.split_once('@').unwrap_or((text, ""));
+    service.affinity(name, direction, scope, required)
+}
+
+fn strategy(text: &str) -> Strategy {
+    match text {
+        "spread" => Strategy::Spread,
+        "bin-pack" => Strategy::BinPack,
+        _ => panic!("`{text}` is no strategy"),
+    }
 }
 
 fn network_word(mut network: Network, word: &str) -> Network {

@@ -6,6 +6,7 @@ mod job;
 mod name;
 mod network;
 mod payload;
+mod placement;
 mod priority;
 mod rebalance;
 mod service;
@@ -14,6 +15,7 @@ mod task;
 pub(crate) use name::{dns_name, file_like_name};
 pub(crate) use network::{PREDEFINED_LABEL, network};
 pub(crate) use payload::{config, secret};
+pub(crate) use placement::strategy;
 pub(crate) use rebalance::rebalance_mode;
 pub(crate) use service::service;
 

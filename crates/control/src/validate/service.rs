@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use swarmkit_api::wire::{self, endpoint_spec::ResolutionMode, port_config::PublishMode, service_spec::Mode};
 
 use super::{
-    Checked, depends::depends_on, dns_name, job::job, not_negative, priority::priority, rebalance::rebalance, task,
+    Checked, depends::depends_on, dns_name, job::job, not_negative, placement::placement, priority::priority,
+    rebalance::rebalance, task,
 };
 use crate::{ControlError, request::name_of};
 
@@ -20,7 +21,8 @@ pub(crate) fn service(spec: &wire::ServiceSpec) -> Checked {
     job(spec)?;
     depends_on(spec)?;
     rebalance(spec)?;
-    priority(spec)
+    priority(spec)?;
+    placement(spec)
 }
 
 fn mode(spec: &wire::ServiceSpec) -> Checked {

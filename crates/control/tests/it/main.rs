@@ -13,6 +13,7 @@ mod malformed;
 mod networks;
 mod nodes;
 mod payloads;
+mod placement;
 mod removal;
 mod roots;
 mod services;
