@@ -1,7 +1,7 @@
 //! A state in the words of [`crate::world`].
 
 use swarmkit_api::{
-    Network, Node, NodeRole, Object, Service, Task, TaskState,
+    Network, Node, NodeRole, Object, Service, Task, TaskState, Volume,
     wire::{node_spec::Availability, node_status::State as NodeState, service_spec::Mode},
 };
 use swarmkit_store::{State, Stored};
@@ -74,6 +74,12 @@ impl Told for Task {
 impl Told for Network {
     fn told(&self) -> String {
         format!("network {}", self.annotations().name)
+    }
+}
+
+impl Told for Volume {
+    fn told(&self) -> String {
+        crate::volume::told(self)
     }
 }
 

@@ -33,6 +33,7 @@ mod small;
 mod tamper;
 mod task;
 mod units;
+mod volume;
 mod world;
 
 pub use describe::{Told, describe};
@@ -44,4 +45,5 @@ pub use service::{ServiceBuilder, container, service};
 pub use small::{cluster, config, named, network, secret};
 pub use tamper::{diverge, tamper};
 pub use task::{TaskBuilder, task};
+pub use volume::volume;
 pub use world::{amend, store, world};

@@ -22,6 +22,7 @@ use tokio::task::unconstrained;
 use crate::{
     NodeBuilder, ServiceBuilder, TaskBuilder, cluster, config, env, network, node, secret, service, task,
     units::{bytes, duration, nano_cpus, number},
+    volume::{volume, volume_word},
 };
 
 /// The state that a text describes. See [`store`].
@@ -34,7 +35,7 @@ pub fn world(text: &str) -> View {
 ///
 /// - `node NAME`, then any of `ready` (as by default) `down` `unknown` `disconnected`, `active` (as by default) `pause`
 ///   `drain`, `manager` `promoted` `demoted`, `cpus=2` `cpus=500m` `memory=1GiB`, `label:KEY=VALUE`, `engine:KEY=VALUE`, `os=linux`,
-///   `generic:KIND=UNITS`.
+///   `generic:KIND=UNITS`, `csi:DRIVER=SEGMENT:VALUE,...`.
 /// - `service NAME`, then any of `replicas=N` `global` `job=N` `global-job`, `concurrent=N` `iteration=N`, `image=IMAGE`,
 ///   `cpus=` `memory=` (reservations), `constraint=node.id==a` (without spaces), `restart=none|on-failure|any`,
 ///   `delay=5s` `max-delay=1m` `stable=1m` `attempts=N`, `parallelism=N` `start-first`, `rebalance` `rebalance=N` (moves in
@@ -47,6 +48,11 @@ pub fn world(text: &str) -> View {
 ///   for, if that was described before.
 /// - `network NAME`, then `leaving` if it is to be deleted when nobody uses it; `secret NAME=DATA`, `config NAME=DATA`, `cluster`
 ///   or `cluster strategy=bin-pack`.
+/// - `volume NAME` (of the driver `disks`, for one user on one node), then any of `active` (as by default) `pause` `drain`,
+///   `group=GROUP`, `multi` (for many nodes), `sharing=none|read-only|one-writer|all`, `in=SEGMENT:VALUE,...` (where it can
+///   be reached), `unmade` (by its driver), `leaving`, and with a node what its entry says: `pending=` `published=` `unused=`
+///   `unpublished=`. A service mounts one with `volume=NAME` `volume=group:GROUP`, or with `reads=NAME` without writing to
+///   it; a task has `given=VOLUME` for each of these mounts in turn.
 ///
 /// # Panics
 ///
@@ -97,6 +103,7 @@ fn add(tx: &mut Transaction, statement: &str) -> Result<(), StoreError> {
             }
             tx.create(cluster).map(drop)
         }
+        "volume" => tx.create(words.fold(volume(name), volume_word)).map(drop),
         _ => panic!("`{statement}` describes no object"),
     }
 }
@@ -120,6 +127,7 @@ fn node_word(node: NodeBuilder, word: &str) -> NodeBuilder {
         (_, Some(("label", key))) => node.label(key, value),
         (_, Some(("engine", key))) => node.engine_label(key, value),
         (_, Some(("generic", kind))) => node.generic(kind, bytes(value)),
+        (_, Some(("csi", driver))) => node.csi(driver, value),
         _ => panic!("a node is not `{word}`"),
     }
 }
@@ -158,6 +166,8 @@ fn service_word(service: ServiceBuilder, word: &str) -> ServiceBuilder {
         ("secret", _) => service.secret(value),
         ("config", _) => service.config(value),
         ("after", _) => after(service, value),
+        ("volume", _) => service.cluster_volume(value, false),
+        ("reads", _) => service.cluster_volume(value, true),
         ("leaving", _) => service.with(|service| service.pending_delete = true),
         (_, Some(("label", key))) => service.label(key, value),
         _ => panic!("a service is not `{word}`"),
@@ -219,6 +229,7 @@ fn task_words<'t>(id: &str, service: Option<&Service>, mut words: impl Iterator<
             Some(("version", version)) => task.spec_version(number(version)),
             Some(("claims", what)) => claims(task, what),
             Some(("makes-room-for", other)) => makes_room(task, other),
+            Some(("given", volume)) => task.given_volume(volume),
             _ if word == "on" => task.on(words.next().unwrap_or_else(|| panic!("{id} is on no node"))),
             _ if word == "wants" => task.desired(state(words.next().unwrap_or_default())),
             _ => {
@@ -254,7 +265,7 @@ fn state(word: &str) -> TaskState {
 mod tests {
     use std::sync::Arc;
 
-    use swarmkit_api::{Node, NodeId, Task, TaskId};
+    use swarmkit_api::{Node, NodeId, Task, TaskId, Volume};
 
     use super::*;
     use crate::describe;
@@ -294,6 +305,22 @@ mod tests {
         let resources = node.description.as_ref().unwrap().resources.as_ref().unwrap();
         assert_eq!((resources.nano_cpus, resources.memory_bytes, resources.generic.len()), (500_000_000, 2 << 30, 1));
         assert_eq!(node.spec.annotations.as_ref().unwrap().labels["disk"], "ssd");
+    }
+
+    #[test]
+    fn volumes_tell_what_changes_about_them() {
+        let view = world(
+            "node a csi:disks=zone:a; volume data drain published=a pending=b group=g multi in=zone:a
+             volume logs sharing=all unused=a unpublished=b; service web volume=group:g reads=logs
+             task web.1 on a given=data given=logs",
+        );
+        assert_eq!(
+            describe::<Volume>(&view),
+            "volume data drain published=a pending=b\nvolume logs unused=a unpublished=b\n"
+        );
+        let task = view.get::<Task>(&TaskId::from("web.1")).unwrap();
+        let given = task.volumes.iter().map(|given| (&*given.id, &*given.source, &*given.target));
+        assert_eq!(given.collect::<Vec<_>>(), [("data", "group:g", "/volumes/0"), ("logs", "logs", "/volumes/1")]);
     }
 
     #[test]
