@@ -22,6 +22,8 @@ use swarmkit_api::{
     },
 };
 
+use crate::volumes::Volumes;
+
 /// How many recent failures make a node a bad choice for a service. As upstream.
 const FAULTY_FAILURES: usize = 5;
 
@@ -57,6 +59,8 @@ pub(crate) struct Books {
     by_service: OrdMap<ServiceId, OrdMap<NodeId, u32>>,
     /// When tasks of a service failed on each node, within the window.
     failures: OrdMap<FailureKey, OrdMap<NodeId, Vec<SystemTime>>>,
+    /// The cluster volumes, and who has them.
+    pub(crate) volumes: Volumes,
     /// When failures that are no longer recent were last dropped.
     swept: Option<SystemTime>,
 }
@@ -254,7 +258,8 @@ impl Books {
 #[cfg(test)]
 impl PartialEq for Books {
     fn eq(&self, other: &Self) -> bool {
-        self.nodes == other.nodes && self.by_load == other.by_load && self.by_service == other.by_service
+        let nodes = self.nodes == other.nodes && self.by_load == other.by_load;
+        nodes && self.by_service == other.by_service && self.volumes == other.volumes
     }
 }
 

@@ -10,7 +10,10 @@ use swarmkit_api::{
 };
 use swarmkit_executor::{EXECUTOR_PLUGIN, Workload};
 
-use crate::books::{Books, HostPort, NodeBook, host_ports, wanted};
+use crate::{
+    books::{Books, HostPort, NodeBook, host_ports, wanted},
+    volumes::{ClusterMount, cluster_mounts},
+};
 
 /// Why a node cannot run a task, in the order in which it is looked at: the first reason is the one that is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +50,8 @@ pub(crate) struct Needs {
     platforms: Vec<Platform>,
     ports: Vec<HostPort>,
     max_replicas: u64,
-    cluster_volumes: bool,
+    /// The cluster volumes that it mounts.
+    pub(crate) volumes: Vec<ClusterMount>,
 }
 
 /// How many nodes cannot run a task, reason by reason.
@@ -71,7 +75,7 @@ impl Needs {
             platforms: placement.platforms,
             ports: host_ports(task).collect(),
             max_replicas: placement.max_replicas,
-            cluster_volumes: mounts(&task.spec).any(|mount| mount.r#type() == mount::Type::Cluster),
+            volumes: cluster_mounts(&task.spec).collect(),
         }
     }
 
@@ -97,7 +101,7 @@ impl Needs {
             Some(Reason::HostPort)
         } else if self.max_replicas > 0 && of_service() >= self.max_replicas {
             Some(Reason::MaxReplicas)
-        } else if self.cluster_volumes {
+        } else if !books.volumes.serve(&self.volumes, node) {
             Some(Reason::Volume)
         } else {
             None

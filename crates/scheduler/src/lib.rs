@@ -49,6 +49,7 @@ mod plan;
 mod prospect;
 mod run;
 mod spread;
+mod volumes;
 mod world;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
     books::{Books, is_active, wanted},
     filter::{Needs, no_suitable_node},
     spread::Ranking,
+    volumes::{Chosen, Idle, attachments, publish},
     world::{Due, Group, GroupKey, World, looks_the_same},
 };
 
@@ -19,11 +20,19 @@ const CONFIRMED: &str = "scheduler confirmed task can run on preassigned node";
 #[derive(Clone, Debug)]
 pub(crate) enum Decision {
     /// It goes to this node, or, if it was made for the node, may run there.
-    Assign { task: Arc<Task>, node: Arc<Node>, given: Vec<GenericResource>, message: &'static str },
+    Assign {
+        task: Arc<Task>,
+        node: Arc<Node>,
+        given: Vec<GenericResource>,
+        volumes: Vec<Chosen>,
+        message: &'static str,
+    },
     /// It goes on waiting, for this reason.
     Explain { task: Arc<Task>, err: Arc<str> },
     /// It was asked to stop before it had a node, so it is stopped.
     Stop { task: Arc<Task> },
+    /// Nobody has a volume any more on a node where it is published.
+    Free { idle: Idle },
 }
 
 /// What to write, and what is known of the groups that were looked at.
@@ -59,6 +68,8 @@ impl World {
             let groups = due.groups.iter().filter_map(|key| self.groups.get_key_value(key));
             groups.for_each(|(key, group)| draft.consider(key, group, due));
         }
+        let idle = due.idle.iter().filter(|idle| idle.holds(&draft.books.volumes));
+        draft.plan.decisions.extend(idle.map(|idle| Decision::Free { idle: idle.clone() }));
         draft.plan
     }
 }
@@ -76,7 +87,7 @@ impl Draft<'_> {
             let Some(node) = book.node.clone() else { return };
             match needs.refusal(&self.books, book) {
                 Some(reason) => self.explain(task, &needs.explain_one(reason).into()),
-                None => self.assign(task, node, CONFIRMED),
+                None => self.assign(task, node, needs, CONFIRMED),
             }
         }
     }
@@ -112,7 +123,7 @@ impl Draft<'_> {
         for task in group.tasks.values() {
             let placed = candidates.place(&mut |node| {
                 let book = self.books.get(node).filter(|book| needs.refusal(&self.books, book).is_none())?;
-                self.assign(task, book.node.clone()?, ASSIGNED);
+                self.assign(task, book.node.clone()?, needs, ASSIGNED);
                 let active = self.books.get(node).map_or(0, |book| book.active);
                 Some(ranking.rank(node, self.books.active_of(task.service_id.as_ref(), node), active))
             });
@@ -127,15 +138,18 @@ impl Draft<'_> {
         self.plan.blocked.push((key.clone(), blocked));
     }
 
-    fn assign(&mut self, task: &Arc<Task>, node: Arc<Node>, message: &'static str) {
+    fn assign(&mut self, task: &Arc<Task>, node: Arc<Node>, needs: &Needs, message: &'static str) {
         let mut booked = Task::clone(task);
+        let volumes = self.books.volumes.choose(&needs.volumes, &node).unwrap_or_default();
+        booked.volumes = attachments(&volumes);
         if let (Some(book), Some(wanted)) = (self.books.get(&node.id), wanted(task)) {
             booked.assigned_generic_resources = book.choose(wanted);
         }
         booked.node_id = Some(node.id.clone());
         self.books.add(&booked);
+        self.books.volumes.add(&booked);
         let given = booked.assigned_generic_resources;
-        self.plan.decisions.push(Decision::Assign { task: task.clone(), node, given, message });
+        self.plan.decisions.push(Decision::Assign { task: task.clone(), node, given, volumes, message });
     }
 
     /// A task of a version that its service has left behind is about to be replaced: its waiting needs no reason.
@@ -167,34 +181,37 @@ impl Draft<'_> {
 // === impl Decision ===
 
 impl Decision {
-    pub(crate) fn task(&self) -> &Arc<Task> {
+    /// The task that it is about.
+    pub(crate) fn task(&self) -> Option<&Arc<Task>> {
         match self {
-            Self::Assign { task, .. } | Self::Explain { task, .. } | Self::Stop { task } => task,
+            Self::Assign { task, .. } | Self::Explain { task, .. } | Self::Stop { task } => Some(task),
+            Self::Free { .. } => None,
         }
     }
 
     /// Writes the decision, if what it was based on still holds. Gives whether it did.
     pub(crate) fn write(&self, tx: &mut Transaction) -> Result<bool, StoreError> {
         let now = Some(tx.now());
-        let task = self.task();
-        let Some(stored) = tx.get::<Task>(&task.id) else { return Ok(false) };
-        let waits = stored.status.state == TaskState::Pending && stored.node_id == task.node_id;
-        if !waits || stored.spec_version != task.spec_version || is_active(stored) != is_active(task) {
+        if !self.task().is_none_or(|task| still_waits(tx, task)) {
             return Ok(false);
         }
         match self {
-            Self::Assign { node, given, message, .. } => {
+            Self::Assign { task, node, given, volumes, message } => {
                 if !tx.get::<Node>(&node.id).is_some_and(|stored| looks_the_same(stored, node)) {
+                    return Ok(false);
+                }
+                if !publish(tx, &node.id, volumes)? {
                     return Ok(false);
                 }
                 tx.edit::<Task>(&task.id, |task| {
                     task.node_id = Some(node.id.clone());
                     task.assigned_generic_resources.clone_from(given);
+                    task.volumes = attachments(volumes);
                     task.status = status(TaskState::Assigned, message, now);
                 })?;
             }
-            Self::Explain { err, .. } => {
-                if stored.status.err == **err {
+            Self::Explain { task, err } => {
+                if tx.get::<Task>(&task.id).is_some_and(|stored| stored.status.err == **err) {
                     return Ok(true);
                 }
                 tx.edit::<Task>(&task.id, |task| {
@@ -202,14 +219,25 @@ impl Decision {
                     task.status.timestamp = now;
                 })?;
             }
-            Self::Stop { .. } => {
+            Self::Stop { task } => {
                 tx.edit::<Task>(&task.id, |task| {
                     task.status = status(TaskState::Shutdown, "stopped before it was assigned to a node", now);
                 })?;
             }
+            Self::Free { idle } => idle.write(tx)?,
         }
         Ok(true)
     }
+}
+
+/// Whether a task still is what a decision about it was based on.
+fn still_waits(tx: &Transaction, task: &Task) -> bool {
+    tx.get::<Task>(&task.id).is_some_and(|stored| {
+        stored.status.state == TaskState::Pending
+            && stored.node_id == task.node_id
+            && stored.spec_version == task.spec_version
+            && is_active(stored) == is_active(task)
+    })
 }
 
 fn status(state: TaskState, message: &str, now: Option<prost_types::Timestamp>) -> TaskStatus {

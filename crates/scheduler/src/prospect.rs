@@ -1,14 +1,18 @@
 //! Where a task would go that left its node: for whoever thinks about moving one.
 
-use std::time::SystemTime;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
-use swarmkit_api::{Node, NodeId, Task};
+use swarmkit_api::{Node, NodeId, Task, Volume, VolumeId};
 use swarmkit_store::{State, TaskBy};
 
 use crate::{
     books::Books,
     filter::Needs,
     spread::Ranking,
+    volumes::{Volumes, cluster_mounts},
     world::{failed_at, is_placed},
 };
 
@@ -42,6 +46,7 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
             }
         }
     }
+    books.volumes = volumes(state, task);
     // What others have on a node can only make it refuse more.
     let needs = Needs::of(task);
     let open = books.nodes().filter(|(_, book)| needs.refusal(&books, book).is_none());
@@ -61,6 +66,25 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
     });
     let without_room = open.iter().filter(|node| !takes(node)).cloned().collect();
     Prospect { node: chosen, without_room }
+}
+
+/// The volumes, and who has those that the task could be given.
+fn volumes(state: &State, task: &Task) -> Volumes {
+    let mut volumes = Volumes::default();
+    let mounts: BTreeSet<_> = cluster_mounts(&task.spec).map(|mount| mount.source).collect();
+    if mounts.is_empty() {
+        return volumes;
+    }
+    for volume in state.all::<Volume>() {
+        volumes.set(&volume.id, Some(volume));
+    }
+    let wanted = mounts.iter().flat_map(|source| volumes.named(source)).map(|volume| volume.id.clone());
+    let wanted: BTreeSet<VolumeId> = wanted.collect();
+    let users = wanted.iter().flat_map(|volume| state.find(TaskBy::Volume(volume)));
+    let users = users.filter(|other| other.id != task.id && is_placed(other));
+    let users: BTreeMap<_, _> = users.map(|other| (&other.id, other)).collect();
+    users.values().for_each(|other| volumes.add(other));
+    volumes
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
 }
 
 async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
-    let mut updates = store.watch([Kind::Node, Kind::Service, Kind::Task]);
+    let mut updates = store.watch([Kind::Node, Kind::Service, Kind::Task, Kind::Volume]);
     let mut world = World::default();
     let mut retry = store.retries("scheduler");
     loop {
@@ -37,7 +37,7 @@ async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
                     retry.reset();
                     world.note(plan.blocked);
                     catch_up(env, &mut updates, &mut world, written.version).await?;
-                    written.refused.iter().for_each(|index| world.retry(plan.decisions[*index].task()));
+                    written.refused.iter().for_each(|index| world.retry(&plan.decisions[*index]));
                 }
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "assignments could not be committed; deciding again");

@@ -6,12 +6,16 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, wire::service_spec::Mode};
+use swarmkit_api::{
+    Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, Volume, wire::service_spec::Mode,
+};
 use swarmkit_store::{Change, Edit, State, Update};
 
 use crate::{
     books::{Books, is_active},
     filter::Needs,
+    plan::Decision,
+    volumes::{Idle, Waiter, Waiting},
 };
 
 /// Tasks that need the same of a node: those of one service and version, or one task that has no version.
@@ -44,6 +48,8 @@ pub(crate) struct Due {
     pub(crate) preassigned: BTreeSet<NodeId>,
     /// Tasks that were asked to stop before they had a node.
     pub(crate) stopped: BTreeSet<TaskId>,
+    /// Volumes on nodes that may have no users there.
+    pub(crate) idle: BTreeSet<Idle>,
 }
 
 /// Nodes, what is on them, and what waits for them.
@@ -57,6 +63,8 @@ pub(crate) struct World {
     pub(crate) preassigned: BTreeMap<NodeId, BTreeMap<TaskId, Arc<Task>>>,
     /// Tasks that were asked to stop before they were placed, so that nobody else will end them.
     pub(crate) stopped: BTreeMap<TaskId, Arc<Task>>,
+    /// Who waits for which volumes.
+    pub(crate) waiting: Waiting,
     pub(crate) due: Due,
 }
 
@@ -92,6 +100,7 @@ impl Due {
             && self.freed.is_empty()
             && self.preassigned.is_empty()
             && self.stopped.is_empty()
+            && self.idle.is_empty()
     }
 
     /// Puts back what could not be dealt with.
@@ -101,6 +110,7 @@ impl Due {
         self.freed.extend(other.freed);
         self.preassigned.extend(other.preassigned);
         self.stopped.extend(other.stopped);
+        self.idle.extend(other.idle);
     }
 }
 
@@ -128,6 +138,9 @@ impl World {
         for node in state.all::<Node>() {
             world.absorb_node(None, Some(node));
         }
+        for volume in state.all::<Volume>() {
+            world.absorb_volume(None, Some(volume));
+        }
         for task in state.all::<Task>() {
             world.absorb_task(None, Some(task), now);
         }
@@ -140,6 +153,7 @@ impl World {
             Change::Node(Edit { before, after }) => self.absorb_node(before.as_ref(), after.as_ref()),
             Change::Service(Edit { before, after }) => self.absorb_service(before.as_ref(), after.as_ref()),
             Change::Task(Edit { before, after }) => self.absorb_task(before.as_ref(), after.as_ref(), now),
+            Change::Volume(Edit { before, after }) => self.absorb_volume(before.as_ref(), after.as_ref()),
             _ => {}
         }
     }
@@ -191,7 +205,17 @@ impl World {
     }
 
     /// Looks again at a task about which a decision no longer applied when it was to be written.
-    pub(crate) fn retry(&mut self, task: &Task) {
+    pub(crate) fn retry(&mut self, decision: &Decision) {
+        if let Decision::Assign { node, volumes, .. } = decision {
+            // Since they were to be used, it was not asked whether anybody else does.
+            self.due.idle.extend(volumes.iter().map(|chosen| Idle::of(&chosen.volume, &node.id)));
+        }
+        if let Some(task) = decision.task() {
+            self.retry_task(task);
+        }
+    }
+
+    fn retry_task(&mut self, task: &Task) {
         match standing(task) {
             Standing::Waiting => {
                 let key = GroupKey::of(task);
@@ -219,17 +243,22 @@ impl World {
                 let new = || Group { needs: Arc::new(Needs::of(task)), tasks: BTreeMap::new(), blocked: None };
                 let group = self.groups.entry(key.clone()).or_insert_with(new);
                 group.tasks.insert((task.slot, task.id.clone()), task.clone());
+                self.waiting.add(task, &Waiter::Group(key.clone()));
                 if !waited {
                     self.due.groups.insert(key);
                 }
             }
             Standing::Preassigned(node) => {
+                self.waiting.add(task, &Waiter::Node(node.clone()));
                 self.preassigned.entry(node.clone()).or_default().insert(task.id.clone(), task.clone());
                 if !waited {
                     self.due.preassigned.insert(node.clone());
                 }
             }
-            Standing::Placed(_) => self.books.add(task),
+            Standing::Placed(_) => {
+                self.books.add(task);
+                self.books.volumes.add(task);
+            }
             Standing::Stopped => {
                 self.stopped.insert(task.id.clone(), task.clone());
                 self.due.stopped.insert(task.id.clone());
@@ -242,6 +271,7 @@ impl World {
             Standing::Ignored => {}
             Standing::Waiting => {
                 let key = GroupKey::of(task);
+                self.waiting.remove(task);
                 if let Some(group) = self.groups.get_mut(&key) {
                     group.tasks.remove(&(task.slot, task.id.clone()));
                     // An empty group is kept while its task is only being written anew, for it knows why it waits.
@@ -253,6 +283,7 @@ impl World {
                 }
             }
             Standing::Preassigned(node) => {
+                self.waiting.remove(task);
                 if let Some(tasks) = self.preassigned.get_mut(node) {
                     tasks.remove(&task.id);
                     if tasks.is_empty() {
@@ -262,6 +293,12 @@ impl World {
             }
             Standing::Placed(node) => {
                 self.books.remove(task);
+                self.books.volumes.remove(task);
+                if !task.volumes.is_empty()
+                    && !after.is_some_and(|after| is_placed(after) && after.volumes == task.volumes)
+                {
+                    self.release_volumes(task);
+                }
                 let stays = after.is_some_and(|after| {
                     matches!(standing(after), Standing::Placed(_)) && is_active(after) == is_active(task)
                 });

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 /// Runs the loop on a store until nothing is left to do, with what happens meanwhile.
-async fn scheduled(text: &str, meanwhile: impl AsyncFnOnce(&Store)) -> Store {
+pub(crate) async fn scheduled(text: &str, meanwhile: impl AsyncFnOnce(&Store)) -> Store {
     let store = testing::store(text);
     let stop = CancellationToken::new();
     let mut crew = Crew::under(&stop);
@@ -24,7 +24,7 @@ async fn scheduled(text: &str, meanwhile: impl AsyncFnOnce(&Store)) -> Store {
 }
 
 /// Time is paused, so it only goes on when every part waits.
-async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 

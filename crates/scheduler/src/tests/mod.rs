@@ -7,6 +7,8 @@ mod preassigned;
 mod properties;
 mod waiting;
 
+pub(crate) use loops::{scheduled, settle};
+
 use std::fmt::Write as _;
 
 use swarmkit_api::{Service, ServiceId, wire};
@@ -21,7 +23,7 @@ use crate::{
 
 /// What is decided in a world, in its words (see [`testing::store`]), a line for each decision.
 #[track_caller]
-fn check(text: &str, expected: &[&str]) {
+pub(crate) fn check(text: &str, expected: &[&str]) {
     assert_eq!(decisions(&testing::world(text)), expected);
 }
 
@@ -32,7 +34,7 @@ fn decisions(view: &View) -> Vec<String> {
     told(&plan)
 }
 
-fn learned(view: &View) -> (World, Plan) {
+pub(crate) fn learned(view: &View) -> (World, Plan) {
     let now = testing::env().now();
     let mut world = World::default();
     world.absorb(&Update::Snapshot(view.clone()), now);
@@ -44,11 +46,12 @@ fn told(plan: &Plan) -> Vec<String> {
     plan.decisions.iter().map(tell).collect()
 }
 
-fn tell(decision: &Decision) -> String {
-    let mut line = decision.task().id.to_string();
+pub(crate) fn tell(decision: &Decision) -> String {
+    let mut line = decision.task().map(|task| task.id.to_string()).unwrap_or_default();
     match decision {
-        Decision::Assign { node, given, .. } => {
+        Decision::Assign { node, given, volumes, .. } => {
             write!(line, " goes to {}", node.id).unwrap();
+            volumes.iter().for_each(|chosen| write!(line, " with {}", chosen.volume.id).unwrap());
             for unit in given.iter().filter_map(|given| given.resource.as_ref()) {
                 match unit {
                     wire::generic_resource::Resource::NamedResourceSpec(unit) => {
@@ -62,6 +65,7 @@ fn tell(decision: &Decision) -> String {
         }
         Decision::Explain { err, .. } => write!(line, " waits: {err}").unwrap(),
         Decision::Stop { .. } => line.push_str(" is stopped"),
+        Decision::Free { idle } => write!(line, "{} is let go of by {}", idle.volume, idle.node).unwrap(),
     }
     line
 }
@@ -78,11 +82,11 @@ fn with_service(text: &str, name: &str, change: impl FnOnce(&mut wire::ServiceSp
 }
 
 /// Writes to a local store, which commits at once.
-fn write(store: &Store, edit: impl FnOnce(&mut swarmkit_store::Transaction) -> Result<(), StoreError>) {
+pub(crate) fn write(store: &Store, edit: impl FnOnce(&mut swarmkit_store::Transaction) -> Result<(), StoreError>) {
     use futures_util::FutureExt as _;
     store.update(edit).now_or_never().expect("a local store commits at once").expect("the store takes it");
 }
 
-fn env() -> Env {
+pub(crate) fn env() -> Env {
     testing::env()
 }
