@@ -107,11 +107,8 @@ impl Reserved {
         let room = |wanted: i64, described: i64, taken: i64| wanted == 0 || wanted <= described.saturating_sub(taken);
         room(wanted.nano_cpus, described.nano_cpus, self.nano_cpus)
             && room(wanted.memory_bytes, described.memory_bytes, self.memory_bytes)
-            && wanted.generic.iter().filter_map(|wanted| wanted.resource.as_ref()).all(|wanted| match wanted {
-                Resource::DiscreteResourceSpec(wanted) => self.has(described, &wanted.kind, wanted.value),
-                // Tasks may not ask for named units; one that does all the same waits.
-                Resource::NamedResourceSpec(_) => false,
-            })
+            // Tasks may not ask for named units; one that does all the same waits.
+            && kinds(wanted).is_some_and(|kinds| kinds.into_iter().all(|(kind, count)| self.has(described, kind, count)))
     }
 
     /// The units that a task gets of each kind it asks for: a count where the node has a count, the first free names
@@ -119,18 +116,13 @@ impl Reserved {
     #[must_use]
     pub fn choose(&self, described: &Resources, wanted: &Resources) -> Vec<GenericResource> {
         let mut given = Vec::new();
-        for wanted in wanted.generic.iter().filter_map(|wanted| wanted.resource.as_ref()) {
-            let Resource::DiscreteResourceSpec(wanted) = wanted else { continue };
-            if wanted.value <= 0 {
-                continue;
-            }
-            let count = usize::try_from(wanted.value).unwrap_or(usize::MAX);
-            let mut names = self.free_names(described, &wanted.kind).peekable();
-            if names.peek().is_some() {
-                given.extend(names.take(count).map(|name| named(&wanted.kind, name)));
-            } else {
-                let unit = DiscreteGenericResource { kind: wanted.kind.clone(), value: wanted.value };
+        for (kind, count) in kinds(wanted).unwrap_or_default().into_iter().filter(|(_, count)| *count > 0) {
+            if discrete(described, kind).is_some() {
+                let unit = DiscreteGenericResource { kind: kind.to_owned(), value: count };
                 given.push(GenericResource { resource: Some(Resource::DiscreteResourceSpec(unit)) });
+            } else {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                given.extend(self.free_names(described, kind).take(count).map(|name| named(kind, name)));
             }
         }
         given
@@ -169,6 +161,47 @@ impl Reserved {
     }
 }
 
+/// How much is wanted of each kind, in the order in which they are asked for. A kind that is asked for twice is asked for
+/// in sum: else each half would be found in the same units. `None` if a unit is asked for by its name.
+fn kinds(wanted: &Resources) -> Option<Vec<(&str, i64)>> {
+    let mut kinds = Vec::<(&str, i64)>::with_capacity(wanted.generic.len());
+    for wanted in wanted.generic.iter().filter_map(|wanted| wanted.resource.as_ref()) {
+        let Resource::DiscreteResourceSpec(wanted) = wanted else { return None };
+        match kinds.iter_mut().find(|(kind, _)| *kind == wanted.kind) {
+            Some((_, count)) => *count = count.saturating_add(wanted.value),
+            None => kinds.push((&wanted.kind, wanted.value)),
+        }
+    }
+    Some(kinds)
+}
+
+/// What a task is told of what it was given: `DOCKER_RESOURCE_<KIND>`, in capitals, is the names of its units, separated
+/// by commas in the order in which they were given, or its count. As upstream.
+///
+/// ```
+/// use swarmkit_api::{resources, wire::{DiscreteGenericResource, GenericResource, generic_resource::Resource}};
+///
+/// let given = DiscreteGenericResource { kind: "licence".into(), value: 2 };
+/// let given = GenericResource { resource: Some(Resource::DiscreteResourceSpec(given)) };
+/// assert_eq!(resources::environment(&[given])["DOCKER_RESOURCE_LICENCE"], "2");
+/// ```
+#[must_use]
+pub fn environment(given: &[GenericResource]) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::<String, String>::new();
+    for resource in given.iter().filter_map(|given| given.resource.as_ref()) {
+        let (kind, value) = match resource {
+            Resource::NamedResourceSpec(unit) => (&unit.kind, unit.value.clone()),
+            Resource::DiscreteResourceSpec(unit) => (&unit.kind, unit.value.to_string()),
+        };
+        let values = env.entry(format!("DOCKER_RESOURCE_{}", kind.to_uppercase())).or_default();
+        if !values.is_empty() {
+            values.push(',');
+        }
+        values.push_str(&value);
+    }
+    env
+}
+
 fn named(kind: &str, value: &str) -> GenericResource {
     let unit = NamedGenericResource { kind: kind.to_owned(), value: value.to_owned() };
     GenericResource { resource: Some(Resource::NamedResourceSpec(unit)) }
@@ -193,98 +226,4 @@ fn named_units<'d>(described: &'d Resources, kind: &'d str) -> impl Iterator<Ite
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{TaskId, wire::ResourceRequirements};
-
-    fn count(kind: &str, value: i64) -> GenericResource {
-        let unit = DiscreteGenericResource { kind: kind.into(), value };
-        GenericResource { resource: Some(Resource::DiscreteResourceSpec(unit)) }
-    }
-
-    fn resources(nano_cpus: i64, memory_bytes: i64, generic: &[GenericResource]) -> Resources {
-        Resources { nano_cpus, memory_bytes, generic: generic.to_vec() }
-    }
-
-    fn task(wanted: Resources, given: &[GenericResource]) -> Task {
-        let requirements = ResourceRequirements { reservations: Some(wanted), ..Default::default() };
-        let mut task = Task::new(TaskId::from("t"), TaskSpec { resources: Some(requirements), ..Default::default() });
-        task.assigned_generic_resources = given.to_vec();
-        task
-    }
-
-    #[test]
-    fn an_exact_fit_fits_and_one_unit_more_does_not() {
-        let node = resources(2_000_000_000, 1000, &[]);
-        let mut reserved = Reserved::default();
-        reserved.add(&task(resources(500_000_000, 400, &[]), &[]));
-        assert!(reserved.fits(&node, &resources(1_500_000_000, 600, &[])));
-        assert!(!reserved.fits(&node, &resources(1_500_000_001, 600, &[])));
-        assert!(!reserved.fits(&node, &resources(1_500_000_000, 601, &[])));
-    }
-
-    #[test]
-    fn adding_and_removing_a_task_leaves_the_books_as_they_were() {
-        let given = [count("gpu", 2), named("port", "a"), named("port", "b")];
-        let some = task(resources(1, 2, &[]), &given);
-        let mut reserved = Reserved::default();
-        reserved.add(&some);
-        let once = reserved.clone();
-        reserved.add(&some);
-        reserved.remove(&some);
-        assert_eq!(reserved, once);
-        reserved.remove(&some);
-        assert_eq!(reserved, Reserved::default());
-    }
-
-    #[test]
-    fn an_over_committed_node_takes_what_asks_for_nothing() {
-        let mut reserved = Reserved::default();
-        reserved.add(&task(resources(0, 100, &[]), &[]));
-        let smaller = resources(5, 50, &[]);
-        assert!(reserved.fits(&smaller, &resources(5, 0, &[])));
-        assert!(!reserved.fits(&smaller, &resources(0, 1, &[])));
-        assert!(reserved.fits(&resources(5, 101, &[]), &resources(0, 1, &[])), "later growth recovers");
-    }
-
-    #[test]
-    fn counted_kinds_are_taken_by_count_until_none_is_left() {
-        let node = resources(0, 0, &[count("gpu", 3), count("fpga", 1)]);
-        let wanted = resources(0, 0, &[count("gpu", 2), count("fpga", 1)]);
-        let mut reserved = Reserved::default();
-        assert!(reserved.fits(&node, &wanted));
-        let given = reserved.choose(&node, &wanted);
-        assert_eq!(given, [count("gpu", 2), count("fpga", 1)]);
-        reserved.book(Some(&wanted), &given);
-        assert!(reserved.fits(&node, &resources(0, 0, &[count("gpu", 1)])));
-        assert!(!reserved.fits(&node, &resources(0, 0, &[count("gpu", 2)])));
-        assert!(!reserved.fits(&node, &resources(0, 0, &[count("fpga", 1)])));
-        assert!(!reserved.fits(&node, &resources(0, 0, &[count("tpu", 0)])), "the kind is absent");
-    }
-
-    #[test]
-    fn named_kinds_are_taken_in_the_order_of_the_node() {
-        let node = resources(0, 0, &[named("gpu", "c"), named("gpu", "a"), named("gpu", "b")]);
-        let mut reserved = Reserved::default();
-        let two = resources(0, 0, &[count("gpu", 2)]);
-        let given = reserved.choose(&node, &two);
-        assert_eq!(given, [named("gpu", "c"), named("gpu", "a")]);
-        reserved.book(Some(&two), &given);
-        assert!(!reserved.fits(&node, &two));
-        assert_eq!(reserved.choose(&node, &resources(0, 0, &[count("gpu", 1)])), [named("gpu", "b")]);
-        assert!(!reserved.fits(&node, &resources(0, 0, &[named("gpu", "b")])), "tasks do not ask by name");
-    }
-
-    #[test]
-    fn what_was_given_is_honoured_while_the_node_still_has_it() {
-        let reserved = Reserved::default();
-        let given = [named("gpu", "a"), count("port", 2)];
-        assert!(reserved.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 2)]), &given));
-        assert!(!reserved.honours(&resources(0, 0, &[named("gpu", "b"), count("port", 2)]), &given));
-        assert!(!reserved.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 1)]), &given));
-        assert!(!reserved.honours(&resources(0, 0, &[count("gpu", 9), count("port", 2)]), &given), "another type");
-        let mut taken = Reserved::default();
-        taken.book(None, &[named("gpu", "a")]);
-        assert!(!taken.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 2)]), &given));
-    }
-}
+mod tests;

@@ -6,15 +6,15 @@ mod networks;
 mod privileges;
 mod refusals;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigIsolationEnum, HostConfigLogConfig, RestartPolicy,
     RestartPolicyNameEnum,
 };
 use swarmkit_api::{
-    Task,
-    wire::{self, ContainerSpec, container_spec::Isolation, generic_resource::Resource},
+    Task, resources,
+    wire::{self, ContainerSpec, container_spec::Isolation},
 };
 use swarmkit_executor::{Dependencies, ExecError, Workload, container_spec, stop_grace};
 
@@ -142,15 +142,8 @@ fn host(task: &Task, spec: &ContainerSpec, offer: &Offer<'_>, refused: &mut Refu
 
 /// The environment: what was given to the task, then what it asks for.
 fn env(task: &Task, spec: &ContainerSpec) -> Vec<String> {
-    let mut given = BTreeMap::<String, Vec<String>>::new();
-    for resource in task.assigned_generic_resources.iter().filter_map(|given| given.resource.as_ref()) {
-        let (kind, value) = match resource {
-            Resource::NamedResourceSpec(named) => (&named.kind, named.value.clone()),
-            Resource::DiscreteResourceSpec(count) => (&count.kind, count.value.to_string()),
-        };
-        given.entry(kind.to_uppercase()).or_default().push(value);
-    }
-    let given = given.into_iter().map(|(kind, values)| format!("DOCKER_RESOURCE_{kind}={}", values.join(",")));
+    let given = resources::environment(&task.assigned_generic_resources);
+    let given = given.into_iter().map(|(name, values)| format!("{name}={values}"));
     given.chain(spec.env.iter().cloned()).collect()
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use swarmkit_api::{Task, wire};
+use swarmkit_api::{Task, resources, wire};
 use swarmkit_executor::{Cause, ExecError, container_spec, stop_grace};
 
 use crate::{
@@ -215,7 +215,7 @@ fn environment(task: &Task, spec: &wire::ContainerSpec, user: &User, offer: &Off
     if !spec.configs.is_empty() {
         env.insert("SWARMKIT_CONFIGS_DIR".to_owned(), offer.configs_dir.to_string_lossy().into_owned());
     }
-    env.extend(resources(&task.assigned_generic_resources));
+    env.extend(resources::environment(&task.assigned_generic_resources));
     for entry in &spec.env {
         match entry.split_once('=') {
             Some((name, value)) => drop(env.insert(name.to_owned(), value.to_owned())),
@@ -224,25 +224,6 @@ fn environment(task: &Task, spec: &wire::ContainerSpec, user: &User, offer: &Off
     }
     // By this the processes of a task are found, should its supervisor be gone.
     env.insert("SWARMKIT_TASK_ID".to_owned(), task.id.to_string());
-    env
-}
-
-/// The generic resources that a task was given, in the variables that container engines use.
-fn resources(given: &[wire::GenericResource]) -> BTreeMap<String, String> {
-    use wire::generic_resource::Resource;
-
-    let mut env = BTreeMap::<String, String>::new();
-    for resource in given.iter().filter_map(|given| given.resource.as_ref()) {
-        let (kind, value) = match resource {
-            Resource::NamedResourceSpec(named) => (&named.kind, named.value.clone()),
-            Resource::DiscreteResourceSpec(count) => (&count.kind, count.value.to_string()),
-        };
-        let values = env.entry(format!("DOCKER_RESOURCE_{}", kind.to_uppercase())).or_default();
-        if !values.is_empty() {
-            values.push(',');
-        }
-        values.push_str(&value);
-    }
     env
 }
 

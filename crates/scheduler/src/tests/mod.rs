@@ -2,10 +2,12 @@
 
 mod filters;
 mod loops;
+mod naive;
 mod placement;
 mod preassigned;
 mod properties;
 mod waiting;
+mod worlds;
 
 pub(crate) use loops::{scheduled, settle};
 

@@ -1,0 +1,109 @@
+//! What is left of a node, story by story.
+
+use super::*;
+use crate::{TaskId, wire::ResourceRequirements};
+
+fn count(kind: &str, value: i64) -> GenericResource {
+    let unit = DiscreteGenericResource { kind: kind.into(), value };
+    GenericResource { resource: Some(Resource::DiscreteResourceSpec(unit)) }
+}
+
+fn resources(nano_cpus: i64, memory_bytes: i64, generic: &[GenericResource]) -> Resources {
+    Resources { nano_cpus, memory_bytes, generic: generic.to_vec() }
+}
+
+fn task(wanted: Resources, given: &[GenericResource]) -> Task {
+    let requirements = ResourceRequirements { reservations: Some(wanted), ..Default::default() };
+    let mut task = Task::new(TaskId::from("t"), TaskSpec { resources: Some(requirements), ..Default::default() });
+    task.assigned_generic_resources = given.to_vec();
+    task
+}
+
+#[test]
+fn an_exact_fit_fits_and_one_unit_more_does_not() {
+    let node = resources(2_000_000_000, 1000, &[]);
+    let mut reserved = Reserved::default();
+    reserved.add(&task(resources(500_000_000, 400, &[]), &[]));
+    assert!(reserved.fits(&node, &resources(1_500_000_000, 600, &[])));
+    assert!(!reserved.fits(&node, &resources(1_500_000_001, 600, &[])));
+    assert!(!reserved.fits(&node, &resources(1_500_000_000, 601, &[])));
+}
+
+#[test]
+fn adding_and_removing_a_task_leaves_the_books_as_they_were() {
+    let given = [count("gpu", 2), named("port", "a"), named("port", "b")];
+    let some = task(resources(1, 2, &[]), &given);
+    let mut reserved = Reserved::default();
+    reserved.add(&some);
+    let once = reserved.clone();
+    reserved.add(&some);
+    reserved.remove(&some);
+    assert_eq!(reserved, once);
+    reserved.remove(&some);
+    assert_eq!(reserved, Reserved::default());
+}
+
+#[test]
+fn an_over_committed_node_takes_what_asks_for_nothing() {
+    let mut reserved = Reserved::default();
+    reserved.add(&task(resources(0, 100, &[]), &[]));
+    let smaller = resources(5, 50, &[]);
+    assert!(reserved.fits(&smaller, &resources(5, 0, &[])));
+    assert!(!reserved.fits(&smaller, &resources(0, 1, &[])));
+    assert!(reserved.fits(&resources(5, 101, &[]), &resources(0, 1, &[])), "later growth recovers");
+}
+
+#[test]
+fn counted_kinds_are_taken_by_count_until_none_is_left() {
+    let node = resources(0, 0, &[count("gpu", 3), count("fpga", 1)]);
+    let wanted = resources(0, 0, &[count("gpu", 2), count("fpga", 1)]);
+    let mut reserved = Reserved::default();
+    assert!(reserved.fits(&node, &wanted));
+    let given = reserved.choose(&node, &wanted);
+    assert_eq!(given, [count("gpu", 2), count("fpga", 1)]);
+    reserved.book(Some(&wanted), &given);
+    assert!(reserved.fits(&node, &resources(0, 0, &[count("gpu", 1)])));
+    assert!(!reserved.fits(&node, &resources(0, 0, &[count("gpu", 2)])));
+    assert!(!reserved.fits(&node, &resources(0, 0, &[count("fpga", 1)])));
+    assert!(!reserved.fits(&node, &resources(0, 0, &[count("tpu", 0)])), "the kind is absent");
+}
+
+#[test]
+fn named_kinds_are_taken_in_the_order_of_the_node() {
+    let node = resources(0, 0, &[named("gpu", "c"), named("gpu", "a"), named("gpu", "b")]);
+    let mut reserved = Reserved::default();
+    let two = resources(0, 0, &[count("gpu", 2)]);
+    let given = reserved.choose(&node, &two);
+    assert_eq!(given, [named("gpu", "c"), named("gpu", "a")]);
+    reserved.book(Some(&two), &given);
+    assert!(!reserved.fits(&node, &two));
+    assert_eq!(reserved.choose(&node, &resources(0, 0, &[count("gpu", 1)])), [named("gpu", "b")]);
+    assert!(!reserved.fits(&node, &resources(0, 0, &[named("gpu", "b")])), "tasks do not ask by name");
+}
+
+#[test]
+fn a_kind_that_is_asked_for_twice_is_asked_for_in_sum() {
+    let wanted = resources(0, 0, &[count("gpu", 1), count("fpga", 1), count("gpu", 1)]);
+    let named_units = resources(0, 0, &[named("gpu", "a"), named("fpga", "f"), named("gpu", "b")]);
+    let counted = resources(0, 0, &[count("gpu", 2), count("fpga", 1)]);
+    let reserved = Reserved::default();
+    assert!(reserved.fits(&named_units, &wanted) && reserved.fits(&counted, &wanted));
+    let given = reserved.choose(&named_units, &wanted);
+    assert_eq!(given, [named("gpu", "a"), named("gpu", "b"), named("fpga", "f")]);
+    assert_eq!(reserved.choose(&counted, &wanted), [count("gpu", 2), count("fpga", 1)]);
+    assert!(!reserved.fits(&resources(0, 0, &[count("gpu", 1), count("fpga", 1)]), &wanted));
+    assert!(!reserved.fits(&resources(0, 0, &[named("gpu", "a"), named("fpga", "f")]), &wanted));
+}
+
+#[test]
+fn what_was_given_is_honoured_while_the_node_still_has_it() {
+    let reserved = Reserved::default();
+    let given = [named("gpu", "a"), count("port", 2)];
+    assert!(reserved.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 2)]), &given));
+    assert!(!reserved.honours(&resources(0, 0, &[named("gpu", "b"), count("port", 2)]), &given));
+    assert!(!reserved.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 1)]), &given));
+    assert!(!reserved.honours(&resources(0, 0, &[count("gpu", 9), count("port", 2)]), &given), "another type");
+    let mut taken = Reserved::default();
+    taken.book(None, &[named("gpu", "a")]);
+    assert!(!taken.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 2)]), &given));
+}
