@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, fmt, ops::Deref, sync::Arc};
 
+use prost_types::Timestamp;
 use swarmkit_api::{
     AnyObject, Cluster, Config, Extension, Kind, Network, Node, Object, Resource, Secret, Service, Task, Version,
     Volume,
 };
 
 use crate::{
-    Change, ClusterBy, Digest, Edit, Found, Query, ServiceBy,
+    Change, ClusterBy, Digest, Edit, Found, Query, ServiceBy, Transaction,
     table::{Record, Table},
 };
 
@@ -185,6 +186,34 @@ impl fmt::Debug for State {
 /// Reads are those of [`State`]. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct View(pub(crate) Arc<State>);
+
+impl View {
+    /// This state with some writes, which go nowhere: for whoever wants to know what would follow from them. It costs what
+    /// is written, not what there is. Written objects carry the version that this state has and the time `now`.
+    ///
+    /// ```
+    /// # use swarmkit_api::{Node, NodeId};
+    /// # use swarmkit_runtime::Env;
+    /// # use swarmkit_store::{Store, StoreError};
+    /// let store = Store::local(Env::real());
+    /// let (supposed, _) = store.view().suppose(Default::default(), |tx| tx.create(Node::new(NodeId::from("n1"))))?;
+    /// assert_eq!((supposed.count::<Node>(), store.view().count::<Node>()), (1, 0));
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `edit`.
+    pub fn suppose<T, E>(
+        &self,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Transaction) -> Result<T, E>,
+    ) -> Result<(Self, T), E> {
+        let mut transaction = Transaction::on(State::clone(self), now, self.lineage, Arc::default());
+        let value = edit(&mut transaction)?;
+        Ok((Self(Arc::new(transaction.into_state())), value))
+    }
+}
 
 impl Deref for View {
     type Target = State;

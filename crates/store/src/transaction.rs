@@ -169,6 +169,11 @@ impl Transaction {
         Some(ChangeSet { id, state: Arc::new(state), changes: self.changes.into(), payload: self.payload.into() })
     }
 
+    /// The state as it is with the writes, for a transaction that goes nowhere.
+    pub(crate) fn into_state(self) -> State {
+        self.state
+    }
+
     fn put<O: Stored>(&mut self, action: Action, mut object: O) -> Arc<O> {
         object.intern(&self.specs);
         let object = Arc::new(object);
