@@ -1,6 +1,4 @@
-//! Which nodes can run a task at all, and how to say that none can.
-
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+//! Which nodes can run a task at all.
 
 use swarmkit_api::{
     Node, ServiceId, Task,
@@ -12,31 +10,9 @@ use swarmkit_executor::{EXECUTOR_PLUGIN, Workload};
 
 use crate::{
     books::{Books, HostPort, NodeBook, host_ports, wanted},
+    reasons::{Reason, Tally},
     volumes::{ClusterMount, cluster_mounts},
 };
-
-/// Why a node cannot run a task, in the order in which it is looked at: the first reason is the one that is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reason {
-    /// It is not READY, or not ACTIVE.
-    Unavailable,
-    /// It has too little left of what the task reserves.
-    Resources,
-    /// It lacks a plugin that the task needs.
-    Plugin,
-    /// It does not run tasks of that kind.
-    Executor,
-    /// It does not satisfy the placement constraints.
-    Constraint,
-    /// It is of another platform than those listed.
-    Platform,
-    /// Another task has a port of it.
-    HostPort,
-    /// It has as many tasks of the service as it may have.
-    MaxReplicas,
-    /// It cannot mount the cluster volumes that are asked for.
-    Volume,
-}
 
 /// What a task needs of a node, worked out once for all tasks of one service and version.
 #[derive(Debug)]
@@ -52,13 +28,6 @@ pub(crate) struct Needs {
     max_replicas: u64,
     /// The cluster volumes that it mounts.
     pub(crate) volumes: Vec<ClusterMount>,
-}
-
-/// How many nodes cannot run a task, reason by reason.
-pub(crate) struct Explanation {
-    counts: BTreeMap<Reason, usize>,
-    nodes: usize,
-    kind: Option<String>,
 }
 
 // === impl Needs ===
@@ -109,75 +78,24 @@ impl Needs {
     }
 
     /// Why no node can run the task, as the books stand.
-    pub(crate) fn explain(&self, books: &Books) -> Explanation {
-        let mut explanation = Explanation { counts: BTreeMap::new(), nodes: 0, kind: self.kind.clone() };
-        for (_, book) in books.nodes() {
-            explanation.nodes += 1;
-            if let Some(reason) = self.refusal(books, book) {
-                *explanation.counts.entry(reason).or_default() += 1;
-            }
-        }
-        explanation
+    pub(crate) fn explain(&self, books: &Books) -> Tally {
+        let mut tally = Tally::new(self.kind.clone());
+        books.nodes().for_each(|(_, book)| tally.count(self.refusal(books, book)));
+        tally
     }
 
     /// Why one node cannot run the task.
     pub(crate) fn explain_one(&self, reason: Reason) -> String {
-        let counts = BTreeMap::from([(reason, 1)]);
-        Explanation { counts, nodes: usize::MAX, kind: self.kind.clone() }.text()
+        Tally::of_one(self.kind.clone(), reason)
     }
 }
 
-// === impl Explanation ===
-
-impl Explanation {
-    /// The reasons, the most frequent first. Clients match on these texts. Empty when there is no node at all.
-    pub(crate) fn text(&self) -> String {
-        let mut reasons: Vec<_> = self.counts.iter().collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let mut text = String::new();
-        for (reason, &count) in reasons {
-            if !text.is_empty() {
-                text.push_str("; ");
-            }
-            self.tell(&mut text, *reason, count);
-        }
-        text
-    }
-
-    fn tell(&self, text: &mut String, reason: Reason, count: usize) {
-        let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
-        let kind = self.kind.as_deref().unwrap_or_default();
-        let written = match reason {
-            Reason::Unavailable => write!(text, "{nodes} not available for new tasks"),
-            Reason::Resources => write!(text, "insufficient resources on {nodes}"),
-            Reason::Plugin => write!(text, "missing plugin on {nodes}"),
-            Reason::Executor if count == self.nodes => write!(text, "no node runs {kind} tasks"),
-            Reason::Executor if count == 1 => write!(text, "1 node does not run {kind} tasks"),
-            Reason::Executor => write!(text, "{nodes} do not run {kind} tasks"),
-            Reason::Constraint => write!(text, "scheduling constraints not satisfied on {nodes}"),
-            Reason::Platform => write!(text, "unsupported platform on {nodes}"),
-            Reason::HostPort => write!(text, "host-mode port already in use on {nodes}"),
-            Reason::MaxReplicas => write!(text, "max replicas per node limit exceed"),
-            Reason::Volume => write!(text, "cannot fulfill requested CSI volume mounts on {nodes}"),
-        };
-        written.expect("invariant: writing to a string does not fail");
-    }
-}
-
-/// The text of a task's status when no node can run it.
-pub(crate) fn no_suitable_node(explanation: &str) -> Arc<str> {
-    match explanation {
-        "" => "no suitable node".into(),
-        reasons => format!("no suitable node ({reasons})").into(),
-    }
-}
-
-fn mounts(spec: &TaskSpec) -> impl Iterator<Item = &swarmkit_api::wire::Mount> {
+pub(crate) fn mounts(spec: &TaskSpec) -> impl Iterator<Item = &swarmkit_api::wire::Mount> {
     swarmkit_executor::container_spec(spec).into_iter().flat_map(|container| &container.mounts)
 }
 
 /// The plugins that a task needs: for its volumes, its networks and its logs.
-fn plugins(task: &Task) -> Vec<(&'static str, String)> {
+pub(crate) fn plugins(task: &Task) -> Vec<(&'static str, String)> {
     let volumes = mounts(&task.spec).filter(|mount| mount.r#type() == mount::Type::Volume);
     let volumes = volumes.filter_map(|mount| mount.volume_options.as_ref()?.driver_config.as_ref());
     let volumes =
@@ -191,7 +109,7 @@ fn plugins(task: &Task) -> Vec<(&'static str, String)> {
 
 /// A node whose engine told nothing may have anything. One that lists no log plugin at all is of a version that did not
 /// list them.
-fn has_plugin(node: &Node, class: &str, name: &str) -> bool {
+pub(crate) fn has_plugin(node: &Node, class: &str, name: &str) -> bool {
     let description = node.description.as_deref();
     let Some(engine) = description.and_then(|description| description.engine.as_ref()) else { return true };
     let mut of_class = engine.plugins.iter().filter(|plugin| plugin.r#type == class).peekable();
@@ -202,7 +120,7 @@ fn has_plugin(node: &Node, class: &str, name: &str) -> bool {
 }
 
 /// What has to run the task, in the words that nodes use. `None` when every node can.
-fn kind(spec: &TaskSpec) -> Option<String> {
+pub(crate) fn kind(spec: &TaskSpec) -> Option<String> {
     match spec.runtime.as_ref()? {
         Runtime::Container(_) => Workload::of(spec).map(|workload| workload.name().to_owned()),
         Runtime::Generic(generic) => Some(generic.kind.clone()),
@@ -210,7 +128,7 @@ fn kind(spec: &TaskSpec) -> Option<String> {
     }
 }
 
-fn runs(node: &Node, kind: &str) -> bool {
+pub(crate) fn runs(node: &Node, kind: &str) -> bool {
     let nothing = NodeDescription::default();
     let description = node.description.as_deref().unwrap_or(&nothing);
     let engine = description.engine.iter();

@@ -47,6 +47,7 @@ mod error;
 mod filter;
 mod plan;
 mod prospect;
+mod reasons;
 mod run;
 mod spread;
 mod volumes;
@@ -57,4 +58,5 @@ mod tests;
 
 pub use error::Error;
 pub use prospect::{Prospect, prospect};
+pub use reasons::Reason;
 pub use run::run;

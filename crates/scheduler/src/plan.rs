@@ -7,7 +7,8 @@ use swarmkit_store::{StoreError, Transaction};
 
 use crate::{
     books::{Books, is_active, wanted},
-    filter::{Needs, no_suitable_node},
+    filter::Needs,
+    reasons::{no_such_node, no_suitable_node},
     spread::Ranking,
     volumes::{Chosen, Idle, attachments, publish},
     world::{Due, Group, GroupKey, World, looks_the_same},
@@ -83,8 +84,10 @@ impl Draft<'_> {
         let mut needs = BTreeMap::new();
         for task in tasks.values() {
             let needs = needs.entry(GroupKey::of(task)).or_insert_with(|| Needs::of(task));
-            let Some(book) = self.books.get(node_id) else { return };
-            let Some(node) = book.node.clone() else { return };
+            let Some((book, node)) = self.books.get(node_id).and_then(|book| Some((book, book.node.clone()?))) else {
+                self.explain(task, &no_such_node(node_id));
+                continue;
+            };
             match needs.refusal(&self.books, book) {
                 Some(reason) => self.explain(task, &needs.explain_one(reason).into()),
                 None => self.assign(task, node, needs, CONFIRMED),

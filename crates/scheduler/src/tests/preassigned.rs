@@ -1,6 +1,6 @@
 //! Tasks that were made for a node.
 
-use super::*;
+use super::{waiting::Rounds, *};
 
 #[test]
 fn a_task_for_a_node_is_confirmed_when_the_node_can_run_it() {
@@ -20,8 +20,16 @@ fn one_that_does_not_fit_waits_and_is_told_why_in_few_words() {
 }
 
 #[test]
-fn one_for_a_node_that_is_not_there_waits_in_silence() {
-    check("node a; service all global; task all.b pending", &[]);
+fn one_for_a_node_that_is_not_there_says_so_until_the_node_is_there() {
+    check("node a; service all global; task all.b pending", &["all.b waits: node b does not exist"]);
+    let mut rounds = Rounds::start("node a; service all global; task all.b pending");
+    assert_eq!(rounds.round(), ["all.b waits: node b does not exist"]);
+    assert_eq!(rounds.round(), [""; 0], "it is said once");
+    assert_eq!(rounds.amend("node b down"), ["all.b waits: 1 node not available for new tasks"]);
+    assert_eq!(
+        rounds.edit_node("b", |node| node.status.set_state(wire::node_status::State::Ready)),
+        ["all.b goes to b"]
+    );
 }
 
 #[test]

@@ -5,21 +5,21 @@ use swarmkit_api::{Task, TaskState};
 use super::*;
 
 /// Commits a plan and gives the deltas to the world, as the loop does; then what is decided next.
-struct Rounds {
+pub(super) struct Rounds {
     store: Store,
     updates: swarmkit_store::Watch,
     world: World,
 }
 
 impl Rounds {
-    fn start(text: &str) -> Self {
+    pub(super) fn start(text: &str) -> Self {
         let store = testing::store(text);
         let updates = store.watch(swarmkit_store::Interest::all());
         Self { store, updates, world: World::default() }
     }
 
     /// Takes over what has happened, decides, and writes the decisions.
-    fn round(&mut self) -> Vec<String> {
+    pub(super) fn round(&mut self) -> Vec<String> {
         self.absorb();
         let due = std::mem::take(&mut self.world.due);
         let plan = self.world.plan(&due, env().now());
@@ -35,7 +35,7 @@ impl Rounds {
         }
     }
 
-    fn amend(&mut self, text: &str) -> Vec<String> {
+    pub(super) fn amend(&mut self, text: &str) -> Vec<String> {
         testing::amend(&self.store, text);
         self.round()
     }
@@ -45,7 +45,7 @@ impl Rounds {
         self.round()
     }
 
-    fn edit_node(&mut self, id: &str, change: impl FnOnce(&mut swarmkit_api::Node)) -> Vec<String> {
+    pub(super) fn edit_node(&mut self, id: &str, change: impl FnOnce(&mut swarmkit_api::Node)) -> Vec<String> {
         write(&self.store, |tx| tx.edit(&id.into(), change).map(drop));
         self.round()
     }
