@@ -69,7 +69,7 @@ impl World {
             let groups = due.groups.iter().filter_map(|key| self.groups.get_key_value(key));
             groups.for_each(|(key, group)| draft.consider(key, group, due));
         }
-        let idle = due.idle.iter().filter(|idle| idle.holds(&draft.books.volumes));
+        let idle = due.idle.iter().filter(|idle| idle.holds(&draft.books));
         draft.plan.decisions.extend(idle.map(|idle| Decision::Free { idle: idle.clone() }));
         draft.plan
     }

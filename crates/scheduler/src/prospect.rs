@@ -134,6 +134,21 @@ mod tests {
     }
 
     #[test]
+    fn its_own_volume_does_not_hold_it_and_those_of_others_do() {
+        let nodes = "node a csi:disks=zone:1; node b csi:disks=zone:1; node c csi:disks=zone:2";
+        let text =
+            |volume: &str, tasks: &str| format!("{nodes}; volume v in=zone:1 {volume}; service web volume=v; {tasks}");
+        let two = "task web.1 on a given=v; task web.2 on b";
+        check(&text("", two), "web.1", Some("a"), &[]);
+        check(&text("", "task web.1 on a given=v; task db.1 on a"), "web.1", Some("b"), &[]);
+        let both = "task web.1 on a given=v; task web.2 on a given=v";
+        check(&text("sharing=all", both), "web.1", Some("a"), &[]);
+        check(&text("sharing=all multi", both), "web.1", Some("b"), &[]);
+        check(&text("", both), "web.1", None, &[]);
+        check(&text("drain", "task web.1 on a given=v"), "web.1", None, &[]);
+    }
+
+    #[test]
     fn a_node_where_the_service_keeps_failing_comes_last() {
         let failed = (1..=5).map(|n| format!("task web.2.{n} on b failed wants shutdown; ")).collect::<String>();
         let text = |failed: &str| format!("node a; node b; service web; {failed}task web.1 on a; task web.2 on a");

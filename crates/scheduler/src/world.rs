@@ -161,6 +161,9 @@ impl World {
     fn absorb_node(&mut self, before: Option<&Arc<Node>>, after: Option<&Arc<Node>>) {
         let Some(id) = after.or(before).map(|node| node.id.clone()) else { return };
         self.books.set_node(&id, after.cloned());
+        if after.is_none() {
+            self.release_node(&id);
+        }
         if !before.zip(after).is_some_and(|(before, after)| looks_the_same(before, after)) {
             self.due.everything = true;
             if self.preassigned.contains_key(&id) {

@@ -1,13 +1,13 @@
 //! Letting go of volumes that nobody on a node has any more.
 //!
-//! What may have lost its last user is looked at when that happens: a task has left, or a volume has just been published
-//! of which the task has left meanwhile. No pass goes over all volumes.
+//! What may have lost its last user is looked at when that happens: a task has left, a volume has just been published of
+//! which the task has left meanwhile, or the node was removed from the cluster. No pass goes over all volumes.
 
-use swarmkit_api::{NodeId, Task, Volume, VolumeId, wire::volume_publish_status::State};
+use swarmkit_api::{Node, NodeId, Task, Volume, VolumeId, wire::volume_publish_status::State};
 use swarmkit_store::{StoreError, TaskBy, Transaction};
 
 use super::Volumes;
-use crate::world::is_placed;
+use crate::{books::Books, world::is_placed};
 
 /// A volume on a node that may have no users there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,10 +16,16 @@ pub(crate) struct Idle {
     pub(crate) node: NodeId,
 }
 
-/// Where a volume is published.
-pub(crate) fn published(volume: &Volume) -> impl Iterator<Item = Idle> {
-    let entries = volume.publish_status.iter().filter(|entry| entry.state() == State::Published);
-    entries.map(|entry| Idle { volume: volume.id.clone(), node: NodeId::from(entry.node_id.as_str()) })
+/// Where a volume is published, or about to be or not to be.
+pub(super) fn entries(volume: &Volume) -> impl Iterator<Item = Idle> {
+    volume.publish_status.iter().map(|entry| Idle::of(volume, &NodeId::from(entry.node_id.as_str())))
+}
+
+impl Volumes {
+    /// What has something to do with a node. Looks at all volumes: only for nodes that are removed from the cluster.
+    pub(super) fn entries_of(&self, node: &NodeId) -> impl Iterator<Item = Idle> {
+        self.all().flat_map(|volume| entries(volume)).filter(move |idle| idle.node == *node)
+    }
 }
 
 impl Idle {
@@ -28,34 +34,43 @@ impl Idle {
     }
 
     /// What a task has where it is, and would leave behind.
-    pub(crate) fn after(task: &Task) -> impl Iterator<Item = Self> {
-        let node = task.node_id.iter();
-        node.flat_map(|node| {
-            task.volumes.iter().map(|given| Self { volume: given.id.as_str().into(), node: node.clone() })
-        })
+    pub(super) fn after(task: &Task) -> impl Iterator<Item = Self> {
+        let given = task.volumes.iter().map(|given| VolumeId::from(given.id.as_str()));
+        task.node_id.iter().flat_map(move |node| given.clone().map(|volume| Self { volume, node: node.clone() }))
     }
 
-    /// Whether it is published there for nobody. What is yet to be published is left alone: its driver may be at it. It
-    /// is looked at again when it is published.
-    pub(crate) fn holds(&self, volumes: &Volumes) -> bool {
-        volumes.is_unused(&self.volume, &self.node)
-            && volumes.get(&self.volume).is_some_and(|volume| self.entry(volume).is_some())
+    /// Whether it is published there for nobody, and there is something to be done about it.
+    pub(crate) fn holds(&self, books: &Books) -> bool {
+        let is_there = books.get(&self.node).is_some_and(|book| book.node.is_some());
+        let volume = books.volumes.get(&self.volume).filter(|_| books.volumes.is_unused(&self.volume, &self.node));
+        volume.is_some_and(|volume| self.next(volume, is_there).is_some())
     }
 
-    /// Asks the node to let go of it, if still nobody there has it.
+    /// Asks for it to be taken from the node, if still nobody there has it.
     pub(crate) fn write(&self, tx: &mut Transaction) -> Result<(), StoreError> {
         let has_it = |task: &Task| task.node_id.as_ref() == Some(&self.node) && is_placed(task);
         if tx.find(TaskBy::Volume(&self.volume)).any(|task| has_it(task)) {
             return Ok(());
         }
-        let Some(entry) = tx.get::<Volume>(&self.volume).and_then(|volume| self.entry(volume)) else { return Ok(()) };
-        tx.edit::<Volume>(&self.volume, |volume| volume.publish_status[entry].set_state(State::PendingNodeUnpublish))?;
+        let is_there = tx.get::<Node>(&self.node).is_some();
+        if let Some((entry, next)) = tx.get::<Volume>(&self.volume).and_then(|volume| self.next(volume, is_there)) {
+            tx.edit::<Volume>(&self.volume, |volume| volume.publish_status[entry].set_state(next))?;
+        }
         Ok(())
     }
 
-    /// Where in the volume's record it says that it is published there.
-    fn entry(&self, volume: &Volume) -> Option<usize> {
-        let mut entries = volume.publish_status.iter();
-        entries.position(|entry| entry.node_id == self.node.as_str() && entry.state() == State::Published)
+    /// Which of the volume's entries has to change, and to what. The node lets go of what is published first. Until it is
+    /// published its driver may be at it, so that it is looked at again then, as upstream. A node that was removed from the
+    /// cluster lets go of nothing any more, and what was started there has no end: so it is the driver's turn.
+    fn next(&self, volume: &Volume, is_there: bool) -> Option<(usize, State)> {
+        let index = volume.publish_status.iter().position(|entry| entry.node_id == self.node.as_str())?;
+        match volume.publish_status[index].state() {
+            State::Published if is_there => Some((index, State::PendingNodeUnpublish)),
+            State::PendingPublish | State::PendingNodeUnpublish if is_there => None,
+            State::PendingPublish | State::Published | State::PendingNodeUnpublish => {
+                Some((index, State::PendingUnpublish))
+            }
+            State::PendingUnpublish => None,
+        }
     }
 }

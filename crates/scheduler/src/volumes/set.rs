@@ -45,6 +45,10 @@ impl Volumes {
         }
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.all.values()
+    }
+
     pub(crate) fn get(&self, id: &VolumeId) -> Option<&Arc<Volume>> {
         self.all.get(id)
     }
@@ -139,5 +143,62 @@ impl Users {
 
     fn kind(&mut self, read_only: bool) -> &mut u32 {
         if read_only { &mut self.readers } else { &mut self.writers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmkit_testing::world;
+
+    use super::*;
+    use crate::volumes::tests::known;
+
+    fn found(volumes: &Volumes, source: &str) -> Vec<String> {
+        volumes.named(&Source::parse(source)).map(|volume| volume.id.to_string()).collect()
+    }
+
+    fn after(volumes: &mut Volumes, words: &str) {
+        let view = world(&format!("volume v {words}"));
+        volumes.set(&"v".into(), view.get::<Volume>(&"v".into()));
+    }
+
+    #[test]
+    fn a_volume_is_found_by_what_it_is_called_now() {
+        let view = world("volume v group=g; volume w group=g; volume x");
+        let mut volumes = known(&view);
+        assert_eq!(found(&volumes, "group:g"), ["v", "w"]);
+        assert_eq!([found(&volumes, "v"), found(&volumes, "x")], [["v"], ["x"]]);
+        after(&mut volumes, "group=h");
+        assert_eq!([found(&volumes, "group:g"), found(&volumes, "group:h")], [["w"], ["v"]]);
+        after(&mut volumes, "group=h unmade");
+        assert_eq!([found(&volumes, "group:h"), found(&volumes, "v")], [[""; 0]; 2]);
+        after(&mut volumes, "group=h");
+        volumes.set(&"v".into(), None);
+        assert_eq!([found(&volumes, "group:h"), found(&volumes, "v")], [[""; 0]; 2]);
+        for id in ["w", "x"] {
+            volumes.set(&id.into(), None);
+        }
+        assert!(volumes == Volumes::default(), "nothing is left");
+    }
+
+    #[test]
+    fn a_task_reserves_what_it_has_and_leaves_nothing_behind() {
+        let service = "service web volume=v volume=w reads=v volume=gone";
+        let task = "task web.1 on a given=v given=w given=v given=gone; task web.2";
+        let view = world(&format!("node a; volume v; volume w; {service}; {task}"));
+        let (mut nobody, mut volumes) = (Volumes::default(), known(&view));
+        view.all::<Volume>().for_each(|volume| nobody.set(&volume.id, Some(volume)));
+        let (id, a, b) = ("v".into(), NodeId::from("a"), NodeId::from("b"));
+        let users = volumes.users(&id).unwrap();
+        assert_eq!((users.count(), users.write(), users.on(&a), users.elsewhere(&a)), (2, true, true, false));
+        assert_eq!((users.on(&b), users.elsewhere(&b)), (false, true));
+        assert_eq!(["v", "w", "gone", "x"].map(|id| volumes.is_unused(&id.into(), &a)), [false, false, false, true]);
+        let [one, two] = ["web.1", "web.2"].map(|id| view.get::<Task>(&id.into()).unwrap());
+        volumes.add(one);
+        volumes.remove(one);
+        assert!(volumes == known(&view));
+        volumes.remove(two);
+        volumes.remove(one);
+        assert!(volumes == nobody);
     }
 }

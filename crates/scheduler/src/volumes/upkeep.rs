@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use swarmkit_api::{Task, Volume, VolumeId};
+use swarmkit_api::{NodeId, Task, Volume, VolumeId};
 
-use super::{Idle, Waiter, freeing::published, waiting::waits_alike};
+use super::{Idle, Waiter, freeing::entries, waiting::waits_alike};
 use crate::world::World;
 
 impl World {
@@ -14,7 +14,12 @@ impl World {
         if !before.zip(after).is_some_and(|(before, after)| waits_alike(before, after)) {
             before.into_iter().chain(after).for_each(|volume| self.wake(volume));
         }
-        self.due.idle.extend(after.into_iter().flat_map(|volume| published(volume)));
+        self.due.idle.extend(after.into_iter().flat_map(|volume| entries(volume)));
+    }
+
+    /// A node was removed from the cluster.
+    pub(crate) fn release_node(&mut self, node: &NodeId) {
+        self.due.idle.extend(self.books.volumes.entries_of(node));
     }
 
     /// Looks again at the tasks that wait for a volume.

@@ -41,12 +41,29 @@ async fn one_that_was_asked_to_stop_has_its_volume_until_it_has_stopped() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_removed_lets_go_of_nothing_so_its_driver_is_asked() {
+    let text =
+        "node a; node b; volume v multi sharing=all published=a published=b; volume w unused=b; volume x pending=b
+        volume y unpublished=b; service web volume=v; task web.1 on a given=v; task web.2 on b given=v";
+    scheduled(text, async |store: &Store| {
+        write(store, |tx| tx.delete::<swarmkit_api::Node>(&"b".into()).map(drop));
+        settle().await;
+        let left = ["w unpublished=b", "x unpublished=b", "y unpublished=b"];
+        assert_eq!(volumes(store), [&["v published=a published=b"][..], &left].concat(), "a task there has it");
+        end(store, "web.2", TaskState::Orphaned);
+        settle().await;
+        assert_eq!(volumes(store), [&["v published=a unpublished=b"][..], &left].concat());
+    })
+    .await;
+}
+
 #[test]
 fn a_new_leader_finds_what_was_left_behind() {
     check(
-        "node a; node b; volume v multi sharing=all published=a published=b pending=c; volume w unused=a; volume x published=a
+        "node a; node b; volume v multi sharing=all published=a published=b; volume w unused=a pending=b; volume x published=a pending=c
          service web volume=v; task web.1 on a given=v; task web.2 on b failed given=v",
-        &["v is let go of by b", "x is let go of by a"],
+        &["v is let go of by b", "x is let go of by a", "x is let go of by c"],
     );
 }
 
