@@ -12,6 +12,15 @@ pub enum NetworkError {
     /// There is no such driver.
     #[error("network driver {0} not found")]
     UnknownDriver(String),
+    /// That driver cannot carry published ports.
+    #[error("network driver {0} cannot be that of the ingress network")]
+    BadIngressDriver(String),
+    /// There is nobody of that name who gives out addresses.
+    #[error("address management driver {0} not found")]
+    UnknownIpam(String),
+    /// What the cluster says about addresses is wrong in itself.
+    #[error("the cluster's address pools cannot be used: {0}")]
+    BadOptions(String),
     /// All addresses of the network are given out.
     #[error("no address is available on network {0}")]
     NoAddress(String),
@@ -96,6 +105,9 @@ impl NetworkError {
             Self::SubnetInUse { network, .. } | Self::VxlanInUse { network, .. } => Blocker::Network(network.clone()),
             Self::Unavailable
             | Self::UnknownDriver(_)
+            | Self::BadIngressDriver(_)
+            | Self::UnknownIpam(_)
+            | Self::BadOptions(_)
             | Self::BadAddress { .. }
             | Self::BadNetwork { .. }
             | Self::NotAllocated(_) => Blocker::Specification,

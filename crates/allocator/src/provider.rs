@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use swarmkit_api::{
     Network, NetworkId,
-    wire::{Driver, IpamOptions},
+    wire::{Driver, IpamOptions, NetworkSpec},
 };
 
 use crate::NetworkError;
@@ -18,8 +18,19 @@ pub trait NetworkProvider: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`NetworkError::UnknownDriver`] or [`NetworkError::Unavailable`].
+    /// [`NetworkError::UnknownDriver`], [`NetworkError::BadIngressDriver`], [`NetworkError::UnknownIpam`] or
+    /// [`NetworkError::Unavailable`].
     fn check_driver(&self, purpose: DriverPurpose, driver: Option<&Driver>) -> Result<(), NetworkError>;
+
+    /// Whether a network could ever be as it is asked for, whatever else there is in the cluster. The control API refuses
+    /// those that could not.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::BadNetwork`], with what has to change.
+    fn check_network(&self, _: &NetworkSpec) -> Result<(), NetworkError> {
+        Ok(())
+    }
 
     /// The networks that every node has by itself, such as that of its host. The leader enters them, so that services can
     /// name them.

@@ -72,7 +72,7 @@
 //! |---|---|---|---|
 //! | what a task is | [`Executor`], [`Controller`] | [`Node::builder`](node::Node::builder) | [`InertExecutor`](executor::InertExecutor), [`ProcessExecutor`](executor_process::ProcessExecutor), [`DockerExecutor`](executor_docker::DockerExecutor) |
 //! | how writes are replicated | [`Proposer`] | [`Store::new`](store::Store::new) | [`LocalProposer`](store::LocalProposer), [`RaftProposer`](raft::RaftProposer) |
-//! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks) |
+//! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks), [`OverlayNetworks`](overlay_networks::OverlayNetworks) |
 //! | how nodes reach each other | [`Transport`] | [`ManagerConfig`](manager::ManagerConfig), [`Channels::new`](rpc::Channels::new) | [`TlsTransport`](rpc::TlsTransport), [`MemoryTransport`](rpc::MemoryTransport) |
 //! | where the log lies | [`Disk`] | [`ManagerConfig`](manager::ManagerConfig) | [`RealDisk`](raft::RealDisk), [`MemoryDisk`](raft::MemoryDisk) |
 //! | what time it is | [`Clock`] | [`NodeBuilder::env`](node::NodeBuilder::env) | [`Env::real`](runtime::Env::real), [`Env::seeded`](runtime::Env::seeded) |
@@ -153,6 +153,7 @@ pub use swarmkit_issuer as issuer;
 pub use swarmkit_manager as manager;
 pub use swarmkit_node as node;
 pub use swarmkit_orchestrator as orchestrator;
+pub use swarmkit_overlay_networks as overlay_networks;
 pub use swarmkit_raft as raft;
 pub use swarmkit_rebalancer as rebalancer;
 pub use swarmkit_rpc as rpc;

@@ -14,7 +14,17 @@ const FLOORS: &[(Floor, &[&str])] = &[
     (Floor::Number(2), &["rpc", "external-ca", "scheduler", "orchestrator", "allocator"]),
     (
         Floor::Number(3),
-        &["rebalancer", "raft", "issuer", "dispatcher", "control", "agent", "executor-process", "executor-docker"],
+        &[
+            "rebalancer",
+            "overlay-networks",
+            "raft",
+            "issuer",
+            "dispatcher",
+            "control",
+            "agent",
+            "executor-process",
+            "executor-docker",
+        ],
     ),
     (Floor::Number(4), &["manager"]),
     (Floor::Number(5), &["node"]),
