@@ -7,6 +7,7 @@ use swarmkit_api::wire;
 
 use super::{
     CtlError,
+    placement_flags::ClusterPlacement,
     rebalance_flags::ClusterRebalance,
     service_flags::{Csv, values},
 };
@@ -63,6 +64,9 @@ pub(super) struct ClusterFlags {
 
     #[command(flatten)]
     rebalance: ClusterRebalance,
+
+    #[command(flatten)]
+    placement: ClusterPlacement,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,6 +99,7 @@ impl ClusterFlags {
         if rebalance != before {
             spec.orchestration.get_or_insert_default().rebalance = rebalance;
         }
+        self.placement.apply(spec);
         self.apply_log_driver(spec)
     }
 
@@ -215,6 +220,13 @@ mod tests {
                     let mode = wire::swarmkit::orchestration::v1::rebalance::Mode::On.into();
                     let rebalance = wire::swarmkit::orchestration::v1::Rebalance { mode, moves_per_minute: 3 };
                     spec.orchestration.as_mut().unwrap().rebalance = Some(rebalance);
+                }),
+            ),
+            (
+                &["--strategy", "bin-pack"],
+                with(&|spec| {
+                    let strategy = wire::swarmkit::scheduling::v1::Strategy::BinPack.into();
+                    spec.scheduling = Some(wire::swarmkit::scheduling::v1::ClusterScheduling { strategy });
                 }),
             ),
             (&["--autolock"], locked(true)),

@@ -9,6 +9,7 @@ mod error;
 mod job_flags;
 mod lookup;
 mod node;
+mod placement_flags;
 mod priority_flags;
 mod rebalance_flags;
 mod rollout_flags;

@@ -7,6 +7,7 @@ use swarmkit_api::wire::{
 
 use super::{
     Context, CtlError, Format, ListFlags, depend_flags, lookup,
+    placement_flags::PlacementRemovals,
     service_flags::{Csv, Mode, RESTART_DEFAULT, ServiceFlags, parse_file_ref, set_replicas, values},
 };
 use crate::output::{inspect_service, is_current, json, list_services, running_on_live_nodes};
@@ -114,6 +115,9 @@ pub(super) enum Command {
         rm_depends_on: Vec<Csv>,
 
         #[command(flatten)]
+        rm_placement: Box<PlacementRemovals>,
+
+        #[command(flatten)]
         flags: Box<ServiceFlags>,
     },
 }
@@ -169,12 +173,23 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             }
             Ok(())
         }
-        Command::Update { service, force, add_secret, rm_secret, add_config, rm_config, rm_depends_on, flags } => {
+        Command::Update {
+            service,
+            force,
+            add_secret,
+            rm_secret,
+            add_config,
+            rm_config,
+            rm_depends_on,
+            rm_placement,
+            flags,
+        } => {
             let added = References::find(context, &add_secret, &add_config).await?;
             let id = change(context, &service, |spec| {
                 let before = spec.clone();
                 flags.apply(spec)?;
                 depend_flags::take_away(spec, &rm_depends_on)?;
+                rm_placement.apply(spec)?;
                 remove_references(container(spec)?, &rm_secret, &rm_config)?;
                 added.add_to(container(spec)?);
                 if force {

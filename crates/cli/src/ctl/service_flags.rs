@@ -12,8 +12,8 @@ use swarmkit_api::wire::{
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
-    CtlError, depend_flags::DependFlags, job_flags::JobFlags, priority_flags::PriorityFlags,
-    rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
+    CtlError, depend_flags::DependFlags, job_flags::JobFlags, placement_flags::PlacementFlags,
+    priority_flags::PriorityFlags, rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
 };
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
@@ -114,6 +114,9 @@ pub(super) struct ServiceFlags {
     constraint: Vec<Csv>,
 
     #[command(flatten)]
+    placement: PlacementFlags,
+
+    #[command(flatten)]
     depends: DependFlags,
 
     #[command(flatten)]
@@ -173,6 +176,7 @@ impl ServiceFlags {
             let ports = values(&self.ports).map(parse_port).collect::<Result<_, _>>().map_err(CtlError::Usage)?;
             spec.endpoint = Some(wire::EndpointSpec { ports, ..wire::EndpointSpec::default() });
         }
+        self.placement.apply(spec)?;
         self.depends.apply(spec)?;
         self.rollout.apply(spec);
         self.rebalance.apply(&mut spec.rebalance);

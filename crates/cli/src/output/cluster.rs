@@ -6,7 +6,7 @@ use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_issuer::Progress;
 
-use super::{Columns, rebalance::rebalancing, rotation_line};
+use super::{Columns, placement::strategy, rebalance::rebalancing, rotation_line};
 use crate::units::format_duration;
 
 /// The table of `cluster ls`.
@@ -32,6 +32,11 @@ pub fn inspect_cluster(cluster: &wire::Cluster, rotation: Option<&Progress>) -> 
     let rebalancing = rebalancing(orchestration.rebalance.as_ref(), "off for services that do not say");
     if !rebalancing.is_empty() {
         columns.line(format!("  Rebalancing: {rebalancing}"));
+    }
+    let strategy = spec.scheduling.and_then(|scheduling| strategy(scheduling.strategy()));
+    if let Some(strategy) = strategy {
+        columns.line("Scheduling settings:");
+        columns.line(format!("  Strategy: {strategy}"));
     }
     if let Some(period) = spec.dispatcher.and_then(|dispatcher| dispatcher.heartbeat_period) {
         columns.line("Dispatcher settings:");

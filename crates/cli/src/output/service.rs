@@ -8,7 +8,7 @@ use swarmkit_executor::container_spec;
 use super::{
     Columns, Names,
     job::{job_fields, next_run_in_short},
-    priority,
+    placement, priority,
     rebalance::{origins, rebalancing},
     rollout, spec, start, task_table,
 };
@@ -108,6 +108,7 @@ pub fn inspect_service(
     rollout::fields(&mut columns, service, now);
     job_fields(&mut columns, service, now);
     columns.field_if_any("Rebalancing", rebalancing(spec.rebalance.as_ref(), "as the cluster says"));
+    placement::fields(&mut columns, spec.scheduling.as_ref());
     priority::fields(&mut columns, spec.scheduling.as_ref());
     columns.section("Template");
     template(&mut columns, spec.task.as_ref().unwrap_or(&wire::TaskSpec::default()), service.endpoint.as_ref());
@@ -127,6 +128,7 @@ fn template(columns: &mut Columns, task: &wire::TaskSpec, endpoint: Option<&wire
     }
     let constraints = task.placement.as_ref().map(|placement| spec::bracketed(&placement.constraints));
     columns.field_if_any("  Constraints", constraints.unwrap_or_default());
+    columns.field_if_any("  Preferences", spec::bracketed(&placement::preferences(task.placement.as_ref())));
     if let Some(requirements) = &task.resources {
         spec::resources(columns, requirements);
     }

@@ -5,6 +5,7 @@ use swarmkit_api::wire;
 use swarmkit_issuer::{Laggard, Progress};
 
 use super::{Rebalance, millis, time};
+use crate::output::placement::strategy;
 
 /// The cluster. Join tokens are part of it: whoever may call the control socket may read them.
 #[derive(Clone, Serialize)]
@@ -13,6 +14,8 @@ pub struct Cluster {
     name: String,
     task_history_limit: i64,
     rebalance: Option<Rebalance>,
+    /// `null`: spread.
+    strategy: Option<&'static str>,
     heartbeat_period_ms: Option<u64>,
     node_cert_expiry_ms: Option<u64>,
     auto_lock: bool,
@@ -37,6 +40,7 @@ impl Cluster {
             name: spec.annotations.unwrap_or_default().name,
             task_history_limit: orchestration.task_history_retention_limit,
             rebalance: orchestration.rebalance.as_ref().map(Rebalance::new),
+            strategy: spec.scheduling.and_then(|scheduling| strategy(scheduling.strategy())),
             heartbeat_period_ms: millis(spec.dispatcher.unwrap_or_default().heartbeat_period.as_ref()),
             node_cert_expiry_ms: millis(spec.ca_config.unwrap_or_default().node_cert_expiry.as_ref()),
             auto_lock: spec.encryption_config.unwrap_or_default().auto_lock_managers,

@@ -9,7 +9,8 @@
 //!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
 //!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `rebalance` (`mode`,
-//!   `moves_per_minute`; `null` where nothing is said), `priority` and `max_disrupted` (`null` where nothing is said), `ports` (`name`, `protocol`, `target`, `published`, `mode`),
+//!   `moves_per_minute`; `null` where nothing is said), `strategy` (`null`: as the
+//!   cluster says), `affinities` (`service`, `direction`, `scope`, `required`), `preferences`, `priority` and `max_disrupted` (`null` where nothing is said), `ports` (`name`, `protocol`, `target`, `published`, `mode`),
 //!   `secrets` and `configs` (`id`, `name`, `target`);
 //!   of jobs `schedule` (`cron`, `time_zone`, `concurrency`, `missed`, `starting_deadline_ms`, `succeeded_history`,
 //!   `failed_history`, `suspended`), `job_limits` (`deadline_ms`, `max_failures`, `time_to_live_ms`), `next_run` and `runs`
@@ -21,7 +22,7 @@
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
 //!   `memory_bytes`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
-//! - **cluster**: `id`, `name`, `task_history_limit`, `rebalance`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
+//! - **cluster**: `id`, `name`, `task_history_limit`, `rebalance`, `strategy`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
 //!   `worker_join_token`, `manager_join_token`.
 //! - **unlock key**: `auto_lock`, `unlock_key` (`null` where managers are not locked).
 //! - **secret** and **config**: `id`, `name`, `labels`, `data` (the content of a config if it is text, else `null`).
@@ -32,6 +33,7 @@ mod blob;
 mod cluster;
 mod job;
 mod node;
+mod placement;
 mod priority;
 mod rebalance;
 mod service;

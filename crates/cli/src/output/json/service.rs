@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarmkit_api::wire::{self, config_reference, secret_reference};
 use swarmkit_executor::container_spec;
 
-use super::{Rebalance, job::Job, millis, priority::Priority, start::Start, time};
+use super::{Rebalance, job::Job, millis, placement::Placement, priority::Priority, start::Start, time};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +38,8 @@ pub struct Service {
     rollback: Option<Update>,
     update_status: Option<UpdateStatus>,
     rebalance: Option<Rebalance>,
+    #[serde(flatten)]
+    placement: Placement,
     #[serde(flatten)]
     priority: Priority,
     ports: Vec<Port>,
@@ -136,6 +138,7 @@ impl Service {
             rollback: spec.rollback.as_ref().map(Update::new),
             update_status: service.update_status.as_ref().map(UpdateStatus::new),
             rebalance: spec.rebalance.as_ref().map(Rebalance::new),
+            placement: Placement::new(&spec),
             priority: Priority::new(spec.scheduling.as_ref()),
             ports: ports.into_iter().flatten().map(Port::new).collect(),
             secrets: container.secrets.iter().map(FileRef::of_secret).collect(),
