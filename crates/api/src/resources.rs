@@ -37,6 +37,23 @@ pub fn reservations(spec: &TaskSpec) -> Option<&Resources> {
     spec.resources.as_ref()?.reservations.as_ref()
 }
 
+/// Something of which more is wanted than a node has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// [`MEMORY`] in bytes, [`CPU`] in billionths of a processor, or the kind of a generic resource.
+    pub resource: String,
+    /// How much is wanted.
+    pub wanted: i64,
+    /// How much is left: less than nothing if more is reserved than there is.
+    pub free: i64,
+}
+
+/// What a shortage calls memory.
+pub const MEMORY: &str = "memory";
+
+/// What a shortage calls processors.
+pub const CPU: &str = "cpu";
+
 /// Whether anything is asked for at all.
 #[must_use]
 pub fn is_nothing(wanted: &Resources) -> bool {
@@ -137,6 +154,35 @@ impl Reserved {
                 .is_some_and(|count| unit.value <= count.saturating_sub(self.taken(&unit.kind))),
             Resource::NamedResourceSpec(unit) => self.free_names(described, &unit.kind).any(|name| *name == unit.value),
         })
+    }
+
+    /// Of what a node that has `described` has too little left for `wanted`: nothing exactly if it [fits](Self::fits).
+    #[must_use]
+    pub fn shortages(&self, described: &Resources, wanted: &Resources) -> Vec<Shortage> {
+        let short = |resource: &str, wanted, free| Shortage { resource: resource.to_owned(), wanted, free };
+        let room = |resource: &str, wanted: i64, described: i64, taken: i64| {
+            let free = described.saturating_sub(taken);
+            (wanted != 0 && wanted > free).then(|| short(resource, wanted, free))
+        };
+        let cpu = room(CPU, wanted.nano_cpus, described.nano_cpus, self.nano_cpus);
+        let memory = room(MEMORY, wanted.memory_bytes, described.memory_bytes, self.memory_bytes);
+        let mut sums = BTreeMap::<&str, (i64, bool)>::new();
+        for wanted in wanted.generic.iter().filter_map(|wanted| wanted.resource.as_ref()) {
+            let (kind, count, by_name) = match wanted {
+                Resource::DiscreteResourceSpec(unit) => (&unit.kind, unit.value, false),
+                Resource::NamedResourceSpec(unit) => (&unit.kind, 1, true),
+            };
+            let (sum, named) = sums.entry(kind).or_default();
+            (*sum, *named) = (sum.saturating_add(count), *named || by_name);
+        }
+        let generic = sums.into_iter().filter_map(|(kind, (wanted, by_name))| {
+            let free = discrete(described, kind).map_or_else(
+                || i64::try_from(self.free_names(described, kind).count()).unwrap_or(i64::MAX),
+                |count| count.saturating_sub(self.taken(kind)),
+            );
+            (by_name || !self.has(described, kind, wanted)).then(|| short(kind, wanted, free))
+        });
+        cpu.into_iter().chain(memory).chain(generic).collect()
     }
 
     fn has(&self, described: &Resources, kind: &str, wanted: i64) -> bool {

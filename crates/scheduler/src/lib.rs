@@ -6,8 +6,9 @@
 //! the placement preferences. What cannot be placed is told why, in its status, once.
 //!
 //! The scheduler makes no tasks and moves none: a decision is never revisited. Whoever thinks about moving one can ask
-//! where it [would go](prospect) now. The scheduler knows no sockets, no files, and no
-//! time but that of [`Env`](swarmkit_runtime::Env).
+//! where it [would go](prospect) now. Whoever asks is told [why a task waits](explain), with which nodes lack what, and
+//! [what would become](dry_run) of tasks that do not exist yet. The scheduler knows no sockets, no files, and no time but
+//! that of [`Env`](swarmkit_runtime::Env).
 //!
 //! ```
 //! use swarmkit_api::{Node, NodeId, Task, TaskId, TaskState, wire};
@@ -43,8 +44,11 @@
 //! - A task that waits for an unchanged reason is not written again.
 
 mod books;
+mod dry_run;
 mod error;
+mod explain;
 mod filter;
+mod lack;
 mod plan;
 mod prospect;
 mod reasons;
@@ -56,7 +60,10 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use dry_run::{DryRun, Waiting, dry_run};
 pub use error::Error;
+pub use explain::{Explanation, NEEDS_MAX, Need, NodeRefusal, Refusal, Standing, explain};
+pub use lack::Lack;
 pub use prospect::{Prospect, prospect};
 pub use reasons::Reason;
 pub use run::run;

@@ -53,6 +53,16 @@ impl Tally {
         }
     }
 
+    /// How many nodes were looked at.
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// How many of them take the task.
+    pub(crate) fn open(&self) -> usize {
+        self.nodes - self.counts.values().sum::<usize>()
+    }
+
     /// What is said of one node alone, which is never that no node does.
     pub(crate) fn of_one(kind: Option<String>, reason: Reason) -> String {
         Self { counts: BTreeMap::from([(reason, 1)]), nodes: usize::MAX, kind }.text()

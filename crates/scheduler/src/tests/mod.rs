@@ -1,5 +1,6 @@
 //! Stories: a world in, decisions out.
 
+mod explanations;
 mod filters;
 mod loops;
 mod naive;
