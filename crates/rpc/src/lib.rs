@@ -82,7 +82,7 @@ pub use peer::{Origin, Peer};
 pub use remotes::{NoRemotes, OBSERVATION_DEFAULT, Remote, Remotes};
 pub use server::{ServerOptions, serve};
 pub use services::{MountError, Services};
-pub use socket::{ControlSocket, connect_unix};
+pub use socket::{ControlSocket, connect_plain_unix, connect_unix};
 pub use status::{ErrorCode, ServiceError};
 pub use strangers::StrangerLimits;
 pub use tls::TlsTransport;

@@ -144,3 +144,19 @@ pub async fn connect_unix(path: &Path, env: &Env, spawner: &Spawner) -> Result<C
     let options = ChannelOptions { keep_alive: None, ..ChannelOptions::default() };
     Channel::open(&address, dial, &options, spawner, &CancellationToken::new()).await
 }
+
+/// Connects to a socket on which another program serves gRPC without TLS, such as a storage plugin. The file's permissions
+/// say who may.
+///
+/// # Errors
+///
+/// What stands in the way.
+pub async fn connect_plain_unix(path: &Path, spawner: &Spawner) -> Result<Channel, ConnectError> {
+    let address = path.display().to_string();
+    let dial = async {
+        let stream = UnixStream::connect(path).await.map_err(|error| ConnectError::unreachable(&address, &error))?;
+        Ok(Link { stream: Box::new(stream), origin: Origin::Local })
+    };
+    let options = ChannelOptions { keep_alive: None, ..ChannelOptions::default() };
+    Channel::open(&address, dial, &options, spawner, &CancellationToken::new()).await
+}

@@ -21,6 +21,7 @@ const FLOORS: &[(Floor, &[&str])] = &[
             "issuer",
             "dispatcher",
             "control",
+            "csi",
             "agent",
             "executor-process",
             "executor-docker",
