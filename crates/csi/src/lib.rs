@@ -53,6 +53,7 @@
 
 mod act;
 mod client;
+pub mod conformance;
 mod desk;
 mod error;
 mod plugin;

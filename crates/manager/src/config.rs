@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_api::wire;
 use swarmkit_ca::{Credentials, ExternalCa, KeyStore, RootCa, UnlockKey};
+use swarmkit_csi::VolumePlugins;
 use swarmkit_raft::{Disk, LogKeys, RaftOptions};
 use swarmkit_rpc::{Remotes, Transport};
 use swarmkit_runtime::Env;
@@ -31,6 +32,8 @@ pub struct ManagerConfig {
     pub raft: RaftOptions,
     /// Who knows networks and gives out their addresses.
     pub networks: Arc<dyn NetworkProvider>,
+    /// The storage plugins that the volumes of the cluster are made with.
+    pub volume_plugins: Arc<dyn VolumePlugins>,
     /// Asks the authorities outside of the cluster that its settings name.
     pub external_ca: Arc<dyn ExternalCa>,
     /// `host:port` to listen on for other nodes; port 0 takes any.

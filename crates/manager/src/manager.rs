@@ -171,6 +171,7 @@ impl Manager {
             locked,
             raft: options,
             networks,
+            volume_plugins,
             external_ca,
             listen_remote,
             advertise,
@@ -254,7 +255,18 @@ impl Manager {
             seat: seat.weak(),
             local: here,
         };
-        let term = LeaderTerm { env: env.clone(), store, own, first, options, networks, external_ca, dispatcher, logs };
+        let term = LeaderTerm {
+            env: env.clone(),
+            store,
+            own,
+            first,
+            options,
+            networks,
+            volume_plugins,
+            external_ca,
+            dispatcher,
+            logs,
+        };
         Ok(Self {
             handle,
             place,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::{ExternalCa, Identity};
+use swarmkit_csi::VolumePlugins;
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_raft::{Raft, RaftOptions};
 use swarmkit_runtime::{Crew, Env, PartError};
@@ -25,6 +26,7 @@ pub(crate) struct LeaderTerm {
     pub(crate) first: Option<FirstLeader>,
     pub(crate) options: RaftOptions,
     pub(crate) networks: Arc<dyn NetworkProvider>,
+    pub(crate) volume_plugins: Arc<dyn VolumePlugins>,
     pub(crate) external_ca: Arc<dyn ExternalCa>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: LogBroker,
@@ -37,7 +39,7 @@ impl LeaderTerm {
     ///
     /// Why the first part ended that did so before its time.
     pub(crate) async fn run(self, raft: Raft, stop: CancellationToken) -> Result<(), PartError> {
-        let Self { env, store, own, first, options, networks, external_ca, dispatcher, logs } = self;
+        let Self { env, store, own, first, options, networks, volume_plugins, external_ca, dispatcher, logs } = self;
         let first = first.as_ref();
         let with = Bootstrap { env: &env, own: &own, first, raft: &options, networks: &*networks };
         bootstrap::ensure(&store, &with).await?;
@@ -50,6 +52,7 @@ impl LeaderTerm {
         crew.spawn("scheduler", |stop| swarmkit_scheduler::run(env.clone(), store.clone(), stop));
         crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
         crew.spawn("rebalancer", |stop| swarmkit_rebalancer::run(env.clone(), store.clone(), stop));
+        crew.spawn("volumes", |stop| swarmkit_csi::run(store.clone(), volume_plugins, stop));
         crew.spawn("role manager", |stop| roles::run(env.clone(), store.clone(), raft, stop));
         crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
         crew.spawn("log broker", move |stop| async move { logs.run(stop).await });

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
+use swarmkit_csi::{NoPlugins, VolumePlugins};
 use swarmkit_executor::DynExecutor;
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
@@ -42,6 +43,7 @@ impl NodeBuilder {
             control_socket: state_dir.join(CONTROL_SOCKET),
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
+            volume_plugins: Arc::new(NoPlugins),
         };
         Self {
             state_dir,
@@ -144,6 +146,13 @@ impl NodeBuilder {
     /// its own.
     pub fn networks(mut self, networks: Arc<dyn NetworkProvider>) -> Self {
         self.managing.networks = networks;
+        self
+    }
+
+    /// The storage plugins that the volumes of the cluster are made with, where this node manages. Each manager needs them.
+    /// Default: none.
+    pub fn volume_plugins(mut self, plugins: Arc<dyn VolumePlugins>) -> Self {
+        self.managing.volume_plugins = plugins;
         self
     }
 

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::Credentials;
+use swarmkit_csi::VolumePlugins;
 use swarmkit_external_ca::CfsslClient;
 use swarmkit_manager::{Begin, FirstLeader, Manager, ManagerConfig};
 use swarmkit_raft::{Raft, RaftOptions, RealDisk};
@@ -28,6 +29,7 @@ pub(crate) struct ManagerSettings {
     pub(crate) control_socket: PathBuf,
     pub(crate) raft: RaftOptions,
     pub(crate) networks: Arc<dyn NetworkProvider>,
+    pub(crate) volume_plugins: Arc<dyn VolumePlugins>,
 }
 
 /// How a manager of this node begins.
@@ -70,7 +72,8 @@ impl Making {
         };
         let (place, clock) = (self.dir.clone(), self.env.clone());
         let log_keys = blocking(move || log_key::load(&place, has_log, &clock)).await?;
-        let ManagerSettings { listen_remote, advertise, control_socket, raft, networks } = self.settings.clone();
+        let ManagerSettings { listen_remote, advertise, control_socket, raft, networks, volume_plugins } =
+            self.settings.clone();
         let config = ManagerConfig {
             env: self.env.clone(),
             credentials: self.credentials.clone(),
@@ -81,6 +84,7 @@ impl Making {
             locked: self.locked.clone(),
             raft,
             networks,
+            volume_plugins,
             external_ca: Arc::new(CfsslClient::new(self.env.clone(), self.credentials.clone())),
             listen_remote,
             advertise,

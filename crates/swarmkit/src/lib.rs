@@ -72,7 +72,12 @@
 //! |---|---|---|---|
 //! | what a task is | [`Executor`], [`Controller`] | [`Node::builder`](node::Node::builder) | [`InertExecutor`](executor::InertExecutor), [`ProcessExecutor`](executor_process::ProcessExecutor), [`DockerExecutor`](executor_docker::DockerExecutor) |
 //! | how writes are replicated | [`Proposer`] | [`Store::new`](store::Store::new) | [`LocalProposer`](store::LocalProposer), [`RaftProposer`](raft::RaftProposer) |
+<<<<<<< HEAD
 //! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks), [`OverlayNetworks`](overlay_networks::OverlayNetworks) |
+=======
+//! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks) |
+//! | where volumes of the cluster come from | [`VolumePlugins`], [`VolumePlugin`] | [`NodeBuilder::volume_plugins`](node::NodeBuilder::volume_plugins) | [`NoPlugins`](csi::NoPlugins), [`CsiPlugins`](csi::CsiPlugins) |
+>>>>>>> bfadb9b (manager, node, cli: a leader takes care of the volumes of the cluster)
 //! | how nodes reach each other | [`Transport`] | [`ManagerConfig`](manager::ManagerConfig), [`Channels::new`](rpc::Channels::new) | [`TlsTransport`](rpc::TlsTransport), [`MemoryTransport`](rpc::MemoryTransport) |
 //! | where the log lies | [`Disk`] | [`ManagerConfig`](manager::ManagerConfig) | [`RealDisk`](raft::RealDisk), [`MemoryDisk`](raft::MemoryDisk) |
 //! | what time it is | [`Clock`] | [`NodeBuilder::env`](node::NodeBuilder::env) | [`Env::real`](runtime::Env::real), [`Env::seeded`](runtime::Env::seeded) |
@@ -83,6 +88,8 @@
 //! [`Proposer`]: store::Proposer
 //! [`NetworkProvider`]: allocator::NetworkProvider
 //! [`Transport`]: rpc::Transport
+//! [`VolumePlugin`]: csi::VolumePlugin
+//! [`VolumePlugins`]: csi::VolumePlugins
 //! [`Disk`]: raft::Disk
 //! [`Clock`]: runtime::Clock
 //! [`Managers`]: agent::Managers
@@ -108,6 +115,12 @@
 //! of one leader term. That gives out subnets, and addresses to tasks, services and the load balancers of nodes; it is
 //! told everything that is stored, and remembers nothing else. Published ports are no business of its: the allocator
 //! gives them out by itself.
+//!
+//! ## Where volumes of the cluster come from
+//!
+//! A [`VolumePlugin`] makes volumes, attaches them to nodes, and deletes them; [`VolumePlugins`] finds it by the name that
+//! a volume gives as its driver. What has to be done when is the leader's affair, and what failed is tried again, so each
+//! call may come twice. [`csi::conformance`] checks a plugin.
 //!
 //! ## How nodes reach each other
 //!
@@ -145,6 +158,7 @@ pub use swarmkit_allocator as allocator;
 pub use swarmkit_api as api;
 pub use swarmkit_ca as ca;
 pub use swarmkit_control as control;
+pub use swarmkit_csi as csi;
 pub use swarmkit_dispatcher as dispatcher;
 pub use swarmkit_executor as executor;
 pub use swarmkit_executor_docker as executor_docker;

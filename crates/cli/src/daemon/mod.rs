@@ -100,6 +100,11 @@ struct NodeFlags {
     #[arg(long, value_name = "AUTHORITY", value_parser = parse_external_ca)]
     external_ca: Vec<wire::ExternalCa>,
 
+    /// A storage plugin (CSI) for volumes of the cluster, by the name that volumes give as their driver and the Unix socket
+    /// of its controller (repeat). Each manager needs it
+    #[arg(long, value_name = "NAME=SOCKET", value_parser = parse_csi_plugin)]
+    csi_plugin: Vec<(String, PathBuf)>,
+
     #[command(flatten)]
     unlock: UnlockFlags,
 
@@ -148,6 +153,16 @@ pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Reads where a storage plugin is.
+fn parse_csi_plugin(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, socket)) if !name.is_empty() && !socket.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket))))
+        }
+        _ => Err("give the plugin's name and its socket, as NAME=SOCKET".to_owned()),
+    }
+}
+
 /// Runs a node until a signal comes.
 async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
     let metrics = flags.listen_metrics.map(|address| (address, Registry::new()));
@@ -176,6 +191,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         force_new_cluster: flags.force_new_cluster,
         autolock: flags.autolock,
         external_cas: flags.external_ca,
+        csi_plugins: flags.csi_plugin,
         unlock_key,
         hostname: flags.hostname,
         executor: flags.executor,
@@ -191,4 +207,19 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
     .await;
     measured.end().await;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_plugin_has_a_name_and_a_socket() {
+        let read = |text| parse_csi_plugin(text).map(|(name, socket)| format!("{name} at {}", socket.display()));
+        assert_eq!(read("nfs=/run/nfs.sock").unwrap(), "nfs at /run/nfs.sock");
+        assert_eq!(read("nfs=unix:///run/nfs.sock").unwrap(), "nfs at /run/nfs.sock");
+        for wrong in ["", "nfs", "nfs=", "=/run/nfs.sock"] {
+            assert_eq!(read(wrong).unwrap_err(), "give the plugin's name and its socket, as NAME=SOCKET");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
+use swarmkit_csi::CsiPlugins;
 use swarmkit_executor::DynExecutor;
 use swarmkit_node::{Node, NodeError, NodeHandle};
 use swarmkit_runtime::Env;
@@ -36,6 +37,8 @@ pub(crate) struct NodeOptions {
     pub(crate) autolock: bool,
     /// Who signs for a cluster that is founded, outside of it.
     pub(crate) external_cas: Vec<wire::ExternalCa>,
+    /// The storage plugins of a manager, and where they listen.
+    pub(crate) csi_plugins: Vec<(String, PathBuf)>,
     /// What opens the keys of a locked manager.
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) hostname: Option<String>,
@@ -145,6 +148,7 @@ async fn start(
         .listen_remote(options.listen_remote)
         .autolock(options.autolock)
         .external_cas(options.external_cas)
+        .volume_plugins(Arc::new(CsiPlugins::new(options.csi_plugins)))
         .unlock_key(options.unlock_key);
     if let Some(address) = options.advertise_remote {
         builder = builder.advertise(address);

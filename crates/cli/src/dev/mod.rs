@@ -109,6 +109,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         force_new_cluster: false,
         autolock: false,
         external_cas: Vec::new(),
+        csi_plugins: Vec::new(),
         unlock_key: None,
         hostname: None,
         executor: flags.executor,

@@ -6,7 +6,7 @@ use swarmkit_api::wire::csi::v1::{
     ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest, CreateVolumeRequest, DeleteVolumeRequest,
     controller_service_capability::rpc,
 };
-use swarmkit_csi::{CsiPlugins, PluginError, VolumePlugin, VolumePlugins as _};
+use swarmkit_csi::{CsiPlugins, PluginError, VolumePlugin, VolumePlugins as _, conformance};
 use swarmkit_runtime::Crew;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -132,4 +132,15 @@ async fn one_that_went_and_came_back_is_asked_anew_what_it_can() {
         assert_eq!(server.asked(), GREETING[..2]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn plugins_of_all_abilities_keep_what_the_seam_obliges_to() {
+    for (controller, calls) in [(true, Able::default().calls), (true, Vec::new()), (false, Vec::new())] {
+        told(async move |path| {
+            let (_server, plugin) = (Server::start(&path, Able { controller, calls, ..Able::default() }), plugin(path));
+            conformance::all(plugin.as_ref(), &creation(), "a-1").await;
+        })
+        .await;
+    }
 }

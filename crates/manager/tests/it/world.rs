@@ -12,6 +12,7 @@ use swarmkit_ca::{
     Credentials, DataKey, Identity, KeySource as _, KeyStore, LEAF_VALIDITY_DEFAULT, NoExternalCa, NodeCertificate,
     RootCa, SystemKeys,
 };
+use swarmkit_csi::NoPlugins;
 use swarmkit_manager::{Begin, Error, FirstLeader, Manager, ManagerConfig, ManagerHandle};
 use swarmkit_raft::{LogKey, LogKeys, MemoryDisk, RaftOptions};
 use swarmkit_rpc::{Channel, ChannelOptions, ConnectError, MemoryNetwork, Remote, Remotes, ServerRole, TlsTransport};
@@ -126,6 +127,7 @@ impl Machine {
             locked: self.locked.clone(),
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
+            volume_plugins: Arc::new(NoPlugins),
             external_ca: Arc::new(NoExternalCa),
             listen_remote: self.address(),
             advertise: None,
