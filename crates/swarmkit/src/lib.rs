@@ -73,7 +73,6 @@
 //! | what a task is | [`Executor`], [`Controller`] | [`Node::builder`](node::Node::builder) | [`InertExecutor`](executor::InertExecutor), [`ProcessExecutor`](executor_process::ProcessExecutor), [`DockerExecutor`](executor_docker::DockerExecutor) |
 //! | how writes are replicated | [`Proposer`] | [`Store::new`](store::Store::new) | [`LocalProposer`](store::LocalProposer), [`RaftProposer`](raft::RaftProposer) |
 //! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks), [`OverlayNetworks`](overlay_networks::OverlayNetworks) |
-//! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks) |
 //! | where volumes of the cluster come from | [`VolumePlugins`], [`VolumePlugin`] | [`NodeBuilder::volume_plugins`](node::NodeBuilder::volume_plugins) | [`NoPlugins`](csi::NoPlugins), [`CsiPlugins`](csi::CsiPlugins) |
 //! | how nodes reach each other | [`Transport`] | [`ManagerConfig`](manager::ManagerConfig), [`Channels::new`](rpc::Channels::new) | [`TlsTransport`](rpc::TlsTransport), [`MemoryTransport`](rpc::MemoryTransport) |
 //! | where the log lies | [`Disk`] | [`ManagerConfig`](manager::ManagerConfig) | [`RealDisk`](raft::RealDisk), [`MemoryDisk`](raft::MemoryDisk) |
