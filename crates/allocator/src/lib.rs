@@ -40,12 +40,17 @@
 //! - A task is given all its attachments, or none.
 //! - A service or task that has what it asks for is not written again.
 
+mod addresses;
+mod decision;
 mod error;
+mod holders;
 mod network_error;
 mod plan;
 mod ports;
 mod provider;
 mod run;
+mod uses;
+mod waits;
 mod world;
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The loop around the decision.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::{Kind, Version};
 use swarmkit_runtime::Env;
 use swarmkit_store::{State, Store, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, NetworkAllocator, NetworkOptions, NetworkProvider, plan::Decision, world::World};
+use crate::{Error, NetworkAllocator, NetworkOptions, NetworkProvider, decision::Decision, world::World};
 
 /// Allocates until told to stop.
 ///
@@ -43,15 +43,18 @@ async fn allocate(env: &Env, store: &Store, provider: &dyn NetworkProvider) -> R
     loop {
         allocation.wait().await?;
         while !allocation.world.due.is_empty() {
-            let due = std::mem::take(&mut allocation.world.due);
-            let plan = allocation.world.plan(&due, allocation.networks.as_mut());
-            match store.write_each(&plan.decisions, Decision::write).await {
+            let decisions = allocation.world.plan(allocation.networks.as_mut());
+            match store.write_each(&decisions, Decision::write).await {
                 Ok(written) => {
-                    retry.reset();
-                    allocation.world.note(&plan);
                     allocation.catch_up(written.version).await?;
-                    for refused in written.refused {
-                        plan.decisions[refused].put_back(&mut allocation.world.due, allocation.networks.as_mut());
+                    for refused in &written.refused {
+                        let Allocation { networks, world, .. } = &mut allocation;
+                        decisions[*refused].put_back(world, networks.as_mut(), &store.view());
+                    }
+                    if written.refused.is_empty() || written.version > Version::default() {
+                        retry.reset();
+                    } else {
+                        allocation.wait_at_most(env, retry.next_delay()).await?;
                     }
                 }
                 Err(error) if error.is_transient() => {
@@ -68,7 +71,7 @@ async fn allocate(env: &Env, store: &Store, provider: &dyn NetworkProvider) -> R
 
 impl<'p> Allocation<'p> {
     fn new(store: &Store, provider: &'p dyn NetworkProvider) -> Result<Self, Error> {
-        let updates = store.watch([Kind::Network, Kind::Service, Kind::Task]);
+        let updates = store.watch([Kind::Network, Kind::Node, Kind::Service, Kind::Task]);
         let networks = provider.allocator(&NetworkOptions::default())?;
         Ok(Self { provider, networks, world: World::default(), updates })
     }
@@ -78,6 +81,15 @@ impl<'p> Allocation<'p> {
         let update = self.updates.next().await?;
         absorb(self.provider, &mut self.networks, &mut self.world, &update)?;
         self.catch_up(Version::default()).await
+    }
+
+    /// Absorbs what happens next, unless nothing does for that long: what others have written was seen, but is not
+    /// committed yet, and may never be.
+    async fn wait_at_most(&mut self, env: &Env, delay: Duration) -> Result<(), Error> {
+        tokio::select! { biased; // what happens makes the wait needless
+            end = self.wait() => end,
+            () = env.sleep(delay) => Ok(()),
+        }
     }
 
     /// Absorbs all that has arrived, at least up to a version: nothing is decided twice on the same facts.

@@ -1,12 +1,15 @@
 //! Stories: a world in, allocations out.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod model;
+mod random;
+
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use swarmkit_api::{
     Network, NetworkId, Service, ServiceId, Task, TaskState,
     wire::{
-        self, EndpointSpec, PortConfig,
+        EndpointSpec, PortConfig,
         port_config::{Protocol, PublishMode},
     },
 };
@@ -15,72 +18,10 @@ use swarmkit_store::{Store, StoreError, TaskBy, Transaction};
 use swarmkit_testing::{self as testing, amend, describe, env};
 use tokio_util::sync::CancellationToken;
 
+use self::model::Model;
 use super::*;
 
-/// A provider whose networks have two addresses each. A network named `full` can have no subnet.
-struct Toy;
-
-#[derive(Default)]
-struct ToyAllocator {
-    taken: BTreeSet<(String, u8)>,
-}
-
-impl NetworkProvider for Toy {
-    fn check_driver(&self, _: DriverPurpose, _: Option<&wire::Driver>) -> Result<(), NetworkError> {
-        Ok(())
-    }
-
-    fn allocator(&self, _: &NetworkOptions) -> Result<Box<dyn NetworkAllocator>, NetworkError> {
-        Ok(Box::new(ToyAllocator::default()))
-    }
-}
-
-impl ToyAllocator {
-    fn keys<'a>(network: &'a NetworkId, addresses: &'a [String]) -> impl Iterator<Item = (String, u8)> + 'a {
-        let last = |address: &String| address.strip_prefix("10.0.0.").unwrap().strip_suffix("/24").unwrap().parse();
-        addresses.iter().map(move |address| (network.to_string(), last(address).unwrap()))
-    }
-}
-
-impl NetworkAllocator for ToyAllocator {
-    fn restore_network(&mut self, _: &Network) -> Result<(), NetworkError> {
-        Ok(())
-    }
-
-    fn allocate_network(&mut self, network: &Network) -> Result<Option<NetworkGrant>, NetworkError> {
-        match network.id.as_str() {
-            "full" => Err(NetworkError::NoSubnet("full".into())),
-            _ => Ok(Some(NetworkGrant {
-                driver_state: wire::Driver { name: "toy".into(), ..Default::default() },
-                ..Default::default()
-            })),
-        }
-    }
-
-    fn free_network(&mut self, _: &Network) {}
-
-    fn restore_addresses(&mut self, network: &NetworkId, addresses: &[String]) {
-        self.taken.extend(Self::keys(network, addresses));
-    }
-
-    fn allocate_addresses(
-        &mut self,
-        network: &Network,
-        _: &AddressRequest<'_>,
-    ) -> Result<Option<Vec<String>>, NetworkError> {
-        let id = network.id.to_string();
-        let free = (2..=3).find(|address| !self.taken.contains(&(id.clone(), *address)));
-        let address = free.ok_or_else(|| NetworkError::NoAddress(id.clone()))?;
-        self.taken.insert((id, address));
-        Ok(Some(vec![format!("10.0.0.{address}/24")]))
-    }
-
-    fn free_addresses(&mut self, network: &NetworkId, addresses: &[String]) {
-        for key in Self::keys(network, addresses) {
-            self.taken.remove(&key);
-        }
-    }
-}
+const SMALL: Model = Model { subnets: 2, addresses: 3 };
 
 /// An allocator at work on a store.
 struct Running {
@@ -128,6 +69,13 @@ impl Running {
         let endpoint = service.endpoint.as_ref()?;
         assert_eq!(endpoint.spec, service.spec.endpoint);
         Some(endpoint.ports.iter().map(|port| port.published_port).collect())
+    }
+
+    /// What a network waits for, as it is recorded.
+    fn waits(&self, network: &str) -> Option<String> {
+        let view = self.store.view();
+        let network = view.get::<Network>(&NetworkId::from(network)).unwrap();
+        network.waiting.as_ref().map(|waiting| waiting.message.clone())
     }
 
     fn task(&self, id: &str) -> Arc<Task> {
@@ -213,7 +161,7 @@ async fn a_port_that_another_service_has_is_waited_for_and_the_task_says_so() {
     running.publish("web", &[port(80, 8080)]).await;
     running.amend("task api.1; task web.1").await;
     assert_eq!(running.tasks(), "task api.1 pending\ntask web.1 new\n");
-    assert_eq!(running.task("web.1").status.err, "port 8080/tcp is already in use by service api");
+    assert_eq!(running.task("web.1").status.err, "port 8080/tcp is already in use by service api (api)");
     let before = running.store.version();
     running.amend("task web.2").await;
     assert_eq!(running.store.version().0, before.0 + 2, "the new task is told, the other one knows");
@@ -284,21 +232,30 @@ async fn without_networks_a_task_that_asks_for_one_says_that_there_are_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_is_attached_to_its_networks_as_soon_as_they_are_there() {
-    let running = Running::on(testing::store("service web network=front network=full; task web.1"), Toy).await;
+    let text = "network a; service web network=front network=late; task web.1";
+    let running = Running::on(testing::store(text), SMALL).await;
+    assert_eq!(running.task("web.1").status.err, "network front does not exist");
     running.amend("network front").await;
-    assert_eq!(running.task("web.1").status.err, "network full does not exist");
-    running.amend("network full; service api network=front; task api.1").await;
-    assert_eq!(running.task("web.1").status.err, "no subnet is available for network full");
-    let attached = &running.task("api.1").networks;
-    assert_eq!(attached[0].addresses, ["10.0.0.2/24"], "what the failed attachment had taken is given back");
-    assert_eq!(attached[0].network.as_ref().unwrap().driver_state.as_ref().unwrap().name, "toy");
+    assert_eq!(running.task("web.1").status.err, "network late does not exist");
+    running.amend("network late").await;
+    assert_eq!(running.task("web.1").status.err, "no subnet is available for network late");
+    assert_eq!(running.waits("late").unwrap(), "no subnet is available for network late");
+    running.write(|tx| tx.delete::<Network>(&"a".into()).map(drop)).await;
+    assert_eq!(running.waits("late"), None);
+    let task = running.task("web.1");
+    assert_eq!((task.status.state, task.status.err.as_str()), (TaskState::Pending, ""));
+    assert_eq!(task.networks[0].addresses, ["10.2.0.3/24"], "the service has the one before");
+    assert_eq!(task.networks[1].addresses, ["10.1.0.3/24"]);
+    let network = task.networks[1].network.as_ref().unwrap();
+    assert_eq!(network.driver_state.as_ref().unwrap().name, "model");
+    assert_eq!(network.ipam, Some(model::ipam(1)));
     running.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_address_is_free_again_when_its_task_is_over() {
     let text = "network front; service web network=front; task web.1; task web.2; task web.3";
-    let running = Running::on(testing::store(text), Toy).await;
+    let running = Running::on(testing::store(text), SMALL).await;
     assert_eq!(running.tasks(), "task web.1 pending\ntask web.2 pending\ntask web.3 new\n");
     assert_eq!(running.task("web.3").status.err, "no address is available on network front");
     running
@@ -314,14 +271,14 @@ async fn an_address_is_free_again_when_its_task_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_new_leader_keeps_what_is_given_out_and_gives_none_of_it_out_again() {
     let running =
-        Running::on(testing::store("network front; service web network=front; service api; task web.1"), Toy).await;
+        Running::on(testing::store("network front; service web network=front; service api; task web.1"), SMALL).await;
     running.write(|tx| tx.create(ingress()).map(drop)).await;
     running.publish("api", &[port(80, 8080), port(81, 0)]).await;
     let (store, before) = (running.store.clone(), running.store.version());
     let (endpoint, task) = (running.ports("api"), running.task("web.1"));
     running.end().await;
 
-    let next = Running::on(store, Toy).await;
+    let next = Running::on(store, SMALL).await;
     assert_eq!(next.store.version(), before, "nothing is written for what has all it needs");
     next.amend("service late; task web.2").await;
     next.publish("late", &[port(80, 8080)]).await;
@@ -329,7 +286,7 @@ async fn a_new_leader_keeps_what_is_given_out_and_gives_none_of_it_out_again() {
     next.publish("late", &[port(80, 0)]).await;
     assert_eq!(next.ports("late").unwrap(), [30_001]);
     assert_eq!(next.task("web.1"), task);
-    assert_eq!(next.task("web.2").networks[0].addresses, ["10.0.0.3/24"]);
+    assert_eq!(next.task("web.2").networks[0].addresses, ["10.1.0.4/24"]);
     next.end().await;
 }
 
