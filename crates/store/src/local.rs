@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::{Applier, Proposal, ProposeError, Proposer, journal::Queue};
+use crate::{Applier, MAX_PROPOSAL_BYTES, Proposal, ProposeError, Proposer, journal::Queue};
 
 /// Commits without replication. By itself it commits at once, in memory: for tests, tools, and clusters that need not
 /// survive their process. With a journal ([`crate::Store::journaled`]) it commits what is on disk.
@@ -10,6 +10,7 @@ use crate::{Applier, Proposal, ProposeError, Proposer, journal::Queue};
 pub struct LocalProposer {
     applier: OnceLock<Applier>,
     journal: Option<Arc<Queue>>,
+    unlimited: bool,
 }
 
 impl LocalProposer {
@@ -19,9 +20,15 @@ impl LocalProposer {
         Self::default()
     }
 
+    /// One that takes proposals of any size: what it commits is sent nowhere and written nowhere.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self { unlimited: true, ..Self::default() }
+    }
+
     /// One whose proposals are committed by whoever writes the journal.
     pub(crate) fn journaled(queue: Arc<Queue>) -> Self {
-        Self { applier: OnceLock::new(), journal: Some(queue) }
+        Self { journal: Some(queue), ..Self::default() }
     }
 }
 
@@ -39,5 +46,9 @@ impl Proposer for LocalProposer {
             Ok(_) => Ok(()),
             Err(error) => Err(ProposeError::Failed(error.to_string())),
         }
+    }
+
+    fn max_bytes(&self) -> usize {
+        if self.unlimited { usize::MAX } else { MAX_PROPOSAL_BYTES }
     }
 }

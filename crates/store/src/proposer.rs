@@ -57,4 +57,9 @@ pub trait Proposer: Send + Sync + 'static {
     ///
     /// When it will certainly not be committed: this manager does not lead, or was shut down.
     fn propose(&self, proposal: Proposal) -> Result<(), ProposeError>;
+
+    /// The most bytes of one proposal. What would take more is refused before it is proposed.
+    fn max_bytes(&self) -> usize {
+        MAX_PROPOSAL_BYTES
+    }
 }

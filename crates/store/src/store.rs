@@ -295,8 +295,9 @@ impl Store {
             let version = head.state.version();
             return Ok((value, Pending(outcome.map_or(Wait::Done(version), |outcome| Wait::Under(version, outcome)))));
         };
-        if set.payload.len() > MAX_PROPOSAL_BYTES {
-            let error = ProposeError::TooLarge { size: set.payload.len(), limit: MAX_PROPOSAL_BYTES };
+        let limit = self.writers.proposer.max_bytes();
+        if set.payload.len() > limit {
+            let error = ProposeError::TooLarge { size: set.payload.len(), limit };
             return Err(Refusal::of_proposal(error));
         }
         let proposal = Proposal { id: set.id, payload: std::mem::take(&mut set.payload) };
