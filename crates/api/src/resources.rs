@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// What [`Reserved::share`] says of something of which nothing is left.
+const WHOLE: u64 = 1 << 20;
+
 /// What is reserved of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reserved {
@@ -183,6 +186,31 @@ impl Reserved {
             (by_name || !self.has(described, kind, wanted)).then(|| short(kind, wanted, free))
         });
         cpu.into_iter().chain(memory).chain(generic).collect()
+    }
+
+    /// The largest part that is taken of anything that a node which has `described` counts: processor time, memory, or a
+    /// kind of generic resource, in parts of 1,048,576. What is taken without being described is all taken.
+    #[must_use]
+    pub fn share(&self, described: &Resources) -> u64 {
+        let part = |taken: i64, described: i64| match (u64::try_from(taken), u64::try_from(described)) {
+            (Ok(0) | Err(_), _) => 0,
+            (Ok(taken), Ok(described)) if taken < described => {
+                u64::try_from(u128::from(taken) * u128::from(WHOLE) / u128::from(described)).unwrap_or(WHOLE)
+            }
+            _ => WHOLE,
+        };
+        let kinds = self.generic.iter().map(|(kind, units)| {
+            let names = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+            match discrete(described, kind) {
+                Some(count) => part(units.count, count),
+                None => {
+                    let taken = names(units.names.len()).saturating_add(units.count);
+                    part(taken, names(named_units(described, kind).count()))
+                }
+            }
+        });
+        let plain = [part(self.nano_cpus, described.nano_cpus), part(self.memory_bytes, described.memory_bytes)];
+        kinds.chain(plain).max().unwrap_or(0)
     }
 
     fn has(&self, described: &Resources, kind: &str, wanted: i64) -> bool {

@@ -107,3 +107,24 @@ fn what_was_given_is_honoured_while_the_node_still_has_it() {
     taken.book(None, &[named("gpu", "a")]);
     assert!(!taken.honours(&resources(0, 0, &[named("gpu", "a"), count("port", 2)]), &given));
 }
+
+#[test]
+fn the_share_of_a_node_is_that_of_what_is_taken_most() {
+    let has = resources(4000, 1000, &[count("gpu", 4), named("port", "a"), named("port", "b")]);
+    let share = |wanted: Resources, given: &[GenericResource]| {
+        let mut reserved = Reserved::default();
+        reserved.add(&task(wanted, given));
+        reserved.share(&has)
+    };
+    assert_eq!(share(resources(0, 0, &[]), &[]), 0);
+    assert_eq!(share(resources(1000, 500, &[]), &[]), WHOLE / 2);
+    assert_eq!(share(resources(3000, 500, &[]), &[]), WHOLE / 4 * 3);
+    assert_eq!(share(resources(0, 0, &[]), &[count("gpu", 1)]), WHOLE / 4);
+    assert_eq!(share(resources(0, 0, &[]), &[named("port", "b")]), WHOLE / 2);
+    assert_eq!(share(resources(5000, 0, &[]), &[]), WHOLE, "more is not more than all");
+    assert_eq!(
+        share(resources(0, 0, &[]), &[count("fpga", 1)]),
+        WHOLE,
+        "what it does not have, it has nothing left of"
+    );
+}
