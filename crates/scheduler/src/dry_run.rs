@@ -10,8 +10,8 @@ use swarmkit_api::{NodeId, Task, TaskId};
 use swarmkit_store::{StoreError, Update, View};
 
 use crate::{
+    decision::Decision,
     explain::{Explanation, Standing, Survey},
-    plan::Decision,
     world::World,
 };
 
@@ -46,7 +46,7 @@ pub struct Waiting {
 pub fn dry_run(view: &View, tasks: &BTreeSet<TaskId>, now: SystemTime, max_nodes: usize) -> Result<DryRun, StoreError> {
     let mut world = World::default();
     world.absorb(&Update::Snapshot(view.clone()), now);
-    let plan = world.plan(&world.due, now);
+    let plan = world.plan_all(&world.due, now);
     let counts = |decision: &&Decision| match decision {
         // What others are told changes nothing.
         Decision::Explain { task, .. } => tasks.contains(&task.id),

@@ -8,8 +8,8 @@ use swarmkit_api::{Node, NodeId, Task, TaskState};
 use swarmkit_store::{Update, View};
 
 use crate::{
-    filter::Needs,
     lack::{Lack, lacks},
+    needs::Needs,
     reasons::{Reason, Tally, no_such_node, no_suitable_node},
     world::World,
 };
@@ -156,13 +156,13 @@ impl<'v> Survey<'v> {
         }
         let mut tally = Tally::new(crate::filter::kind(&task.spec));
         let mut refusing = Vec::new();
-        for (node, book) in books.nodes().filter(|(node, _)| only.is_none_or(|only| *only == node.id)) {
-            let reason = needs.refusal(books, book);
+        for (ix, node) in books.nodes().filter(|(_, node)| only.is_none_or(|only| *only == node.id)) {
+            let reason = books.refusal(&needs, task.service_id.as_ref(), ix);
             tally.count(reason);
             refusing.extend(reason.map(|reason| (node, reason)));
         }
         let message = match refusing.first() {
-            Some((_, reason)) if only.is_some() => needs.explain_one(*reason),
+            Some((_, reason)) if only.is_some() => Tally::of_one(crate::filter::kind(&task.spec), *reason),
             _ if tally.open() == 0 => no_suitable_node(&tally.text()).to_string(),
             _ => String::new(),
         };

@@ -43,17 +43,26 @@
 //! - The books of the nodes are the same whether kept up change by change or built anew from a snapshot.
 //! - A task that waits for an unchanged reason is not written again.
 
+mod bitmap;
 mod books;
+mod branches;
+mod decision;
+mod draft;
 mod dry_run;
 mod error;
 mod explain;
+mod failures;
+mod feasible;
 mod filter;
+mod group;
 mod lack;
+mod loads;
+mod needs;
 mod plan;
 mod prospect;
 mod reasons;
 mod run;
-mod spread;
+mod search;
 mod volumes;
 mod world;
 

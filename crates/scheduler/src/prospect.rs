@@ -5,15 +5,15 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{Node, NodeId, Task, Volume, VolumeId};
+use swarmkit_api::{Node, NodeId, Service, Task, Volume, VolumeId};
 use swarmkit_store::{State, TaskBy};
 
 use crate::{
-    books::Books,
-    filter::Needs,
-    spread::Ranking,
+    books::{Books, NodeIx},
+    draft::Draft,
+    needs::Needs,
     volumes::{Volumes, cluster_mounts},
-    world::{failed_at, is_placed},
+    world::{World, failed_at, is_placed},
 };
 
 /// What the scheduler would do with a task that left its node.
@@ -47,25 +47,33 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
         }
     }
     books.volumes = volumes(state, task);
+    books.sort();
     // What others have on a node can only make it refuse more.
     let needs = Needs::of(task);
-    let open = books.nodes().filter(|(_, book)| needs.refusal(&books, book).is_none());
-    let open: Vec<_> = open.map(|(node, _)| node.id.clone()).collect();
+    let open = |books: &Books, ix: NodeIx| books.refusal(&needs, task.service_id.as_ref(), ix).is_none();
+    let would_do: Vec<NodeIx> = books.nodes().map(|(ix, _)| ix).filter(|ix| open(&books, *ix)).collect();
     let is_other =
         |other: &Task| other.id != task.id && (task.service_id.is_none() || other.service_id != task.service_id);
-    for node in &open {
-        let others = state.find(TaskBy::Node(Some(node))).filter(|other| is_placed(other) && is_other(other));
+    for ix in &would_do {
+        let node = books.get(*ix).id.clone();
+        let others = state.find(TaskBy::Node(Some(&node))).filter(|other| is_placed(other) && is_other(other));
         others.for_each(|other| books.add(other));
     }
-    let takes = |node: &NodeId| books.get(node).is_some_and(|book| needs.refusal(&books, book).is_none());
+    let service = task.service_id.as_ref().and_then(|service| state.get::<Service>(service));
+    let world = World::of_books(books, service, state.cluster());
+    let mut draft = Draft::of(&world, now);
+    let mut search = draft.search(&needs, task);
     let mut chosen = None;
-    let ranking = Ranking::of(&books, task, now);
-    ranking.candidates(&books).place(&mut |node| {
-        chosen = Some(node.clone()).filter(takes);
-        chosen.as_ref().map(|node| ranking.rank(node, 0, 0))
-    });
-    let without_room = open.iter().filter(|node| !takes(node)).cloned().collect();
-    Prospect { node: chosen, without_room }
+    while let Some(ix) = draft.next(&mut search, task.service_id.as_ref()) {
+        if open(&world.books, ix) {
+            chosen = Some(ix);
+            break;
+        }
+        search.refuse(ix);
+    }
+    let id = |ix: NodeIx| world.books.get(ix).id.clone();
+    let without_room = would_do.into_iter().filter(|ix| !open(&world.books, *ix)).map(id).collect();
+    Prospect { node: chosen.map(id), without_room }
 }
 
 /// The volumes, and who has those that the task could be given.
@@ -168,7 +176,7 @@ mod tests {
         world.absorb(&swarmkit_store::Update::Snapshot(waiting), env().now());
         let plan = world.plan(&world.due, env().now());
         let placed = plan.decisions.iter().find_map(|decision| match decision {
-            crate::plan::Decision::Assign { node, .. } => Some(node.id.clone()),
+            crate::decision::Decision::Assign { node, .. } => Some(node.id.clone()),
             _ => None,
         });
         assert_eq!(found, placed);

@@ -53,6 +53,11 @@ impl Tally {
         }
     }
 
+    /// Of so many nodes, of which these refuse the task.
+    pub(crate) fn of(counts: BTreeMap<Reason, usize>, nodes: usize, kind: Option<String>) -> Self {
+        Self { counts, nodes, kind }
+    }
+
     /// How many nodes were looked at.
     pub(crate) fn nodes(&self) -> usize {
         self.nodes
@@ -130,12 +135,8 @@ mod tests {
 
     /// What is said of so many nodes that refuse for each reason, and one that takes the task.
     fn told(counts: &[(Reason, usize)]) -> String {
-        let mut tally = Tally::new(Some("wasm".to_owned()));
-        tally.count(None);
-        for (reason, count) in counts {
-            (0..*count).for_each(|_| tally.count(Some(*reason)));
-        }
-        tally.text()
+        let nodes = counts.iter().map(|(_, count)| count).sum::<usize>() + 1;
+        Tally::of(counts.iter().copied().collect(), nodes, Some("wasm".to_owned())).text()
     }
 
     #[test]

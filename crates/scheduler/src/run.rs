@@ -5,7 +5,7 @@ use swarmkit_runtime::Env;
 use swarmkit_store::{Store, Update, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, plan::Decision, world::World};
+use crate::{Error, decision::Decision, world::World};
 
 /// Schedules until told to stop.
 ///
@@ -23,7 +23,7 @@ pub async fn run(env: Env, store: Store, stop: CancellationToken) -> Result<(), 
 }
 
 async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
-    let mut updates = store.watch([Kind::Node, Kind::Service, Kind::Task, Kind::Volume]);
+    let mut updates = store.watch([Kind::Cluster, Kind::Node, Kind::Service, Kind::Task, Kind::Volume]);
     let mut world = World::default();
     let mut retry = store.retries("scheduler");
     loop {
@@ -31,11 +31,14 @@ async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
         catch_up(env, &mut updates, &mut world, Version::default()).await?;
         while !world.due.is_empty() {
             let due = std::mem::take(&mut world.due);
-            let plan = world.plan(&due, env.now());
+            let mut plan = world.plan(&due, env.now());
+            // Neighbours in the store are cheaper to write together. A decision does not depend on another's being written.
+            plan.decisions.sort_by(|a, b| a.task().map(|task| &task.id).cmp(&b.task().map(|task| &task.id)));
             match store.write_each(&plan.decisions, Decision::write).await {
                 Ok(written) => {
                     retry.reset();
                     world.note(plan.blocked);
+                    world.due.put_back(plan.rest);
                     catch_up(env, &mut updates, &mut world, written.version).await?;
                     written.refused.iter().for_each(|index| world.retry(&plan.decisions[*index]));
                 }

@@ -7,33 +7,18 @@ use std::{
 };
 
 use swarmkit_api::{
-    Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, Volume, wire::service_spec::Mode,
+    Cluster, Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, Volume, wire::service_spec::Mode,
 };
 use swarmkit_store::{Change, Edit, State, Update};
 
 use crate::{
     books::{Books, is_active},
-    filter::Needs,
-    plan::Decision,
+    decision::Decision,
+    feasible::Feasible,
+    group::{Group, GroupKey},
+    search::Strategy,
     volumes::{Idle, Waiter, Waiting},
 };
-
-/// Tasks that need the same of a node: those of one service and version, or one task that has no version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct GroupKey {
-    pub(crate) service: Option<ServiceId>,
-    version: Option<Version>,
-    single: Option<TaskId>,
-}
-
-/// Tasks of one kind that wait for a node, lower slots first.
-#[derive(Clone, Debug)]
-pub(crate) struct Group {
-    pub(crate) needs: Arc<Needs>,
-    pub(crate) tasks: BTreeMap<(u64, TaskId), Arc<Task>>,
-    /// Why none of them could be placed when they were last tried. A task that joins waits for the same reason.
-    pub(crate) blocked: Option<Arc<str>>,
-}
 
 /// What has to be looked at again.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +42,10 @@ pub(crate) struct Due {
 pub(crate) struct World {
     pub(crate) version: Version,
     pub(crate) books: Books,
+    /// Which nodes will do for what tasks ask for.
+    pub(crate) feasible: Feasible,
+    /// How nodes are chosen for services that do not say.
+    strategy: Strategy,
     pub(crate) services: BTreeMap<ServiceId, Arc<Service>>,
     pub(crate) groups: BTreeMap<GroupKey, Group>,
     /// Tasks that were made for a node and wait to be confirmed there.
@@ -80,15 +69,6 @@ enum Standing<'t> {
     Placed(&'t NodeId),
     /// Asked to stop before it was placed.
     Stopped,
-}
-
-// === impl GroupKey ===
-
-impl GroupKey {
-    pub(crate) fn of(task: &Task) -> Self {
-        let single = task.spec_version.is_none().then(|| task.id.clone());
-        Self { service: task.service_id.clone(), version: task.spec_version, single }
-    }
 }
 
 // === impl Due ===
@@ -127,11 +107,42 @@ impl World {
                 }
             }
         }
+        self.settle();
         self.version = update.view().version();
+    }
+
+    /// Nothing but books and one service, for one who asks what would be.
+    pub(crate) fn of_books(books: Books, service: Option<&Arc<Service>>, cluster: Option<&Arc<Cluster>>) -> Self {
+        let mut world = Self { books, ..Self::default() };
+        world.absorb_cluster(cluster);
+        world.absorb_service(None, service);
+        world
+    }
+
+    /// Numbers nodes in order, if some have come or gone.
+    fn settle(&mut self) {
+        if let Some(moved) = self.books.sort() {
+            self.feasible.renumber(&moved);
+        }
+    }
+
+    /// How nodes are chosen for a service.
+    pub(crate) fn strategy(&self, service: Option<&ServiceId>) -> Strategy {
+        let service = service.and_then(|service| self.services.get(service));
+        let own = service.and_then(|service| service.spec.scheduling.as_ref()).map(|own| own.strategy());
+        own.and_then(Strategy::of).unwrap_or(self.strategy)
+    }
+
+    fn absorb_cluster(&mut self, after: Option<&Arc<Cluster>>) {
+        let own = after.and_then(|cluster| cluster.spec.scheduling.as_ref()).map(|own| own.strategy());
+        self.strategy = own.and_then(Strategy::of).unwrap_or_default();
     }
 
     fn from_state(state: &State, now: SystemTime) -> Self {
         let mut world = Self::default();
+        for cluster in state.all::<Cluster>() {
+            world.absorb_cluster(Some(cluster));
+        }
         for service in state.all::<Service>() {
             world.absorb_service(None, Some(service));
         }
@@ -153,6 +164,7 @@ impl World {
             Change::Node(Edit { before, after }) => self.absorb_node(before.as_ref(), after.as_ref()),
             Change::Service(Edit { before, after }) => self.absorb_service(before.as_ref(), after.as_ref()),
             Change::Task(Edit { before, after }) => self.absorb_task(before.as_ref(), after.as_ref(), now),
+            Change::Cluster(Edit { after, .. }) => self.absorb_cluster(after.as_ref()),
             Change::Volume(Edit { before, after }) => self.absorb_volume(before.as_ref(), after.as_ref()),
             _ => {}
         }
@@ -160,11 +172,12 @@ impl World {
 
     fn absorb_node(&mut self, before: Option<&Arc<Node>>, after: Option<&Arc<Node>>) {
         let Some(id) = after.or(before).map(|node| node.id.clone()) else { return };
-        self.books.set_node(&id, after.cloned());
+        let ix = self.books.set_node(&id, after.cloned());
         if after.is_none() {
             self.release_node(&id);
         }
         if !before.zip(after).is_some_and(|(before, after)| looks_the_same(before, after)) {
+            self.feasible.set(ix, after.map(AsRef::as_ref));
             self.due.everything = true;
             if self.preassigned.contains_key(&id) {
                 self.due.preassigned.insert(id);
@@ -179,7 +192,7 @@ impl World {
             None => self.services.remove(&id),
         };
         if before.map(|service| service.spec_version) != after.map(|service| service.spec_version) {
-            let first = GroupKey { service: Some(id.clone()), version: None, single: None };
+            let first = GroupKey::before(&id);
             let of_service = self.groups.range(first..).take_while(|(key, _)| key.service.as_ref() == Some(&id));
             self.due.groups.extend(of_service.map(|(key, _)| key.clone()));
         }
@@ -243,8 +256,8 @@ impl World {
             Standing::Ignored => {}
             Standing::Waiting => {
                 let key = GroupKey::of(task);
-                let new = || Group { needs: Arc::new(Needs::of(task)), tasks: BTreeMap::new(), blocked: None };
-                let group = self.groups.entry(key.clone()).or_insert_with(new);
+                let (feasible, books) = (&mut self.feasible, &self.books);
+                let group = self.groups.entry(key.clone()).or_insert_with(|| Group::of(task, feasible, books));
                 group.tasks.insert((task.slot, task.id.clone()), task.clone());
                 self.waiting.add(task, &Waiter::Group(key.clone()));
                 if !waited {

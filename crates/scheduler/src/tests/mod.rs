@@ -4,6 +4,7 @@ mod explanations;
 mod filters;
 mod loops;
 mod naive;
+mod packing;
 mod placement;
 mod preassigned;
 mod properties;
@@ -19,10 +20,7 @@ use swarmkit_runtime::Env;
 use swarmkit_store::{Store, StoreError, Update, View};
 use swarmkit_testing as testing;
 
-use crate::{
-    plan::{Decision, Plan},
-    world::World,
-};
+use crate::{decision::Decision, plan::Plan, world::World};
 
 /// What is decided in a world, in its words (see [`testing::store`]), a line for each decision.
 #[track_caller]

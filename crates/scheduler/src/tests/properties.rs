@@ -62,10 +62,10 @@ fn are_allowed(naive: &mut Naive, outcomes: &[Outcome], reasons: Reasons) {
                 assert!(naive::waits(task) && *err != task.status.err, "{} was not to be told {err}", task.id);
                 let expected = match &task.node_id {
                     None => naive.no_suitable_node(task),
-                    Some(own) => {
-                        let refusal = naive.refusal(task, &naive.nodes[own]).expect("its node refuses it");
-                        naive.not_there(task, refusal)
-                    }
+                    Some(own) => match naive.nodes.get(own) {
+                        Some(node) => naive.not_there(task, naive.refusal(task, node).expect("its node refuses it")),
+                        None => format!("node {own} does not exist"),
+                    },
                 };
                 let is_known = reasons == Reasons::Before && task.node_id.is_none();
                 assert!(*err == expected || is_known, "{} is told {err}, which is {expected}", task.id);

@@ -7,7 +7,7 @@ use swarmkit_api::{Node, NodeId, Task, Volume, VolumeId, wire::volume_publish_st
 use swarmkit_store::{StoreError, TaskBy, Transaction};
 
 use super::Volumes;
-use crate::{books::Books, world::is_placed};
+use crate::world::is_placed;
 
 /// A volume on a node that may have no users there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +40,9 @@ impl Idle {
     }
 
     /// Whether it is published there for nobody, and there is something to be done about it.
-    pub(crate) fn holds(&self, books: &Books) -> bool {
-        let is_there = books.get(&self.node).is_some_and(|book| book.node.is_some());
-        let volume = books.volumes.get(&self.volume).filter(|_| books.volumes.is_unused(&self.volume, &self.node));
+    /// `is_there` says whether the node is.
+    pub(crate) fn holds(&self, volumes: &Volumes, is_there: bool) -> bool {
+        let volume = volumes.get(&self.volume).filter(|_| volumes.is_unused(&self.volume, &self.node));
         volume.is_some_and(|volume| self.next(volume, is_there).is_some())
     }
 

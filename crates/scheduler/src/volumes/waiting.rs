@@ -6,7 +6,7 @@ use im::OrdSet;
 use swarmkit_api::{NodeId, Task, TaskId, Volume, wire::volume_publish_status::State};
 
 use super::{Source, cluster_mounts};
-use crate::world::GroupKey;
+use crate::group::GroupKey;
 
 /// Tasks that wait, by the volumes that they ask for.
 #[derive(Clone, Debug, Default, PartialEq)]

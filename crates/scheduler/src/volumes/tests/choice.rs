@@ -6,7 +6,7 @@ use swarmkit_testing as testing;
 
 use super::*;
 use crate::{
-    plan::Decision,
+    decision::Decision,
     tests::{check, env, learned},
     world::World,
 };

@@ -193,7 +193,7 @@ proptest! {
                 prop_assert!(world.books == anew.books, "the books kept up differ from those built anew");
                 prop_assert!(world.waiting == anew.waiting, "those who wait are not those who are known to wait");
                 if world.due.is_empty() {
-                    let moved = afresh.decisions.iter().find(|decision| !matches!(decision, crate::plan::Decision::Explain { .. }));
+                    let moved = afresh.decisions.iter().find(|decision| !matches!(decision, crate::decision::Decision::Explain { .. }));
                     prop_assert!(moved.is_none(), "left undone: {}", moved.map(crate::tests::tell).unwrap_or_default());
                     break;
                 }
