@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prost_types::Timestamp;
+use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_api::Cluster;
 use swarmkit_ca::{ExternalCa, NoExternalCa};
 use swarmkit_runtime::Env;
@@ -27,16 +28,19 @@ pub struct ControlConfig {
     pub certificate_expiry: Arc<CertificateExpiry>,
     /// Asks the authorities outside of the cluster that the settings name.
     pub external_ca: Arc<dyn ExternalCa>,
+    /// Knows which networks can be asked for.
+    pub networks: Arc<dyn NetworkProvider>,
 }
 
 impl Default for ControlConfig {
-    /// For a store that is no member of anything: no managers, and no tokens to be had.
+    /// For a store that is no member of anything: no managers, no tokens to be had, and no networks.
     fn default() -> Self {
         Self {
             members: Members::default(),
             new_join_token: Arc::new(|_| Err("this store has no certificate authority".to_owned())),
             certificate_expiry: Arc::new(|_| None),
             external_ca: Arc::new(NoExternalCa),
+            networks: Arc::new(InertNetworks),
         }
     }
 }
@@ -50,14 +54,15 @@ pub struct ControlApi {
     pub(crate) new_join_token: Arc<NewJoinToken>,
     pub(crate) certificate_expiry: Arc<CertificateExpiry>,
     pub(crate) external_ca: Arc<dyn ExternalCa>,
+    pub(crate) networks: Arc<dyn NetworkProvider>,
 }
 
 impl ControlApi {
     /// Serves a store.
     #[must_use]
     pub fn new(env: Env, store: Store, config: ControlConfig) -> Self {
-        let ControlConfig { members, new_join_token, certificate_expiry, external_ca } = config;
-        Self { env, store, members, new_join_token, certificate_expiry, external_ca }
+        let ControlConfig { members, new_join_token, certificate_expiry, external_ca, networks } = config;
+        Self { env, store, members, new_join_token, certificate_expiry, external_ca, networks }
     }
 
     /// The time of day, as objects carry it.

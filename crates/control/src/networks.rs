@@ -20,7 +20,7 @@ impl ControlApi {
         request: wire::CreateNetworkRequest,
     ) -> Result<wire::CreateNetworkResponse, ControlError> {
         let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
-        validate::network(&spec)?;
+        validate::network(&spec, &*self.networks)?;
         let name = name_of(&spec.annotations).to_owned();
         let mut network = Network::new(NetworkId::from(self.env.new_id()));
         network.spec = Arc::new(spec);

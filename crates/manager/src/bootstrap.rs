@@ -52,7 +52,8 @@ pub(crate) async fn ensure(store: &Store, with: &Bootstrap<'_>) -> Result<(), St
             }
             let welcome = |cluster: &Cluster| !cluster.blacklisted_certificates.contains_key(own.node.as_str());
             if tx.get::<Node>(&own.node).is_none() && tx.cluster().is_some_and(|cluster| welcome(cluster)) {
-                tx.create(node(own))?;
+                let port = tx.cluster().map(|cluster| cluster.vxlan_udp_port).unwrap_or_default();
+                tx.create(node(own, port))?;
             }
             for wanted in networks.predefined() {
                 if tx.cluster().is_some() && tx.find(NetworkBy::Name(&wanted.name)).next().is_none() {
@@ -98,6 +99,9 @@ fn cluster(env: &Env, own: &Identity, first: &FirstLeader, raft: &RaftOptions) -
         ..Default::default()
     };
     cluster.unlock_keys = first.lock.iter().map(managers).collect();
+    cluster.default_address_pool.clone_from(&first.networks.default_address_pool);
+    cluster.subnet_size = first.networks.subnet_size;
+    cluster.vxlan_udp_port = first.networks.vxlan_udp_port;
     cluster.spec = Arc::new(wire::ClusterSpec {
         encryption_config,
         annotations: Some(wire::Annotations { name: DEFAULT_CLUSTER.to_owned(), ..Default::default() }),
@@ -139,8 +143,9 @@ fn raft_config(options: &RaftOptions) -> wire::RaftConfig {
     }
 }
 
-fn node(own: &Identity) -> Node {
+fn node(own: &Identity, vxlan_udp_port: u32) -> Node {
     let mut node = Node::new(own.node.clone());
+    node.vxlan_udp_port = vxlan_udp_port;
     node.role = NodeRole::Manager;
     node.spec = Arc::new(wire::NodeSpec {
         desired_role: NodeRole::Manager.into(),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use swarmkit_allocator::NetworkProvider;
+use swarmkit_allocator::{NetworkOptions, NetworkProvider};
 use swarmkit_api::wire;
 use swarmkit_ca::{Credentials, ExternalCa, KeyStore, RootCa, UnlockKey};
 use swarmkit_csi::VolumePlugins;
@@ -70,4 +70,6 @@ pub struct FirstLeader {
     pub lock: Option<UnlockKey>,
     /// The authorities outside of the cluster that sign for it.
     pub external_cas: Vec<wire::ExternalCa>,
+    /// Where its networks get their addresses from, and the port that carries them.
+    pub networks: NetworkOptions,
 }

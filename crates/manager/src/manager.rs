@@ -232,6 +232,7 @@ impl Manager {
             forward: &services::fresh(Forward::new(leader_seen.clone(), channels.clone()), seat.weak()),
             members: &members,
             external_ca: &external_ca,
+            networks: &networks,
             dispatcher: &dispatcher,
             logs: &logs,
             seat: &seat,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::UNIX_EPOCH};
 
 use prost_types::Timestamp;
+use swarmkit_allocator::NetworkProvider;
 use swarmkit_api::wire::{
     ca_server::CaServer,
     control_server::ControlServer,
@@ -44,6 +45,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) forward: &'a Forward,
     pub(crate) members: &'a Members,
     pub(crate) external_ca: &'a Arc<dyn ExternalCa>,
+    pub(crate) networks: &'a Arc<dyn NetworkProvider>,
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) logs: &'a LogBroker,
     pub(crate) seat: &'a Seat,
@@ -109,6 +111,7 @@ fn control(parts: &Parts<'_>) -> ControlApi {
     let config = ControlConfig {
         members: parts.members.clone(),
         external_ca: parts.external_ca.clone(),
+        networks: parts.networks.clone(),
         new_join_token: Arc::new(move |cluster| {
             if cluster.root_ca.ca_cert.is_empty() {
                 return Err("the cluster has no root certificate".to_owned());

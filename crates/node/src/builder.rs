@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use swarmkit_allocator::{InertNetworks, NetworkProvider};
+use swarmkit_allocator::{InertNetworks, NetworkOptions, NetworkProvider};
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_csi::{NoPlugins, VolumePlugins};
@@ -32,6 +32,7 @@ pub struct NodeBuilder {
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) autolock: bool,
     pub(crate) external_cas: Vec<wire::ExternalCa>,
+    pub(crate) network_options: NetworkOptions,
     pub(crate) managing: ManagerSettings,
 }
 
@@ -56,6 +57,7 @@ impl NodeBuilder {
             unlock_key: None,
             autolock: false,
             external_cas: Vec::new(),
+            network_options: NetworkOptions::default(),
             managing,
         }
     }
@@ -153,6 +155,13 @@ impl NodeBuilder {
     /// Default: none.
     pub fn volume_plugins(mut self, plugins: Arc<dyn VolumePlugins>) -> Self {
         self.managing.volume_plugins = plugins;
+        self
+    }
+
+    /// The address pools of a cluster that this node founds, and the port that carries its overlays. What is empty or 0 is as
+    /// the provider of networks has it. Where there is a cluster already, its settings count.
+    pub fn network_options(mut self, options: NetworkOptions) -> Self {
+        self.network_options = options;
         self
     }
 

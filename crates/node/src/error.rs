@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use humantime::format_rfc3339_seconds as rfc3339;
 use swarmkit_agent::AgentError;
+use swarmkit_allocator::NetworkError;
 use swarmkit_api::{ClusterId, NodeRole};
 use swarmkit_ca::{Error as CaError, TlsFault};
 use swarmkit_raft::RaftError;
@@ -27,6 +28,9 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Networks cannot be as it was asked for.
+    #[error(transparent)]
+    Networks(#[from] NetworkError),
     /// Another node works with the state directory. Stop it first.
     #[error("{} is in use by another node", path.display())]
     InUse {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use swarmkit_allocator::NetworkOptions;
 use swarmkit_api::{ClusterId, NodeId, NodeRole, wire};
 use swarmkit_ca::{
     Credentials, Error as CaError, Expiry, Identity, KeySource as _, LEAF_VALIDITY_DEFAULT, ManagerLock,
@@ -48,13 +49,27 @@ pub(crate) struct Wish {
     pub(crate) known: Vec<Remote>,
     /// Who signs for a cluster that is founded, outside of it.
     pub(crate) external_cas: Vec<wire::ExternalCa>,
+    /// Where the networks of a cluster that is founded get their addresses from.
+    pub(crate) networks: NetworkOptions,
     /// Whether the managers of a cluster that is founded are to be locked.
     pub(crate) autolock: bool,
     /// Whether a certificate whose time is over is good enough: nobody is left who could renew it.
     pub(crate) alone: bool,
 }
 
+/// What a cluster is founded with.
+struct Charter {
+    external_cas: Vec<wire::ExternalCa>,
+    networks: NetworkOptions,
+    autolock: bool,
+}
+
 impl Wish {
+    fn charter(&self) -> Charter {
+        let (external_cas, networks) = (self.external_cas.clone(), self.networks.clone());
+        Charter { external_cas, networks, autolock: self.autolock }
+    }
+
     fn token(&self) -> Option<&str> {
         let of_join = self.join.as_ref().and_then(|target| target.token.as_ref());
         of_join.or(self.token.as_ref()).map(|token| token.as_str())
@@ -100,15 +115,15 @@ impl Establishing<'_> {
                 self.blocking(move |dir, env| keep(dir, joined, env)).await
             }
             Step::FoundAs(own) => {
-                let (external_cas, autolock) = (self.wish.external_cas.clone(), self.wish.autolock);
-                self.blocking(move |dir, env| found_as(dir, own, external_cas, autolock, env)).await
+                let charter = self.wish.charter();
+                self.blocking(move |dir, env| found_as(dir, own, charter, env)).await
             }
             Step::Found if self.wish.external_cas.iter().any(|authority| authority.ca_cert.is_empty()) => {
                 Err(NodeError::NothingToSignFor { path: self.dir.path().join(CERTIFICATES) })
             }
             Step::Found => {
-                let (external_cas, autolock) = (self.wish.external_cas.clone(), self.wish.autolock);
-                self.blocking(move |dir, env| found(dir, external_cas, autolock, env)).await
+                let charter = self.wish.charter();
+                self.blocking(move |dir, env| found(dir, charter, env)).await
             }
         }
     }
@@ -197,12 +212,8 @@ fn belonging(root: RootCa, node: NodeCertificate, env: &Env) -> Result<Pair, CaE
 
 /// A new cluster, with this node as its first manager. An unlock key that was given is of no use to it; if it is to be
 /// locked, it gets one of its own.
-fn found(
-    dir: &StateDir,
-    external_cas: Vec<wire::ExternalCa>,
-    autolock: bool,
-    env: &Env,
-) -> Result<Established, NodeError> {
+fn found(dir: &StateDir, charter: Charter, env: &Env) -> Result<Established, NodeError> {
+    let Charter { external_cas, networks, autolock } = charter;
     let (state_dir, keys) = (dir.path(), dir.keys());
     let founding = Founding::begin(state_dir)?;
     let root = RootCa::create(&SystemKeys, env)?;
@@ -216,24 +227,19 @@ fn found(
     keys.save_root(&root)?;
     keys.save_manager(&node, &ManagerLock { key: lock.clone(), ..ManagerLock::default() })?;
     let credentials = Credentials::new(root.without_signer(), node, env)?;
-    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock, external_cas })) })
+    Ok(Established { credentials, founds: Some((founding, FirstLeader { root, lock, external_cas, networks })) })
 }
 
 /// A new cluster, whose first manager has been given its certificate, and whose root's key is kept by somebody outside.
-fn found_as(
-    dir: &StateDir,
-    own: Credentials,
-    external_cas: Vec<wire::ExternalCa>,
-    autolock: bool,
-    env: &Env,
-) -> Result<Established, NodeError> {
+fn found_as(dir: &StateDir, own: Credentials, charter: Charter, env: &Env) -> Result<Established, NodeError> {
+    let Charter { external_cas, networks, autolock } = charter;
     let founding = Founding::begin_as_given(dir.path())?;
     // The files are locked once the cluster has the key to them: until then it would be lost with the process, and they lay
     // there in clear anyway.
     let lock = autolock.then(|| UnlockKey::generate(env));
     let root = own.trust().root().clone();
     tracing::info!(cluster = %own.identity().cluster, "founding a cluster whose root is kept outside of it");
-    Ok(Established { credentials: own, founds: Some((founding, FirstLeader { root, lock, external_cas })) })
+    Ok(Established { credentials: own, founds: Some((founding, FirstLeader { root, lock, external_cas, networks })) })
 }
 
 /// Keeps what a cluster gave to this node.

@@ -185,8 +185,11 @@ impl Node {
             unlock_key,
             autolock,
             external_cas,
+            network_options,
             managing,
         } = set_up;
+        // A leader that cannot work with these would never lead.
+        managing.networks.allocator(&network_options)?;
         let dir = StateDir::open(state_dir, unlock_key, &env).await?;
         let crew = Crew::under(stop);
         let known = match &join {
@@ -198,7 +201,7 @@ impl Node {
                 blocking(move || peers::load(dir.path())).await?
             }
         };
-        let wish = Wish { join, token, known, external_cas, autolock, alone };
+        let wish = Wish { join, token, known, external_cas, networks: network_options, autolock, alone };
         let Established { credentials, founds } = identity::establish(&dir, &wish, &env, &crew.spawner()).await?;
         let own = credentials.identity();
         let transport = Arc::new(TlsTransport::new(credentials.clone()));

@@ -4,6 +4,7 @@ mod executor;
 mod locked;
 pub(crate) mod log;
 mod measured;
+mod networks;
 mod node;
 mod restore;
 pub(crate) mod signals;
@@ -12,6 +13,7 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 pub(crate) use executor::ExecutorFlags;
+pub(crate) use networks::NetworkFlags;
 pub(crate) use node::{NodeOptions, RunError, running};
 use swarmkit_api::wire;
 use swarmkit_runtime::Env;
@@ -119,6 +121,9 @@ struct NodeFlags {
     #[command(flatten)]
     executor: ExecutorFlags,
 
+    #[command(flatten)]
+    networks: NetworkFlags,
+
     /// How much to log
     #[arg(short, long, value_enum, value_name = "LEVEL", default_value = "info")]
     log_level: log::Level,
@@ -195,6 +200,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         unlock_key,
         hostname: flags.hostname,
         executor: flags.executor,
+        networks: flags.networks,
         temporary: false,
     };
     let mut measured = Measured::begin(metrics).await?;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     executor::{ExecutorError, ExecutorFlags},
+    networks::NetworkFlags,
     restore::RestoreError,
     signals::Signals,
 };
@@ -43,6 +44,8 @@ pub(crate) struct NodeOptions {
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) hostname: Option<String>,
     pub(crate) executor: ExecutorFlags,
+    /// Which networks the cluster has.
+    pub(crate) networks: NetworkFlags,
     /// The state directory goes with the node, so nobody would ever look after a task that it leaves behind.
     pub(crate) temporary: bool,
 }
@@ -149,6 +152,8 @@ async fn start(
         .autolock(options.autolock)
         .external_cas(options.external_cas)
         .volume_plugins(Arc::new(CsiPlugins::new(options.csi_plugins)))
+        .networks(options.networks.provider())
+        .network_options(options.networks.options())
         .unlock_key(options.unlock_key);
     if let Some(address) = options.advertise_remote {
         builder = builder.advertise(address);

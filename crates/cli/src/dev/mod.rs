@@ -23,7 +23,7 @@ use self::session::Session;
 use crate::{
     client::{Client, SOCKET_VARIABLE},
     compose::{self, Faults, Project},
-    daemon::{ExecutorFlags, NodeOptions, RunError, log, running, signals::Signals},
+    daemon::{ExecutorFlags, NetworkFlags, NodeOptions, RunError, log, running, signals::Signals},
     units::{parse_duration, to_wire_duration},
 };
 
@@ -113,6 +113,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         unlock_key: None,
         hostname: None,
         executor: flags.executor,
+        networks: NetworkFlags::default(),
         temporary: flags.state_dir.is_none(),
     };
     let stack = stack_name(&parsed.project, &flags.file);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use swarmkit_allocator::{DriverPurpose, NetworkError, NetworkProvider};
 use swarmkit_api::wire;
 
 use super::{Checked, dns_name};
@@ -11,7 +12,7 @@ use crate::{ControlError, request::name_of};
 /// The label of networks that the cluster makes itself.
 pub(crate) const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
 
-pub(crate) fn network(spec: &wire::NetworkSpec) -> Checked {
+pub(crate) fn network(spec: &wire::NetworkSpec, provider: &dyn NetworkProvider) -> Checked {
     if spec.attachable && spec.ingress {
         return Err(ControlError::invalid("ingress network cannot be attachable"));
     }
@@ -25,18 +26,27 @@ pub(crate) fn network(spec: &wire::NetworkSpec) -> Checked {
         if driver.name.is_empty() {
             return Err(ControlError::invalid("driver name: if driver is specified name is required"));
         }
-        return Err(ControlError::invalid(format!(
-            "network driver {} is not available: this cluster has no network provider",
-            driver.name
-        )));
+        let purpose = if spec.ingress { DriverPurpose::Ingress } else { DriverPurpose::Network };
+        provider.check_driver(purpose, Some(driver)).map_err(|error| refused("network driver", &driver.name, error))?;
     }
-    let Some(ipam) = &spec.ipam else { return Ok(()) };
-    if let Some(driver) = &ipam.driver
-        && driver.name != "default"
-    {
-        return Err(ControlError::invalid(format!("address management driver {:?} is not available", driver.name)));
+    if let Some(ipam) = &spec.ipam {
+        if let Some(driver) = &ipam.driver {
+            let checked = provider.check_driver(DriverPurpose::Ipam, Some(driver));
+            checked.map_err(|error| refused("address management driver", &driver.name, error))?;
+        }
+        ipam.configs.iter().try_for_each(pool)?;
     }
-    ipam.configs.iter().try_for_each(pool)
+    provider.check_network(spec).map_err(|error| ControlError::invalid(error.to_string()))
+}
+
+fn refused(what: &str, name: &str, error: NetworkError) -> ControlError {
+    match error {
+        NetworkError::Unavailable => {
+            ControlError::invalid(format!("{what} {name} is not available: this cluster has no network provider"))
+        }
+        NetworkError::BadIngressDriver(_) => ControlError::Unsupported(error.to_string()),
+        error => ControlError::invalid(error.to_string()),
+    }
 }
 
 fn pool(config: &wire::IpamConfig) -> Checked {
@@ -71,6 +81,8 @@ fn pool(config: &wire::IpamConfig) -> Checked {
 
 #[cfg(test)]
 mod tests {
+    use swarmkit_allocator::InertNetworks;
+
     use super::*;
 
     fn with_pool(subnet: &str, range: &str, gateway: &str) -> wire::NetworkSpec {
@@ -91,16 +103,16 @@ mod tests {
 
     #[test]
     fn ranges_and_gateways_lie_inside_their_subnet() {
-        assert!(network(&with_pool("10.1.0.0/16", "10.1.2.0/24", "10.1.0.1")).is_ok());
-        assert!(network(&with_pool("10.1.0.0", "", "")).is_err());
-        assert!(network(&with_pool("10.1.0.0/16", "10.2.0.0/24", "")).is_err());
-        assert!(network(&with_pool("10.1.0.0/16", "", "10.2.0.1")).is_err());
+        assert!(network(&with_pool("10.1.0.0/16", "10.1.2.0/24", "10.1.0.1"), &InertNetworks).is_ok());
+        assert!(network(&with_pool("10.1.0.0", "", ""), &InertNetworks).is_err());
+        assert!(network(&with_pool("10.1.0.0/16", "10.2.0.0/24", ""), &InertNetworks).is_err());
+        assert!(network(&with_pool("10.1.0.0/16", "", "10.2.0.1"), &InertNetworks).is_err());
     }
 
     #[test]
     fn the_label_of_predefined_networks_is_reserved() {
         let mut spec = with_pool("10.1.0.0/16", "", "");
         spec.annotations.as_mut().unwrap().labels.insert(PREDEFINED_LABEL.into(), "true".into());
-        assert!(matches!(network(&spec), Err(ControlError::Denied(_))));
+        assert!(matches!(network(&spec, &InertNetworks), Err(ControlError::Denied(_))));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use swarmkit_api::{Network, TaskState, wire};
+use swarmkit_overlay_networks::OverlayNetworks;
 use swarmkit_testing::{network, service, task};
 use tonic::Code;
 
@@ -84,6 +85,49 @@ async fn what_a_network_may_not_be_is_named() {
         let ipam = Some(wire::IpamOptions { driver, ..Default::default() });
         assert_eq!(refused(&world, wire::NetworkSpec { ipam, ..spec("net") }).await.0, Code::InvalidArgument);
     }
+}
+
+#[tokio::test]
+async fn without_a_provider_of_networks_a_driver_is_refused_whatever_its_purpose() {
+    let world = World::new();
+    let text = "network driver overlay is not available: this cluster has no network provider";
+    let driver = Some(wire::Driver { name: "overlay".into(), ..Default::default() });
+    for ingress in [false, true] {
+        let spec = wire::NetworkSpec { driver_config: driver.clone(), ingress, ..spec("net") };
+        assert_eq!(refused(&world, spec).await, invalid(text));
+    }
+    let ipam = Some(wire::IpamOptions { driver, ..Default::default() });
+    let text = "address management driver overlay is not available: this cluster has no network provider";
+    assert_eq!(refused(&world, wire::NetworkSpec { ipam, ..spec("net") }).await, invalid(text));
+    assert_eq!(world.view().count::<Network>(), 0);
+}
+
+#[tokio::test]
+async fn the_provider_of_networks_says_what_can_be_asked_for() {
+    let world = World::with_networks(Arc::new(OverlayNetworks));
+    let of = |name: &str, ingress| {
+        let driver_config = Some(wire::Driver { name: name.into(), ..Default::default() });
+        wire::NetworkSpec { driver_config, ingress, ..spec(&format!("net{name}")) }
+    };
+    for name in ["overlay", "macvlan"] {
+        create(&world, of(name, false)).await;
+    }
+    assert_eq!(refused(&world, of("weave", false)).await, invalid("network driver weave not found"));
+    let text = "network driver macvlan cannot be that of the ingress network";
+    assert_eq!(refused(&world, of("macvlan", true)).await, (Code::Unimplemented, text.to_owned()));
+    let nameless = "driver name: if driver is specified name is required";
+    assert_eq!(refused(&world, of("", false)).await, invalid(nameless));
+
+    let mut both = pool("10.1.0.0/16", "", "");
+    let ipam = both.ipam.as_mut().unwrap();
+    ipam.driver = Some(wire::Driver { name: "dhcp".into(), ..Default::default() });
+    assert_eq!(refused(&world, both.clone()).await, invalid("address management driver dhcp not found"));
+    let ipam = both.ipam.as_mut().unwrap();
+    ipam.driver = Some(wire::Driver { name: "default".into(), ..Default::default() });
+    ipam.configs.push(wire::IpamConfig { subnet: "10.1.2.0/24".into(), ..Default::default() });
+    let text = "network net cannot be made: its subnets 10.1.0.0/16 and 10.1.2.0/24 overlap";
+    assert_eq!(refused(&world, both).await, invalid(text));
+    assert_eq!(world.view().count::<Network>(), 2);
 }
 
 #[tokio::test]

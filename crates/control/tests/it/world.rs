@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_api::{ClusterId, NodeRole, wire};
 use swarmkit_ca::{ExternalCa, Identity, JoinToken, NoExternalCa, RootCa, RootDigest, SystemKeys};
 use swarmkit_control::{BackupApi, ControlApi, ControlConfig, Members, WatchApi};
@@ -37,8 +38,17 @@ impl World {
         Self::asking(Arc::new(NoExternalCa))
     }
 
+    /// An empty store of a cluster whose networks are known to somebody.
+    pub(crate) fn with_networks(networks: Arc<dyn NetworkProvider>) -> Self {
+        Self::made_of(Arc::new(NoExternalCa), networks)
+    }
+
     /// An empty store, and somebody who asks authorities elsewhere.
     fn asking(external_ca: Arc<dyn ExternalCa>) -> Self {
+        Self::made_of(external_ca, Arc::new(InertNetworks))
+    }
+
+    fn made_of(external_ca: Arc<dyn ExternalCa>, networks: Arc<dyn NetworkProvider>) -> Self {
         let env = swarmkit_testing::env();
         let store = Store::local(env.clone());
         let (members, stop) = (Members::default(), CancellationToken::new());
@@ -51,6 +61,7 @@ impl World {
                 Some(prost_types::Timestamp { seconds, nanos: 0 })
             }),
             external_ca,
+            networks,
         };
         let own = Identity::new("m".into(), NodeRole::Manager, "c".into());
         let services = Services::new(Authority::fixed(own))

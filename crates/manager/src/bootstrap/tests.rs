@@ -25,6 +25,7 @@ impl World {
                 root: RootCa::create(&SystemKeys, &env).unwrap(),
                 lock: None,
                 external_cas: Vec::new(),
+                networks: NetworkOptions::default(),
             },
             raft: RaftOptions::default(),
             env,
@@ -75,6 +76,21 @@ async fn the_first_leader_writes_the_cluster_with_its_defaults() {
         assert_eq!(JoinToken::parse(token).unwrap().digest(), digest);
     }
     assert_eq!(cluster.network_bootstrap_keys.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_has_the_address_pools_that_it_was_founded_with_whoever_leads_it() {
+    let mut world = World::new();
+    let pools = vec!["10.20.0.0/16".to_owned(), "fd12::/48".to_owned()];
+    world.first.networks =
+        NetworkOptions { default_address_pool: pools.clone(), subnet_size: 26, vxlan_udp_port: 4790 };
+    ensure(&world.store, &world.founding()).await.unwrap();
+    world.first.networks = NetworkOptions::default();
+    ensure(&world.store, &world.founding()).await.unwrap();
+    let view = world.store.view();
+    let cluster = view.cluster().unwrap();
+    assert_eq!((&cluster.default_address_pool, cluster.subnet_size, cluster.vxlan_udp_port), (&pools, 26, 4790));
+    assert_eq!(view.get::<Node>(&world.own.node).unwrap().vxlan_udp_port, 4790, "engines take it from their node");
 }
 
 #[tokio::test(start_paused = true)]

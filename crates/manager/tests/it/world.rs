@@ -138,7 +138,12 @@ impl Machine {
 
     /// To found a cluster.
     pub(crate) fn first(&self) -> Begin {
-        Begin::Found(FirstLeader { root: self.root.clone(), lock: None, external_cas: Vec::new() })
+        Begin::Found(FirstLeader {
+            root: self.root.clone(),
+            lock: None,
+            external_cas: Vec::new(),
+            networks: swarmkit_allocator::NetworkOptions::default(),
+        })
     }
 
     /// To join the cluster through the manager at an address.
