@@ -104,7 +104,8 @@ impl NodeBook {
         }
     }
 
-    fn remove(&mut self, task: &Task) {
+    /// Takes back what [`NodeBook::add`] booked for the same record of the task, with what it was given.
+    pub(crate) fn remove(&mut self, task: &Task) {
         self.active -= u32::from(is_active(task));
         self.reserved.remove(task);
         for port in host_ports(task) {

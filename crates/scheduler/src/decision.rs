@@ -7,6 +7,7 @@ use swarmkit_store::{StoreError, Transaction};
 
 use crate::{
     books::is_active,
+    preemption::{Room, release},
     volumes::{Chosen, Idle, attachments, publish},
     world::looks_the_same,
 };
@@ -24,6 +25,10 @@ pub(crate) enum Decision {
     },
     /// It goes on waiting, for this reason.
     Explain { task: Arc<Task>, err: Arc<str> },
+    /// Tasks that are less important make room for it.
+    MakeRoom { task: Arc<Task>, room: Room },
+    /// The room that it claimed is kept no more, and it waits for this reason.
+    Release { task: Arc<Task>, err: Arc<str> },
     /// It was asked to stop before it had a node, so it is stopped.
     Stop { task: Arc<Task> },
     /// Nobody has a volume any more on a node where it is published.
@@ -36,7 +41,11 @@ impl Decision {
     /// The task that it is about.
     pub(crate) fn task(&self) -> Option<&Arc<Task>> {
         match self {
-            Self::Assign { task, .. } | Self::Explain { task, .. } | Self::Stop { task } => Some(task),
+            Self::Assign { task, .. }
+            | Self::Explain { task, .. }
+            | Self::MakeRoom { task, .. }
+            | Self::Release { task, .. }
+            | Self::Stop { task } => Some(task),
             Self::Free { .. } => None,
         }
     }
@@ -62,6 +71,7 @@ impl Decision {
                     task.node_id = Some(node.id.clone());
                     task.assigned_generic_resources.clone_from(given);
                     task.volumes = attachments(volumes);
+                    task.preemption = None;
                     task.status = status(TaskState::Assigned, message, now);
                 })?;
             }
@@ -74,6 +84,8 @@ impl Decision {
                     task.status.timestamp = now;
                 })?;
             }
+            Self::MakeRoom { task, room } => return room.write(tx, task),
+            Self::Release { task, err } => release(tx, &task.id, err)?,
             Self::Stop { task } => {
                 tx.edit::<Task>(&task.id, |task| {
                     task.status = status(TaskState::Shutdown, "stopped before it was assigned to a node", now);

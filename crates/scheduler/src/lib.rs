@@ -5,7 +5,8 @@
 //! filtered out, and of the others the one with the fewest tasks of the service takes it, evenly over the branches of
 //! the placement preferences. What cannot be placed is told why, in its status, once.
 //!
-//! The scheduler makes no tasks and moves none: a decision is never revisited. Whoever thinks about moving one can ask
+//! The scheduler makes no tasks and moves none: a decision is revisited only where a more important task has no room, for
+//! which less important ones are told to make some. Whoever thinks about moving one can ask
 //! where it [would go](prospect) now. Whoever asks is told [why a task waits](explain), with which nodes lack what, and
 //! [what would become](dry_run) of tasks that do not exist yet. The scheduler knows no sockets, no files, and no time but
 //! that of [`Env`](swarmkit_runtime::Env).
@@ -38,7 +39,7 @@
 //! # Invariants
 //!
 //! - A task is placed only where every filter let it pass, on the node as it is stored at that moment.
-//! - A task is never taken from a node, and its state never goes back.
+//! - A task is never taken from a node but for one that is more important, and its state never goes back.
 //! - The same objects give the same assignment.
 //! - The books of the nodes are the same whether kept up change by change or built anew from a snapshot.
 //! - A task that waits for an unchanged reason is not written again.
@@ -59,6 +60,7 @@ mod lack;
 mod loads;
 mod needs;
 mod plan;
+mod preemption;
 mod prospect;
 mod reasons;
 mod run;

@@ -1,6 +1,11 @@
 //! The decision: which waiting task goes where, and what the others are told.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use swarmkit_api::{NodeId, ServiceId, Task};
 
@@ -9,12 +14,13 @@ use crate::{
     draft::{Draft, Given},
     group::{Group, GroupKey},
     needs::Needs,
-    reasons::{Tally, no_such_node, no_suitable_node},
+    preemption::{Limited, Making, Scope, claim},
+    reasons::{Tally, kept, no_such_node, no_suitable_node},
     search::Search,
     world::{Due, World},
 };
 
-const ASSIGNED: &str = "scheduler assigned task to node";
+pub(crate) const ASSIGNED: &str = "scheduler assigned task to node";
 const CONFIRMED: &str = "scheduler confirmed task can run on preassigned node";
 
 /// How many decisions one plan has at most: what is planned takes memory, and what was written comes back as changes, of
@@ -29,18 +35,21 @@ pub(crate) struct Plan {
     pub(crate) blocked: Vec<(GroupKey, Option<Arc<str>>)>,
     /// What there was no room for in this plan.
     pub(crate) rest: Due,
+    /// Who would have got room if services could have spared more tasks.
+    pub(crate) limited: Limited,
 }
 
 /// What tasks need, and of which service they are where that matters.
 type Asked = (Arc<Needs>, Option<ServiceId>);
 
 /// A plan in the making.
-struct Planner<'w> {
-    world: &'w World,
-    draft: Draft<'w>,
+pub(crate) struct Planner<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) draft: Draft<'w>,
+    pub(crate) making: Making<'w>,
     /// How many decisions there may be.
     most: usize,
-    plan: Plan,
+    pub(crate) plan: Plan,
     /// Why tasks that need the same could not be placed, and how much was booked then. What was booked since has left
     /// nothing more for them.
     stuck: BTreeMap<Asked, (usize, Arc<str>)>,
@@ -60,31 +69,56 @@ impl World {
     }
 
     fn plan_up_to(&self, most: usize, due: &Due, now: SystemTime) -> Plan {
-        let draft = Draft::of(self, now);
-        let mut planner = Planner { world: self, draft, most, plan: Plan::default(), stuck: BTreeMap::new() };
-        for node in due.preassigned.union(&due.freed) {
-            planner.confirm(node);
+        let (draft, making) = (Draft::of(self, now), Making::of(self));
+        let mut planner = Planner { world: self, draft, making, most, plan: Plan::default(), stuck: BTreeMap::new() };
+        if self.has_priorities() {
+            planner.by_priority(due);
+        } else {
+            due.preassigned.union(&due.freed).for_each(|node| planner.confirm(node, |_| true));
+            self.groups_of(due).for_each(|(key, group)| planner.consider(key, group, due));
         }
         let stopped = due.stopped.iter().filter_map(|id| self.stopped.get(id));
         planner.plan.decisions.extend(stopped.map(|task| Decision::Stop { task: task.clone() }));
-        if due.everything || !due.freed.is_empty() {
-            self.groups.iter().for_each(|(key, group)| planner.consider(key, group, due));
-        } else {
-            let groups = due.groups.iter().filter_map(|key| self.groups.get_key_value(key));
-            groups.for_each(|(key, group)| planner.consider(key, group, due));
-        }
         let is_there = |node: &NodeId| self.books.find(node).is_some_and(|ix| self.books.get(ix).node.is_some());
         let idle = due.idle.iter().filter(|idle| idle.holds(&planner.draft.volumes, is_there(&idle.node)));
         planner.plan.decisions.extend(idle.map(|idle| Decision::Free { idle: idle.clone() }));
+        planner.plan.limited = planner.making.limited;
         planner.plan
+    }
+
+    /// The groups that may have to be looked at.
+    fn groups_of<'w: 'd, 'd>(&'w self, due: &'d Due) -> Box<dyn Iterator<Item = (&'w GroupKey, &'w Group)> + 'd> {
+        if due.everything || !due.freed.is_empty() {
+            Box::new(self.groups.iter())
+        } else {
+            Box::new(due.groups.iter().filter_map(|key| self.groups.get_key_value(key)))
+        }
     }
 }
 
 // === impl Planner ===
 
 impl<'w> Planner<'w> {
-    /// Looks at the tasks that were made for a node.
-    fn confirm(&mut self, node: &NodeId) {
+    /// Looks at what is more important first.
+    fn by_priority(&mut self, due: &Due) {
+        let world = self.world;
+        let mut levels = BTreeMap::<_, (BTreeSet<&NodeId>, Vec<_>)>::new();
+        for node in due.preassigned.union(&due.freed) {
+            for task in world.preassigned.get(node).into_iter().flat_map(BTreeMap::values) {
+                levels.entry(Reverse(world.priority(task.service_id.as_ref()))).or_default().0.insert(node);
+            }
+        }
+        for (key, group) in world.groups_of(due) {
+            levels.entry(Reverse(world.priority(key.service.as_ref()))).or_default().1.push((key, group));
+        }
+        for (Reverse(level), (nodes, groups)) in levels {
+            nodes.iter().for_each(|node| self.confirm(node, |task| world.priority(task.service_id.as_ref()) == level));
+            groups.iter().for_each(|(key, group)| self.consider(key, group, due));
+        }
+    }
+
+    /// Looks at tasks that were made for a node.
+    fn confirm(&mut self, node: &NodeId, which: impl Fn(&Task) -> bool) {
         let Some(tasks) = self.world.preassigned.get(node) else { return };
         let ix = self.world.books.find(node).filter(|ix| self.draft.book(*ix).node.is_some());
         if self.is_full() {
@@ -92,17 +126,19 @@ impl<'w> Planner<'w> {
             return;
         }
         let mut needs = BTreeMap::new();
-        for task in tasks.values() {
+        for task in tasks.values().filter(|task| which(task)) {
             let needs = needs.entry(GroupKey::of(task)).or_insert_with(|| Needs::of(task));
             let Some(ix) = ix else {
                 self.explain(task, &no_such_node(node));
                 continue;
             };
             match self.draft.refusal(needs, task.service_id.as_ref(), ix) {
+                _ if self.makes_room_on(task, needs, ix) => {}
                 Some(reason) => {
                     let text = Tally::of_one(needs.fixed.kind().map(str::to_owned), reason);
                     self.explain(task, &text.into());
                 }
+                None if !self.is_admitted(task, needs, ix) => self.explain(task, &kept(1).into()),
                 None => {
                     let given = self.draft.give(task, needs, ix);
                     self.assign(task, given, CONFIRMED);
@@ -117,7 +153,7 @@ impl<'w> Planner<'w> {
         let is_due = due.everything || due.groups.contains(key);
         let Some(err) = &group.blocked else {
             if is_due {
-                self.place(key, group);
+                self.place(key, group, Scope::Everywhere);
             }
             return;
         };
@@ -128,21 +164,28 @@ impl<'w> Planner<'w> {
             let ix = self.world.books.find(node);
             ix.is_some_and(|ix| self.draft.refusal(&group.needs, task.service_id.as_ref(), ix).is_none())
         };
-        if due.everything || due.freed.iter().any(fits) {
-            self.place(key, group);
+        let insists = self.world.has_priorities() && self.world.insists(task).is_some();
+        if due.everything || (is_due && insists) {
+            self.place(key, group, Scope::Everywhere);
+        } else if due.freed.iter().any(fits) {
+            self.place(key, group, Scope::Nodes(&due.freed));
         } else if is_due {
             self.explain_all(group.tasks.values(), err);
+        } else if insists {
+            let hopeless = self.make_room(key, group, group.tasks.values().collect(), Scope::Nodes(&due.freed));
+            self.explain_all(hopeless.into_iter().filter(|task| claim(task).is_some()), err);
         }
     }
 
     /// Places as many tasks of a group as there is room for, and tells the others why they wait.
-    fn place(&mut self, key: &GroupKey, group: &'w Group) {
+    fn place(&mut self, key: &GroupKey, group: &'w Group, scope: Scope<'_>) {
         let needs = &group.needs;
         let Some(first) = group.tasks.values().next() else { return };
         let service = first.service_id.as_ref();
-        let mut tasks = group.tasks.values().peekable();
+        let seated = self.seat(group);
+        let mut tasks = group.tasks.values().filter(|task| !seated.contains(&task.id)).peekable();
         let memo = (needs.clone(), service.filter(|_| needs.counts_service()).cloned());
-        if !self.stuck.contains_key(&memo) {
+        if !self.making.claims.is_empty() || !self.stuck.contains_key(&memo) {
             let mut search = self.draft.search(needs, first);
             while let Some(task) = tasks.peek() {
                 if self.is_full() {
@@ -157,9 +200,12 @@ impl<'w> Planner<'w> {
             }
         }
         // What one of them cannot have, the others cannot either.
-        let blocked = tasks.peek().is_some().then(|| self.reason(memo));
+        let left_over: Vec<_> = tasks.collect();
+        let is_blocked = !left_over.is_empty();
+        let left_over = self.make_room(key, group, left_over, scope);
+        let blocked = is_blocked.then(|| self.kept_reason(first, needs).unwrap_or_else(|| self.reason(memo)));
         if let Some(err) = &blocked {
-            self.explain_all(tasks, err);
+            self.explain_all(left_over, err);
         }
         self.plan.blocked.push((key.clone(), blocked));
     }
@@ -168,7 +214,7 @@ impl<'w> Planner<'w> {
     fn place_one(&mut self, search: &mut Search, needs: &Needs, task: &Arc<Task>) -> bool {
         let service = task.service_id.as_ref();
         while let Some(ix) = self.draft.next(search, service) {
-            if self.draft.lack(needs, service, ix).is_some() {
+            if self.draft.lack(needs, service, ix).is_some() || !self.is_admitted(task, needs, ix) {
                 search.refuse(ix);
                 continue;
             }
@@ -193,8 +239,9 @@ impl<'w> Planner<'w> {
         }
     }
 
-    fn assign(&mut self, task: &Arc<Task>, given: Option<Given>, message: &'static str) {
+    pub(crate) fn assign(&mut self, task: &Arc<Task>, given: Option<Given>, message: &'static str) {
         let Some(Given { node, generic, volumes }) = given else { return };
+        self.making.claims.remove(task);
         self.plan.decisions.push(Decision::Assign { task: task.clone(), node, given: generic, volumes, message });
     }
 
@@ -207,14 +254,16 @@ impl<'w> Planner<'w> {
                 Some(None) => false,
                 Some(Some(service)) => service.spec_version <= task.spec_version,
             };
-            if is_told {
+            if is_told || claim(task).is_some() {
                 self.explain(task, err);
             }
         }
     }
 
     fn explain(&mut self, task: &Arc<Task>, err: &Arc<str>) {
-        if task.status.err != **err {
+        if claim(task).is_some() {
+            self.plan.decisions.push(Decision::Release { task: task.clone(), err: err.clone() });
+        } else if task.status.err != **err {
             self.plan.decisions.push(Decision::Explain { task: task.clone(), err: err.clone() });
         }
     }

@@ -124,6 +124,12 @@ pub(crate) fn no_suitable_node(explanation: &str) -> Arc<str> {
     }
 }
 
+/// What is said of nodes that have room which others have been promised.
+pub(crate) fn kept(nodes: usize) -> String {
+    let nodes = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+    format!("room is kept for other tasks on {nodes}")
+}
+
 /// The text of the status of a task that was made for a node that is not there. Nobody else says anything then.
 pub(crate) fn no_such_node(node: &NodeId) -> Arc<str> {
     format!("node {node} does not exist").into()

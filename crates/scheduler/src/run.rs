@@ -38,6 +38,7 @@ async fn schedule(env: &Env, store: &Store) -> Result<(), Error> {
                 Ok(written) => {
                     retry.reset();
                     world.note(plan.blocked);
+                    world.note_limited(plan.limited);
                     world.due.put_back(plan.rest);
                     catch_up(env, &mut updates, &mut world, written.version).await?;
                     written.refused.iter().for_each(|index| world.retry(&plan.decisions[*index]));

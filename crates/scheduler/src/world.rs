@@ -16,6 +16,7 @@ use crate::{
     decision::Decision,
     feasible::Feasible,
     group::{Group, GroupKey},
+    preemption::Known,
     search::Strategy,
     volumes::{Idle, Waiter, Waiting},
 };
@@ -54,11 +55,13 @@ pub(crate) struct World {
     pub(crate) stopped: BTreeMap<TaskId, Arc<Task>>,
     /// Who waits for which volumes.
     pub(crate) waiting: Waiting,
+    /// Who makes room for whom.
+    pub(crate) room: Known,
     pub(crate) due: Due,
 }
 
 /// What a task is to the scheduler.
-enum Standing<'t> {
+pub(crate) enum Standing<'t> {
     /// Not its business: not allocated yet, over, or told to be removed.
     Ignored,
     /// Waits for a node.
@@ -109,6 +112,7 @@ impl World {
         }
         self.settle();
         self.version = update.view().version();
+        self.keep_view(update.view());
     }
 
     /// Nothing but books and one service, for one who asks what would be.
@@ -191,6 +195,7 @@ impl World {
             Some(service) => self.services.insert(id.clone(), service.clone()),
             None => self.services.remove(&id),
         };
+        self.absorb_priority(before, after);
         if before.map(|service| service.spec_version) != after.map(|service| service.spec_version) {
             let first = GroupKey::before(&id);
             let of_service = self.groups.range(first..).take_while(|(key, _)| key.service.as_ref() == Some(&id));
@@ -201,6 +206,9 @@ impl World {
     fn absorb_task(&mut self, before: Option<&Arc<Task>>, after: Option<&Arc<Task>>, now: SystemTime) {
         if let Some(task) = before {
             self.remove(task, after.map(AsRef::as_ref));
+        }
+        if let Some(service) = after.or(before).and_then(|task| task.service_id.as_ref()) {
+            self.wake_for(service);
         }
         if let Some(task) = after {
             let waited = before.is_some_and(|before| waits_alike(before, task));
@@ -260,12 +268,14 @@ impl World {
                 let group = self.groups.entry(key.clone()).or_insert_with(|| Group::of(task, feasible, books));
                 group.tasks.insert((task.slot, task.id.clone()), task.clone());
                 self.waiting.add(task, &Waiter::Group(key.clone()));
+                self.room.claims.add(task);
                 if !waited {
                     self.due.groups.insert(key);
                 }
             }
             Standing::Preassigned(node) => {
                 self.waiting.add(task, &Waiter::Node(node.clone()));
+                self.room.claims.add(task);
                 self.preassigned.entry(node.clone()).or_default().insert(task.id.clone(), task.clone());
                 if !waited {
                     self.due.preassigned.insert(node.clone());
@@ -288,6 +298,7 @@ impl World {
             Standing::Waiting => {
                 let key = GroupKey::of(task);
                 self.waiting.remove(task);
+                self.give_up_claim(task, after);
                 if let Some(group) = self.groups.get_mut(&key) {
                     group.tasks.remove(&(task.slot, task.id.clone()));
                     // An empty group is kept while its task is only being written anew, for it knows why it waits.
@@ -300,6 +311,7 @@ impl World {
             }
             Standing::Preassigned(node) => {
                 self.waiting.remove(task);
+                self.give_up_claim(task, after);
                 if let Some(tasks) = self.preassigned.get_mut(node) {
                     tasks.remove(&task.id);
                     if tasks.is_empty() {
@@ -355,7 +367,7 @@ pub(crate) fn is_placed(task: &Task) -> bool {
 }
 
 /// What a task is to the scheduler. Looks at the task alone, so that it can be told from what it was before.
-fn standing(task: &Task) -> Standing<'_> {
+pub(crate) fn standing(task: &Task) -> Standing<'_> {
     let state = task.status.state;
     match &task.node_id {
         _ if state < TaskState::Pending || state > TaskState::Running => Standing::Ignored,

@@ -1,6 +1,7 @@
 //! The way of a task from its service to its node: orchestrator, allocator and scheduler on one store.
 
 mod evicted;
+mod priorities;
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,6 +7,8 @@ mod naive;
 mod packing;
 mod placement;
 mod preassigned;
+mod preemption;
+mod preemption_properties;
 mod properties;
 mod waiting;
 mod worlds;
@@ -64,6 +66,11 @@ pub(crate) fn tell(decision: &Decision) -> String {
                 }
             }
         }
+        Decision::MakeRoom { room, .. } => {
+            let gone: Vec<_> = room.gone.iter().map(|task| task.id.as_str()).collect();
+            write!(line, " {}: [{}] go", room.err, gone.join(" ")).unwrap();
+        }
+        Decision::Release { err, .. } => write!(line, " waits otherwise: {err}").unwrap(),
         Decision::Explain { err, .. } => write!(line, " waits: {err}").unwrap(),
         Decision::Stop { .. } => line.push_str(" is stopped"),
         Decision::Free { idle } => write!(line, "{} is let go of by {}", idle.volume, idle.node).unwrap(),

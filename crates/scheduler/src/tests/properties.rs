@@ -25,6 +25,7 @@ fn outcomes(plan: &Plan) -> Vec<Outcome> {
         Decision::Explain { task, err } => Outcome::Told { task: task.id.clone(), err: err.to_string() },
         Decision::Stop { task } => Outcome::Stopped { task: task.id.clone() },
         // No cluster has volumes here.
+        Decision::MakeRoom { .. } | Decision::Release { .. } => panic!("nobody asks for a priority"),
         Decision::Free { .. } => panic!("nothing is to be let go of"),
     };
     plan.decisions.iter().map(outcome).collect()
