@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use parking_lot::Mutex;
 use swarmkit_api::{Task, wire};
 use swarmkit_executor::{
-    Assignment, Controller, Dependencies, ExecError, LogOptions, LogStream, RuntimeStatus, stop_grace,
+    Assignment, Controller, Dependencies, DeviceFile, ExecError, LogOptions, LogStream, RuntimeStatus, stop_grace,
 };
 use swarmkit_runtime::Spawner;
 use tokio::{sync::watch, task::JoinHandle};
@@ -108,6 +108,12 @@ impl DockerController {
     /// Where the task's secrets and configs are.
     fn shelf(&self, task: &Task) -> PathBuf {
         self.shared.shelf.task(task.id.as_str())
+    }
+
+    /// The files of the devices that the task was given, all of which are there.
+    async fn devices(&self, task: &Arc<Task>) -> Result<Vec<DeviceFile>, ExecError> {
+        let (devices, task) = (self.shared.devices.clone(), task.clone());
+        Spawner::blocking(move || devices.of(&task)).await.map_err(ExecError::temporary)?
     }
 
     /// Writes down the task's secrets and configs.
@@ -221,7 +227,9 @@ impl Controller for DockerController {
         let files = files::of(container_of(&task)?, &self.shelf(&task)).map_err(ExecError::rejected)?;
         let shared = &self.shared;
         let dependencies = &*self.dependencies;
-        let offer = Offer { api: shared.engine.api(), owner: &shared.owner, files: &files, dependencies };
+        let devices = self.devices(&task).await?;
+        let (api, owner) = (shared.engine.api(), &*shared.owner);
+        let offer = Offer { api, owner, files: &files, devices: &devices, dependencies };
         let Request { name, pull, body } = Request::new(&task, &offer)?;
         shared.pulls.provide(&shared.engine, &shared.crew.spawner(), shared.policy, &pull).await?;
         self.put_files(&task).await?;

@@ -17,7 +17,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use rustix::fs::FlockOperation;
 use swarmkit_api::{TaskId, wire};
-use swarmkit_executor::{Assignment, ExecError, Executor, Shelf};
+use swarmkit_executor::{Assignment, Devices, ExecError, Executor, Shelf};
 use swarmkit_runtime::{Crew, Env, Spawner};
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,7 @@ pub(crate) struct Shared {
     warned: AtomicBool,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
+    pub(crate) devices: Arc<Devices>,
     _lock: File,
 }
 
@@ -102,6 +103,7 @@ pub struct Builder {
     policy: PullPolicy,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
+    devices: Devices,
 }
 
 // === impl Builder ===
@@ -135,6 +137,12 @@ impl Builder {
     #[must_use]
     pub fn generic_resources(self, generic: Vec<wire::GenericResource>) -> Self {
         Self { generic, ..self }
+    }
+
+    /// Devices that this node has to give: advertised while they are there, and handed to the tasks that were given them.
+    #[must_use]
+    pub fn devices(self, devices: Devices) -> Self {
+        Self { devices, ..self }
     }
 
     /// Opens the executor. Containers that an earlier one has started run on, and are adopted when they are asked for.
@@ -179,6 +187,7 @@ impl Builder {
             warned: AtomicBool::new(false),
             labels: self.labels,
             generic: self.generic,
+            devices: Arc::new(self.devices),
             _lock: lock,
         })))
     }
@@ -223,6 +232,7 @@ impl DockerExecutor {
             policy: PullPolicy::default(),
             labels: BTreeMap::new(),
             generic: Vec::new(),
+            devices: Devices::default(),
         }
     }
 }
@@ -244,7 +254,10 @@ impl Executor for DockerExecutor {
             tracing::debug!(%error, "the engine does not list what was installed into it");
             Vec::new()
         });
-        Ok(describe::describe(info, &installed, &self.0.labels, &self.0.generic))
+        let devices = self.0.devices.clone();
+        let present = Spawner::blocking(move || devices.present()).await.map_err(ExecError::temporary)?;
+        let generic = [self.0.generic.as_slice(), &present].concat();
+        Ok(describe::describe(info, &installed, &self.0.labels, &generic))
     }
 
     async fn controller(&self, assignment: Assignment) -> Result<DockerController, ExecError> {

@@ -9,14 +9,14 @@ mod refusals;
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigIsolationEnum, HostConfigLogConfig, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigIsolationEnum, HostConfigLogConfig,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use swarmkit_api::{
     Task, resources,
     wire::{self, ContainerSpec, container_spec::Isolation},
 };
-use swarmkit_executor::{Dependencies, ExecError, Workload, container_spec, stop_grace};
+use swarmkit_executor::{Dependencies, DeviceFile, ExecError, Workload, container_spec, stop_grace};
 
 use self::refusals::Refusals;
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) owner: &'a str,
     /// The secrets and configs, which are files of the node by the time that the container starts.
     pub(crate) files: &'a [TaskFile],
+    /// The files of the devices that the task was given.
+    pub(crate) devices: &'a [DeviceFile],
     /// Where cluster volumes are, and what credential specifications say.
     pub(crate) dependencies: &'a dyn Dependencies,
 }
@@ -125,6 +127,7 @@ fn host(task: &Task, spec: &ContainerSpec, offer: &Offer<'_>, refused: &mut Refu
         readonly_rootfs: flag(spec.read_only),
         init: spec.init,
         isolation: isolation(spec.isolation()),
+        devices: some(offer.devices.iter().map(device).collect()),
         group_add: list(&spec.groups),
         cap_add: list(&spec.capability_add),
         cap_drop: list(&spec.capability_drop),
@@ -145,6 +148,15 @@ fn env(task: &Task, spec: &ContainerSpec) -> Vec<String> {
     let given = resources::environment(&task.assigned_generic_resources);
     let given = given.into_iter().map(|(name, values)| format!("{name}={values}"));
     given.chain(spec.env.iter().cloned()).collect()
+}
+
+/// A device file, at the same place for the task. The engine lets it do no more than this with it.
+fn device(file: &DeviceFile) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(file.path.clone()),
+        path_in_container: Some(file.path.clone()),
+        cgroup_permissions: Some(file.permissions()),
+    }
 }
 
 fn health(check: &wire::HealthConfig, refused: &mut Refusals) -> HealthConfig {

@@ -22,6 +22,7 @@ use swarmkit_runtime::Spawner;
 use crate::{
     alive::Alive,
     cgroups::Limits,
+    devices,
     executor::{Shared, Warned},
     files::TaskFiles,
     health::{Health, HealthCheck, Unhealthy},
@@ -304,6 +305,7 @@ fn prepare(
         let (secrets_dir, configs_dir) = (&files.secrets(), &files.configs());
         Plan::new(task, &Offer { own: &shared.own, users: &users, secrets_dir, configs_dir, logs: shared.logs })?
     };
+    devices::check(&shared.devices.of(task)?, plan.identity.as_ref())?;
     HealthCheck::of(spec).map_err(ExecError::rejected)?;
     if !spec.secrets.is_empty() && !shared.shelf.is_in_memory() && Warned::first(&shared.warned.secrets) {
         tracing::warn!("this machine offers no place in memory: secrets are in files on a disk while their tasks run");

@@ -17,7 +17,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustix::fs::FlockOperation;
 use swarmkit_api::{TaskId, wire};
-use swarmkit_executor::{Assignment, ExecError, Executor, Shelf, Workload, container_spec};
+use swarmkit_executor::{Assignment, Devices, ExecError, Executor, Shelf, Workload, container_spec};
 use swarmkit_runtime::{Crew, Env, Spawner};
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,7 @@ pub(crate) struct Shared {
     trashed: AtomicU64,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
+    pub(crate) devices: Arc<Devices>,
     _lock: File,
 }
 
@@ -107,6 +108,7 @@ pub struct Builder {
     logs: LogLimits,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
+    devices: Devices,
 }
 
 // === impl Builder ===
@@ -141,6 +143,13 @@ impl Builder {
     #[must_use]
     pub fn generic_resources(self, generic: Vec<wire::GenericResource>) -> Self {
         Self { generic, ..self }
+    }
+
+    /// Devices that this node has to give: advertised while they are there, and told to the tasks that were given them.
+    /// Nothing keeps other processes from a device that its permissions let them open.
+    #[must_use]
+    pub fn devices(self, devices: Devices) -> Self {
+        Self { devices, ..self }
     }
 
     /// Opens the executor. Tasks that an earlier one has started run on, and are adopted when they are asked for.
@@ -194,6 +203,7 @@ impl Builder {
             trashed: AtomicU64::new(0),
             labels: self.labels,
             generic: self.generic,
+            devices: Arc::new(self.devices),
             _lock: lock,
         })))
     }
@@ -250,6 +260,7 @@ impl ProcessExecutor {
             logs: LogLimits::default(),
             labels: BTreeMap::new(),
             generic: Vec::new(),
+            devices: Devices::default(),
         }
     }
 }
@@ -264,7 +275,10 @@ impl Executor for ProcessExecutor {
     type Controller = ProcessController;
 
     async fn describe(&self) -> Result<wire::NodeDescription, ExecError> {
-        describe::describe(&self.0.labels, &self.0.generic).map_err(ExecError::temporary)
+        let devices = self.0.devices.clone();
+        let present = Spawner::blocking(move || devices.present()).await.map_err(ExecError::temporary)?;
+        let generic = [self.0.generic.as_slice(), &present].concat();
+        describe::describe(&self.0.labels, &generic).map_err(ExecError::temporary)
     }
 
     async fn controller(&self, assignment: Assignment) -> Result<ProcessController, ExecError> {

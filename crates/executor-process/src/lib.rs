@@ -44,6 +44,7 @@ mod alive;
 mod cgroups;
 mod controller;
 mod describe;
+mod devices;
 mod executor;
 mod files;
 mod health;

@@ -35,6 +35,7 @@
 
 mod assignment;
 pub mod conformance;
+mod devices;
 mod dynamic;
 mod error;
 mod inert;
@@ -45,6 +46,7 @@ mod shelf;
 mod workload;
 
 pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies, Payload};
+pub use devices::{Device, DeviceFile, Devices};
 pub use dynamic::{DynController, DynExecutor};
 pub use error::{Cause, ExecError};
 pub use inert::{Behaviour, Ending, InertController, InertExecutor, Machine};

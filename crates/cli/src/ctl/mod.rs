@@ -6,6 +6,7 @@ mod cluster_flags;
 mod config;
 mod depend_flags;
 mod error;
+mod generic_flags;
 mod job_flags;
 mod lookup;
 mod node;

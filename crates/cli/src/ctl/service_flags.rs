@@ -12,8 +12,9 @@ use swarmkit_api::wire::{
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
-    CtlError, depend_flags::DependFlags, job_flags::JobFlags, placement_flags::PlacementFlags,
-    priority_flags::PriorityFlags, rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
+    CtlError, depend_flags::DependFlags, generic_flags::GenericFlags, job_flags::JobFlags,
+    placement_flags::PlacementFlags, priority_flags::PriorityFlags, rebalance_flags::ServiceRebalance,
+    rollout_flags::RolloutFlags,
 };
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
@@ -107,6 +108,9 @@ pub(super) struct ServiceFlags {
     memory_limit: Option<i64>,
 
     #[command(flatten)]
+    generic: GenericFlags,
+
+    #[command(flatten)]
     rollout: RolloutFlags,
 
     /// Where tasks may run, such as node.labels.zone==a; replaces all (repeat, or separate with commas)
@@ -183,6 +187,7 @@ impl ServiceFlags {
         self.priority.apply(&mut spec.scheduling);
         let task = spec.task.get_or_insert_default();
         self.apply_resources(task);
+        self.generic.apply(task)?;
         self.apply_placement(task);
         self.apply_container(task)
     }

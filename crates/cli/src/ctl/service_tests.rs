@@ -144,6 +144,32 @@ fn flags_of_resources_and_placement_are_mapped() {
 }
 
 #[test]
+fn generic_resources_are_reserved_by_number_replace_what_was_and_go_with_nothing() {
+    let reserved = |spec: &wire::ServiceSpec| {
+        let resources = spec.task.clone().unwrap().resources.unwrap_or_default();
+        let generic = resources.reservations.unwrap_or_default().generic;
+        let tell = |unit: wire::GenericResource| match unit.resource.unwrap() {
+            wire::generic_resource::Resource::DiscreteResourceSpec(unit) => format!("{} {}", unit.value, unit.kind),
+            wire::generic_resource::Resource::NamedResourceSpec(unit) => panic!("{unit:?}"),
+        };
+        generic.into_iter().map(tell).collect::<Vec<_>>()
+    };
+    let spec = created(&["--image", "nginx", "--memory-reservation", "64m", "--generic-resources", "gpu=2,licence=1"]);
+    let spec = spec.unwrap();
+    assert_eq!(reserved(&spec), ["2 gpu", "1 licence"]);
+    assert_eq!(reserved(&updated(&spec, &["--memory-reservation", "32m"])), ["2 gpu", "1 licence"]);
+    assert_eq!(reserved(&updated(&spec, &["--generic-resources", "fpga=3"])), ["3 fpga"]);
+    let none = updated(&spec, &["--generic-resources", ""]);
+    assert_eq!(reserved(&none), Vec::<String>::new());
+    assert_eq!(none.task.unwrap().resources.unwrap().reservations.unwrap().memory_bytes, 64 << 20);
+
+    let refusal = |text: &str| created(&["--image", "nginx", "--generic-resources", text]).unwrap_err();
+    assert_eq!(refusal("gpu=UUID1"), "invalid argument for resource gpu: a task asks for a number");
+    let text = refusal("gpu=1,gpu=2");
+    assert!(text.contains("could not parse GenericResource: gpu has more than one number"), "{text}");
+}
+
+#[test]
 fn flags_of_restart_and_rollout_are_mapped() {
     let spec = created(&[
         "--image",

@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
 
 use clap::ValueEnum;
-use swarmkit_executor::{DynExecutor, InertExecutor};
+use swarmkit_api::wire::{self, GenericResource};
+use swarmkit_executor::{Device, Devices, DynExecutor, InertExecutor};
 use swarmkit_executor_docker::{DockerExecutor, PullPolicy};
 use swarmkit_executor_process::ProcessExecutor;
 use swarmkit_runtime::Env;
+
+use crate::units::GenericResources;
 
 /// Where the process executor keeps its tasks, within the state directory.
 const PROCESS_DIR: &str = "executor";
@@ -38,6 +41,17 @@ pub(crate) struct ExecutorFlags {
     /// /run/docker.sock), pull=always|missing|never (when images are fetched; default always).
     #[arg(long = "executor-option", value_name = "KEY=VALUE")]
     options: Vec<String>,
+
+    /// Generic resources that the node has to give, such as fpga=2,gpu=UUID1,gpu=UUID2
+    #[arg(long, value_name = "KIND=VALUE,...")]
+    generic_node_resources: Option<GenericResources>,
+
+    /// A device that the node has to give, as KIND=PATH[:PERMISSIONS][,PATH[:PERMISSIONS]]; may be given again
+    ///
+    /// It is offered as a generic resource of that kind under the name of its first path, while all its paths are there,
+    /// and handed to the task that is given it; docs/devices.md says more. PERMISSIONS are some of rwm, as of docker run.
+    #[arg(long = "device", value_name = "KIND=PATH")]
+    devices: Vec<Device>,
 }
 
 /// Why there is no executor.
@@ -46,6 +60,9 @@ pub(crate) enum ExecutorError {
     /// The flag cannot be understood.
     #[error("--executor-option {option:?}: {reason}")]
     Option { option: String, reason: String },
+    /// What the node is to give cannot be given.
+    #[error("{0}")]
+    Devices(String),
     /// The executor cannot run tasks here.
     #[error("cannot run tasks: {}{}", .0, because(.0.as_ref()))]
     Open(Box<dyn Error + Send + Sync>),
@@ -68,23 +85,45 @@ impl ExecutorFlags {
     /// Opens the executor of a node.
     pub(crate) async fn open(&self, state_dir: &Path, env: &Env) -> Result<Arc<dyn DynExecutor>, ExecutorError> {
         let Options { labels, socket, pull } = self.options()?;
+        let (generic, devices) = self.to_give()?;
+        for missing in devices.missing() {
+            tracing::warn!(device = missing, "is not there, and is not offered until it is");
+        }
         let failed = |error: Box<dyn Error + Send + Sync>| ExecutorError::Open(error);
         Ok(match self.executor {
             ExecutorKind::Process => {
                 let builder = ProcessExecutor::builder(state_dir.join(PROCESS_DIR)).env(env.clone()).labels(labels);
+                let builder = builder.generic_resources(generic).devices(devices);
                 Arc::new(Box::pin(builder.open()).await.map_err(|error| failed(error.into()))?)
             }
             ExecutorKind::Docker => {
                 let builder = DockerExecutor::builder(state_dir.join(DOCKER_DIR));
                 let builder = builder.env(env.clone()).labels(labels).pull(pull);
+                let builder = builder.generic_resources(generic).devices(devices);
                 let builder = match socket {
                     Some(socket) => builder.socket(socket),
                     None => builder,
                 };
                 Arc::new(Box::pin(builder.open()).await.map_err(|error| failed(error.into()))?)
             }
-            ExecutorKind::Inert => Arc::new(InertExecutor::new()),
+            ExecutorKind::Inert => {
+                Arc::new(InertExecutor::new().resources(wire::Resources { generic, ..Default::default() }))
+            }
         })
+    }
+
+    /// What the node has to give beside what its machine is. No kind is given in both ways.
+    fn to_give(&self) -> Result<(Vec<GenericResource>, Devices), ExecutorError> {
+        let generic = self.generic_node_resources.clone().unwrap_or_default();
+        let devices = Devices::new(self.devices.iter().cloned()).map_err(ExecutorError::Devices)?;
+        if self.executor == ExecutorKind::Inert && !devices.is_empty() {
+            return Err(ExecutorError::Devices("the inert executor hands over no devices".to_owned()));
+        }
+        if let Some(kind) = generic.kinds().find(|kind| devices.has_kind(kind)) {
+            let text = format!("{kind} is said with --generic-node-resources and with --device");
+            return Err(ExecutorError::Devices(text));
+        }
+        Ok((generic.into_vec(), devices))
     }
 
     /// Understands the options. One that the executor does not have is refused.
@@ -138,7 +177,8 @@ mod tests {
 
     fn options(executor: ExecutorKind, options: &[&str]) -> Result<Options, String> {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        ExecutorFlags { executor, options }.options().map_err(|error| error.to_string())
+        let flags = ExecutorFlags { executor, options, generic_node_resources: None, devices: Vec::new() };
+        flags.options().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -162,5 +202,24 @@ mod tests {
         assert!(refusal(ExecutorKind::Docker, "pull").ends_with("it is not KEY=VALUE"));
         assert!(refusal(ExecutorKind::Docker, "pull=often").ends_with("always, missing or never"));
         assert!(refusal(ExecutorKind::Docker, "label=zone").ends_with("a label is NAME=VALUE"));
+    }
+
+    #[test]
+    fn what_a_node_has_to_give_is_said_once_and_can_be_handed_over() {
+        let told = |executor, generic: &str, devices: &[&str]| {
+            let devices = devices.iter().map(|device| device.parse().unwrap()).collect();
+            let generic_node_resources = Some(generic.parse().unwrap());
+            let flags = ExecutorFlags { executor, options: Vec::new(), generic_node_resources, devices };
+            let given = flags.to_give().map_err(|error| error.to_string());
+            given.map(|(generic, devices)| (generic.len(), devices.present().len()))
+        };
+        let (process, inert) = (ExecutorKind::Process, ExecutorKind::Inert);
+        assert_eq!(told(process, "fpga=2,gpu=a,gpu=b", &["dev=/dev/null", "dev=/dev/zero"]), Ok((3, 2)));
+        assert_eq!(told(inert, "fpga=2", &[]), Ok((1, 0)));
+        let refusal = |executor, generic, devices| told(executor, generic, devices).unwrap_err();
+        assert_eq!(refusal(inert, "", &["dev=/dev/null"]), "the inert executor hands over no devices");
+        assert_eq!(refusal(process, "", &["dev=/dev/null", "dev=/dev/null"]), "device dev=/dev/null is said twice");
+        let text = "dev is said with --generic-node-resources and with --device";
+        assert_eq!(refusal(process, "dev=2", &["dev=/dev/null"]), text);
     }
 }

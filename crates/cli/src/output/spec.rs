@@ -56,11 +56,14 @@ pub(super) fn resources(columns: &mut Columns, requirements: &wire::ResourceRequ
         if resources.memory_bytes != 0 {
             columns.field("      Memory", format_memory(resources.memory_bytes));
         }
-        if !resources.generic.is_empty() {
-            let generic: Vec<_> = generic(&resources.generic).iter().map(|(k, v)| format!("{k}={v}")).collect();
-            columns.field("      Generic Resources", generic.join(", "));
-        }
+        columns.field_if_any("      Generic Resources", generic_terms(&resources.generic));
     }
+}
+
+/// Generic resources in one line: `gpu=UUID1, gpu=UUID2, licence=2`.
+pub(super) fn generic_terms(resources: &[wire::GenericResource]) -> String {
+    let terms: Vec<_> = generic(resources).iter().map(|(kind, value)| format!("{kind}={value}")).collect();
+    terms.join(", ")
 }
 
 /// Kind and amount, or kind and name, of each generic resource.

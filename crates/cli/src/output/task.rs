@@ -82,6 +82,7 @@ pub fn inspect_task(task: &wire::Task, parents: &[wire::Task], names: &Names, no
         .collect();
     columns.field_if_any("Ports", ports.join(", "));
     columns.field_if_any("Node", names.node(&task.node_id));
+    columns.field_if_any("Generic Resources", spec::generic_terms(&task.assigned_generic_resources));
     columns.section("Spec");
     if let Some(container) = task.spec.as_ref().and_then(container_spec) {
         spec::container_fields(&mut columns, "  ", container);

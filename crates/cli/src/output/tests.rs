@@ -235,7 +235,7 @@ fn a_node_is_inspected() {
     -------    -------    ----    -----         -------------    ----------              ----|
     t1         web        1       nginx:1.27    RUNNING          RUNNING 1 minute ago    ada|
     ");
-    assert_snapshot!(json::line(&json::Node::new(&node)), @r#"{"id":"n1","hostname":"ada","name":"","labels":{"disk":"ssd","zone":"a"},"role":"MANAGER","desired_role":"MANAGER","membership":"ACCEPTED","availability":"ACTIVE","state":"READY","message":"","address":"10.0.0.7","manager":{"address":"10.0.0.7:4242","leader":true,"reachability":"REACHABLE"},"os":"linux","architecture":"x86_64","nano_cpus":4500000000,"memory_bytes":8375186227,"plugins":{"Executor":["process"]},"engine_labels":{"os":"debian"},"version":3,"created_at":"2027-01-15T06:00:00Z","updated_at":"2027-01-15T07:00:00Z"}"#);
+    assert_snapshot!(json::line(&json::Node::new(&node)), @r#"{"id":"n1","hostname":"ada","name":"","labels":{"disk":"ssd","zone":"a"},"role":"MANAGER","desired_role":"MANAGER","membership":"ACCEPTED","availability":"ACTIVE","state":"READY","message":"","address":"10.0.0.7","manager":{"address":"10.0.0.7:4242","leader":true,"reachability":"REACHABLE"},"os":"linux","architecture":"x86_64","nano_cpus":4500000000,"memory_bytes":8375186227,"generic_resources":{"gpu":["u1","u2"]},"plugins":{"Executor":["process"]},"engine_labels":{"os":"debian"},"version":3,"created_at":"2027-01-15T06:00:00Z","updated_at":"2027-01-15T07:00:00Z"}"#);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn a_service_is_inspected() {
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago      ada|
     t1         web        2       nginx:1.27    RUNNING          RUNNING 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912},"reservations":{"nano_cpus":0,"memory_bytes":134217728},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null,"max_delay_ms":null,"stable_after_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST","progress_deadline_ms":null,"max_unavailable":0},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"strategy":null,"affinities":[],"preferences":[],"priority":null,"max_disrupted":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
+    assert_snapshot!(json::line(&json::Service::new(&service(), (1, 0))), @r#"{"id":"svc1","name":"web","labels":{"app":"shop","tier":"front"},"mode":"replicated","replicas":3,"running":1,"completed":0,"depends_on":[],"waiting":null,"removing":false,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"dir":"","user":"","constraints":["node.labels.zone == a"],"limits":{"nano_cpus":500000000,"memory_bytes":536870912,"generic_resources":{}},"reservations":{"nano_cpus":0,"memory_bytes":134217728,"generic_resources":{}},"restart":{"condition":"ANY","delay_ms":5000,"max_attempts":0,"window_ms":null,"max_delay_ms":null,"stable_after_ms":null},"update":{"parallelism":2,"delay_ms":null,"failure_action":"PAUSE","monitor_ms":null,"max_failure_ratio":0.0,"order":"STOP_FIRST","progress_deadline_ms":null,"max_unavailable":0},"rollback":null,"update_status":{"state":"UPDATING","started_at":"2027-01-15T07:58:30Z","completed_at":null,"message":"update in progress"},"rebalance":null,"strategy":null,"affinities":[],"preferences":[],"priority":null,"max_disrupted":null,"ports":[{"name":"http","protocol":"TCP","target":80,"published":8080,"mode":"INGRESS"}],"secrets":[{"id":"s1","name":"token","target":"api-token"}],"configs":[{"id":"c1","name":"motd","target":"/etc/motd"}],"schedule":null,"job_limits":null,"next_run":null,"runs":[],"version":42,"created_at":"2027-01-15T07:00:00Z","updated_at":"2027-01-15T07:30:00Z"}"#);
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn a_task_is_inspected_with_its_parents() {
     t2         web        1       nginx:1.27    RUNNING          RUNNING 1 second ago    ada|
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"preemption":null,"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
+    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"preemption":null,"generic_resources":{},"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
 }
 
 #[test]
@@ -816,4 +816,32 @@ fn a_task_of_a_job_is_current_until_it_has_ended() {
     ] {
         assert_eq!(is_current(&task(desired, state)), expected, "{desired:?}, {state:?}");
     }
+}
+
+#[test]
+fn generic_resources_are_shown_by_kind_as_numbers_or_names() {
+    use wire::generic_resource::Resource;
+    let unit = |resource| wire::GenericResource { resource: Some(resource) };
+    let named = |value: &str| {
+        let unit = wire::NamedGenericResource { kind: "gpu".to_owned(), value: value.to_owned() };
+        wire::GenericResource { resource: Some(Resource::NamedResourceSpec(unit)) }
+    };
+    let count = |kind: &str, value| {
+        unit(Resource::DiscreteResourceSpec(wire::DiscreteGenericResource { kind: kind.to_owned(), value }))
+    };
+    let mut task = task("t1", 1, TaskState::Running, 60);
+    task.assigned_generic_resources = vec![named("/dev/a"), count("licence", 2), named("/dev/b")];
+    let text = inspect_task(&task, &[], &names(), now());
+    assert!(text.contains(": gpu=/dev/a, licence=2, gpu=/dev/b\n"), "{text}");
+    let json = json::line(&json::Task::new(&task, &names()));
+    assert!(json.contains(r#""generic_resources":{"gpu":["/dev/a","/dev/b"],"licence":2}"#), "{json}");
+
+    let mut service = service();
+    let resources = service.spec.as_mut().unwrap().task.as_mut().unwrap().resources.as_mut().unwrap();
+    resources.reservations.as_mut().unwrap().generic = vec![count("gpu", 2)];
+    let text = inspect_service(&service, (1, 0), &[], &names(), now());
+    let line = text.lines().find(|line| line.starts_with("      Generic Resources")).unwrap_or_default();
+    assert!(line.ends_with(" : gpu=2"), "{text}");
+    let json = json::line(&json::Service::new(&service, (1, 0)));
+    assert!(json.contains(r#""memory_bytes":134217728,"generic_resources":{"gpu":2}}"#), "{json}");
 }

@@ -86,15 +86,21 @@ fn resources(resources: &wire::Resources) -> Checked {
             resources.memory_bytes
         )));
     }
-    for generic in &resources.generic {
-        if let Some(generic_resource::Resource::NamedResourceSpec(named)) = &generic.resource {
-            return Err(ControlError::invalid(format!(
-                "invalid generic resource {}: a task asks for a number, not for a name",
-                named.kind
-            )));
-        }
-    }
-    Ok(())
+    resources.generic.iter().try_for_each(generic_resource)
+}
+
+/// Tasks ask for a number of a kind. Which units they get is decided when they are placed.
+fn generic_resource(resource: &wire::GenericResource) -> Checked {
+    use generic_resource::Resource;
+
+    let (kind, reason) = match &resource.resource {
+        Some(Resource::DiscreteResourceSpec(count)) if count.kind.trim().is_empty() => ("", "it has no name"),
+        Some(Resource::DiscreteResourceSpec(count)) if count.value < 0 => (&*count.kind, "the number is negative"),
+        Some(Resource::DiscreteResourceSpec(_)) => return Ok(()),
+        Some(Resource::NamedResourceSpec(unit)) => (&*unit.kind, "a task asks for a number, not for a name"),
+        None => ("", "it says nothing"),
+    };
+    Err(ControlError::invalid(format!("invalid argument for resource {kind}: {reason}")))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -133,6 +133,12 @@ async fn a_network_that_nobody_knows_may_come_later() {
     .await;
 }
 
+fn reserve(spec: &mut wire::ServiceSpec, kind: &str, value: i64) {
+    let discrete = wire::DiscreteGenericResource { kind: kind.into(), value };
+    let resource = Some(wire::generic_resource::Resource::DiscreteResourceSpec(discrete));
+    reservations(spec).generic.push(wire::GenericResource { resource });
+}
+
 #[tokio::test]
 async fn resources_are_asked_for_in_amounts_that_exist() {
     check(&[
@@ -146,18 +152,20 @@ async fn resources_are_asked_for_in_amounts_that_exist() {
                 let resource = Some(wire::generic_resource::Resource::NamedResourceSpec(named));
                 reservations(spec).generic.push(wire::GenericResource { resource });
             },
-            "invalid generic resource gpu: a task asks for a number, not for a name",
+            "invalid argument for resource gpu: a task asks for a number, not for a name",
+        ),
+        (|spec| reserve(spec, "gpu", -1), "invalid argument for resource gpu: the number is negative"),
+        (|spec| reserve(spec, " ", 1), "invalid argument for resource : it has no name"),
+        (
+            |spec| reservations(spec).generic.push(wire::GenericResource { resource: None }),
+            "invalid argument for resource : it says nothing",
         ),
     ])
     .await;
     accept(&[
         |spec| limits(spec).nano_cpus = 1_000_000_000,
         |spec| reservations(spec).memory_bytes = 4 << 30,
-        |spec| {
-            let discrete = wire::DiscreteGenericResource { kind: "gpu".into(), value: 2 };
-            let resource = Some(wire::generic_resource::Resource::DiscreteResourceSpec(discrete));
-            reservations(spec).generic.push(wire::GenericResource { resource });
-        },
+        |spec| reserve(spec, "gpu", 2),
     ])
     .await;
 }

@@ -13,7 +13,7 @@ use swarmkit_api::{
     Task, TaskId,
     wire::{self, ContainerSpec, TaskSpec, task_spec::Runtime},
 };
-use swarmkit_executor::{ExecError, FixedDependencies};
+use swarmkit_executor::{Devices, ExecError, FixedDependencies};
 
 use super::{Offer, Request};
 use crate::{engine::Api, files};
@@ -39,7 +39,9 @@ fn request(task: &Task, api: Api) -> Result<Request, ExecError> {
     let dependencies = FixedDependencies::new().with_volume("v1", "/published/v1").with_config("c1", b"{\"a\":1}");
     let spec = super::container_of(task)?;
     let files = files::of(spec, Path::new("/shelf/t1")).map_err(ExecError::rejected)?;
-    Request::new(task, &Offer { api, owner: "o1", files: &files, dependencies: &dependencies })
+    let devices: Devices = Devices::new(["dev=/dev/zero:rw,/dev/null:r".parse().expect("a device")]).expect("one");
+    let devices = &devices.of(task)?;
+    Request::new(task, &Offer { api, owner: "o1", files: &files, devices, dependencies: &dependencies })
 }
 
 /// What a task asks for beyond the plain one: each field by its name in the engine's interface.

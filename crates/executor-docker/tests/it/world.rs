@@ -17,7 +17,8 @@ use bollard::{
 use futures_util::TryStreamExt as _;
 use swarmkit_api::{Task, TaskId, wire};
 use swarmkit_executor::{
-    Assignment, Controller as _, Dependencies, ExecError, Executor as _, FixedDependencies, LogOptions, RuntimeStatus,
+    Assignment, Controller as _, Dependencies, Devices, ExecError, Executor as _, FixedDependencies, LogOptions,
+    RuntimeStatus,
 };
 use swarmkit_executor_docker::{DEFAULT_SOCKET, DockerController, DockerExecutor, PullPolicy};
 use swarmkit_runtime::Env;
@@ -160,6 +161,15 @@ impl World {
         let ground = Ground::find().await?;
         let dir = tempfile::tempdir().unwrap();
         let executor = ground.open(dir.path()).await;
+        Some(Self { ground, dir, executor })
+    }
+
+    /// An executor on a node that has devices to give.
+    pub(crate) async fn with_devices(devices: Devices) -> Option<Self> {
+        let ground = Ground::find().await?;
+        let dir = tempfile::tempdir().unwrap();
+        let builder = DockerExecutor::builder(dir.path()).socket(&ground.socket).pull(PullPolicy::Never);
+        let executor = builder.devices(devices).open().await.expect("the engine is there");
         Some(Self { ground, dir, executor })
     }
 

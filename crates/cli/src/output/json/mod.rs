@@ -2,11 +2,12 @@
 //!
 //! Field names are stable. Absent values are `null` or empty, never left out. Times are RFC 3339 in UTC, durations
 //! milliseconds (`…_ms`), processors billionths (`nano_cpus`), sizes bytes, enums the names of the wire (`RUNNING`).
-//! `ls` and `inspect` of one kind print the same object.
+//! `generic_resources` are by kind: a number, or the names of units. `ls` and `inspect` of one kind print the same object.
 //!
 //! - **service**: `id`, `name`, `labels`, `mode` (`replicated`, `global`, `replicated-job`, `global-job`), `replicas`
 //!   (`null` where the number of nodes decides), `running`, `completed`, `depends_on` (`service`, `condition`),
-//!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`), `restart` (`condition`, `delay_ms`,
+//!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`,
+//!   `generic_resources`), `restart` (`condition`, `delay_ms`,
 //!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `rebalance` (`mode`,
 //!   `moves_per_minute`; `null` where nothing is said), `strategy` (`null`: as the
@@ -18,10 +19,10 @@
 //! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
 //!   `state_since`, `message`, `error`, `origin` (`null`, or `replaces` and `message` of a task that was moved),
 //!   `preemption` (`null`, or `claim` with `node_id` and `tasks` of one that others make room for, or `yield` with `task_id`,
-//!   `service_id` and `message` of one that makes room), `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`.
+//!   `service_id` and `message` of one that makes room), `generic_resources` that it was given, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`.
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
-//!   `memory_bytes`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
+//!   `memory_bytes`, `generic_resources`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
 //! - **cluster**: `id`, `name`, `task_history_limit`, `rebalance`, `strategy`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
 //!   `worker_join_token`, `manager_join_token`.
 //! - **unlock key**: `auto_lock`, `unlock_key` (`null` where managers are not locked).
@@ -31,6 +32,7 @@
 
 mod blob;
 mod cluster;
+mod generic;
 mod job;
 mod node;
 mod placement;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use swarmkit_api::wire;
 
-use super::time;
+use super::{
+    generic::{Units, generic},
+    time,
+};
 
 /// A node.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +30,7 @@ pub struct Node {
     architecture: String,
     nano_cpus: i64,
     memory_bytes: i64,
+    generic_resources: BTreeMap<String, Units>,
     /// Names by type. The type `Executor` says which kinds of task run here.
     plugins: BTreeMap<String, Vec<String>>,
     engine_labels: BTreeMap<String, String>,
@@ -79,6 +83,7 @@ impl Node {
             architecture: platform.architecture,
             nano_cpus: resources.nano_cpus,
             memory_bytes: resources.memory_bytes,
+            generic_resources: generic(&resources.generic),
             plugins,
             engine_labels: engine.labels,
             version: meta.version.unwrap_or_default().index,

@@ -6,7 +6,16 @@ use serde::Serialize;
 use swarmkit_api::wire::{self, config_reference, secret_reference};
 use swarmkit_executor::container_spec;
 
-use super::{Rebalance, job::Job, millis, placement::Placement, priority::Priority, start::Start, time};
+use super::{
+    Rebalance,
+    generic::{Units, generic},
+    job::Job,
+    millis,
+    placement::Placement,
+    priority::Priority,
+    start::Start,
+    time,
+};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +65,7 @@ pub struct Service {
 struct Resources {
     nano_cpus: i64,
     memory_bytes: i64,
+    generic_resources: BTreeMap<String, Units>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -172,7 +182,8 @@ fn mode(spec: &wire::ServiceSpec) -> (&'static str, Option<u64>) {
 impl Resources {
     fn new(resources: Option<wire::Resources>) -> Self {
         let resources = resources.unwrap_or_default();
-        Self { nano_cpus: resources.nano_cpus, memory_bytes: resources.memory_bytes }
+        let generic_resources = generic(&resources.generic);
+        Self { nano_cpus: resources.nano_cpus, memory_bytes: resources.memory_bytes, generic_resources }
     }
 }
 

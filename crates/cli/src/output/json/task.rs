@@ -1,10 +1,16 @@
 //! Tasks.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use swarmkit_api::wire;
 use swarmkit_executor::container_spec;
 
-use super::{priority::Preemption, time};
+use super::{
+    generic::{Units, generic},
+    priority::Preemption,
+    time,
+};
 use crate::output::{Names, task::container_status};
 
 /// A task.
@@ -25,6 +31,8 @@ pub struct Task {
     error: String,
     origin: Option<Origin>,
     preemption: Option<Preemption>,
+    /// What it was given.
+    generic_resources: BTreeMap<String, Units>,
     container_id: Option<String>,
     pid: Option<i32>,
     exit_code: Option<i32>,
@@ -73,6 +81,7 @@ impl Task {
             error: status.err.clone(),
             origin: task.origin.as_ref().map(Origin::new),
             preemption: Preemption::of(task),
+            generic_resources: generic(&task.assigned_generic_resources),
             container_id: runtime.map(|container| container.container_id.clone()),
             pid: runtime.map(|container| container.pid).filter(|pid| *pid != 0),
             exit_code: runtime.filter(|_| ended).map(|container| container.exit_code),

@@ -87,6 +87,24 @@ fn a_health_check_is_in_nanoseconds_and_what_is_0_is_as_the_image_has_it() {
 }
 
 #[test]
+fn devices_that_a_task_was_given_are_handed_over_with_what_may_be_done() {
+    let given = |kind: &str, value: &str| {
+        let mut task = task(plain(), TaskSpec::default());
+        let unit = NamedGenericResource { kind: kind.into(), value: value.into() };
+        task.assigned_generic_resources = vec![GenericResource { resource: Some(Resource::NamedResourceSpec(unit)) }];
+        beyond(&task, NEW)
+    };
+    let devices = json!([
+        { "PathOnHost": "/dev/zero", "PathInContainer": "/dev/zero", "CgroupPermissions": "rw" },
+        { "PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "r" },
+    ]);
+    let asked = json!({ "Devices": devices, "Env": ["DOCKER_RESOURCE_DEV=/dev/zero"] });
+    assert_eq!(given("dev", "/dev/zero").unwrap(), asked);
+    assert_eq!(given("dev", "/dev/null").unwrap_err(), "this node has no device dev=/dev/null");
+    assert_eq!(given("fpga", "/dev/zero").unwrap(), json!({ "Env": ["DOCKER_RESOURCE_FPGA=/dev/zero"] }));
+}
+
+#[test]
 fn generic_resources_are_told_in_the_environment_before_what_the_specification_says() {
     let mut container = plain();
     container.env = strings(&["A=b"]);
