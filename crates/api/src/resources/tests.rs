@@ -128,3 +128,93 @@ fn the_share_of_a_node_is_that_of_what_is_taken_most() {
         "what it does not have, it has nothing left of"
     );
 }
+
+/// The units that a task is given of a node, with what others hold.
+fn given(reserved: &Reserved, node: &Resources, wanted: &[GenericResource]) -> Vec<GenericResource> {
+    reserved.choose(node, &resources(0, 0, wanted))
+}
+
+fn holding(given: &[&[GenericResource]]) -> Reserved {
+    let mut reserved = Reserved::default();
+    given.iter().for_each(|given| reserved.book(None, given));
+    reserved
+}
+
+#[test]
+fn units_that_the_node_no_longer_names_stay_with_their_tasks_and_do_not_come_back() {
+    let reserved = holding(&[&[named("gpu", "a"), named("gpu", "b")]]);
+    let fewer = resources(0, 0, &[named("gpu", "b"), named("gpu", "c")]);
+    let one = [count("gpu", 1)];
+    // `a` is gone and still held; `b` is held; `c` is new.
+    assert_eq!(given(&reserved, &fewer, &one), [named("gpu", "c")]);
+    assert!(!reserved.fits(&fewer, &resources(0, 0, &[count("gpu", 2)])));
+    let mut reserved = reserved;
+    reserved.remove(&task(resources(0, 0, &[]), &[named("gpu", "a"), named("gpu", "b")]));
+    assert_eq!(given(&reserved, &fewer, &[count("gpu", 2)]), [named("gpu", "b"), named("gpu", "c")], "`a` is no more");
+    let more = resources(0, 0, &[named("gpu", "z"), named("gpu", "a"), named("gpu", "b")]);
+    assert_eq!(given(&holding(&[&[named("gpu", "a")]]), &more, &one), [named("gpu", "z")]);
+}
+
+#[test]
+fn a_count_that_the_node_lowers_is_what_there_is_when_everything_was_given_back() {
+    let mut reserved = holding(&[&[count("gpu", 3)]]);
+    let lower = resources(0, 0, &[count("gpu", 2)]);
+    assert!(!reserved.fits(&lower, &resources(0, 0, &[count("gpu", 1)])), "one more is held than there is");
+    reserved.remove(&task(resources(0, 0, &[]), &[count("gpu", 3)]));
+    assert!(reserved.fits(&lower, &resources(0, 0, &[count("gpu", 2)])));
+    assert!(
+        !reserved.fits(&lower, &resources(0, 0, &[count("gpu", 3)])),
+        "what was given back is not more than there is"
+    );
+}
+
+#[test]
+fn a_kind_of_which_all_was_given_is_there_again_when_it_is_given_back() {
+    let (counted, by_name) = (resources(0, 0, &[count("gpu", 2)]), resources(0, 0, &[named("gpu", "a")]));
+    let mut reserved = holding(&[&[count("gpu", 2)]]);
+    assert!(!reserved.fits(&counted, &resources(0, 0, &[count("gpu", 1)])));
+    reserved.remove(&task(resources(0, 0, &[]), &[count("gpu", 2)]));
+    assert_eq!(given(&reserved, &counted, &[count("gpu", 2)]), [count("gpu", 2)]);
+    let mut reserved = holding(&[&[named("gpu", "a")]]);
+    assert!(!reserved.fits(&by_name, &resources(0, 0, &[count("gpu", 1)])));
+    reserved.remove(&task(resources(0, 0, &[]), &[named("gpu", "a")]));
+    assert_eq!(given(&reserved, &by_name, &[count("gpu", 1)]), [named("gpu", "a")]);
+}
+
+#[test]
+fn several_kinds_are_given_and_given_back_each_by_itself() {
+    let node = resources(0, 0, &[named("gpu", "a"), count("port", 5), named("gpu", "b"), count("fpga", 2)]);
+    let first = given(&Reserved::default(), &node, &[count("port", 2), count("gpu", 1), count("fpga", 2)]);
+    assert_eq!(first, [count("port", 2), named("gpu", "a"), count("fpga", 2)]);
+    let mut reserved = holding(&[&first]);
+    assert!(reserved.fits(&node, &resources(0, 0, &[count("port", 3), count("gpu", 1)])));
+    assert!(!reserved.fits(&node, &resources(0, 0, &[count("port", 3), count("gpu", 1), count("fpga", 1)])));
+    reserved.remove(&task(resources(0, 0, &[]), &first));
+    assert_eq!(reserved, Reserved::default());
+}
+
+#[test]
+fn a_node_that_comes_to_count_what_it_named_has_what_it_counts() {
+    let reserved = holding(&[&[named("gpu", "a"), named("gpu", "b")]]);
+    let counts = resources(0, 0, &[count("gpu", 2)]);
+    assert_eq!(given(&reserved, &counts, &[count("gpu", 2)]), [count("gpu", 2)], "names are not of that count");
+}
+
+#[test]
+fn what_is_asked_of_a_node_without_a_description_does_not_fit() {
+    let nothing = Resources::default();
+    let reserved = Reserved::default();
+    assert!(!reserved.fits(&nothing, &resources(1, 0, &[])) && !reserved.fits(&nothing, &resources(0, 1, &[])));
+    assert!(!reserved.fits(&nothing, &resources(0, 0, &[count("gpu", 1)])));
+    assert!(reserved.fits(&nothing, &nothing));
+}
+
+#[test]
+fn a_task_is_told_what_it_was_given_in_capitals_and_joined_by_commas() {
+    let given = [named("gpu", "u2"), count("licence", 3), named("gpu", "u1"), named("Fpga", "x,y")];
+    let told: Vec<_> = environment(&given).into_iter().collect();
+    let expected =
+        [("DOCKER_RESOURCE_FPGA", "x,y"), ("DOCKER_RESOURCE_GPU", "u2,u1"), ("DOCKER_RESOURCE_LICENCE", "3")];
+    assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert!(environment(&[]).is_empty());
+}
