@@ -18,6 +18,10 @@ impl Bitmap {
         self.len
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(crate) fn contains(&self, bit: usize) -> bool {
         self.word(bit / BITS) & (1 << (bit % BITS)) != 0
     }
@@ -49,6 +53,19 @@ impl Bitmap {
         }
         self.len -= 1;
         true
+    }
+
+    /// Adds all numbers of another set.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+            self.summary.resize(other.summary.len(), 0);
+        }
+        for (word, its) in self.words.iter_mut().zip(&other.words) {
+            self.len += (its & !*word).count_ones() as usize;
+            *word |= its;
+        }
+        self.summary.iter_mut().zip(&other.summary).for_each(|(block, its)| *block |= its);
     }
 
     /// The numbers, ascending.
@@ -121,7 +138,7 @@ mod tests {
     #[test]
     fn numbers_come_and_go_and_are_counted() {
         let mut set = Bitmap::default();
-        assert!(set.len() == 0 && !set.contains(5000) && !set.remove(5000));
+        assert!(set.is_empty() && !set.contains(5000) && !set.remove(5000));
         assert!(set.insert(5000) && !set.insert(5000) && set.insert(3));
         assert_eq!((set.len(), set.iter().collect::<Vec<_>>()), (2, vec![3, 5000]));
         assert!(set.remove(5000));
@@ -138,6 +155,11 @@ mod tests {
             let bitmaps: Vec<Bitmap> = sets.iter().map(|set| set.union(&dense).copied().collect()).collect();
             let plain: Vec<BTreeSet<usize>> = sets.iter().map(|set| set.union(&dense).copied().collect()).collect();
             let few: Bitmap = sets[2].iter().copied().collect();
+            let mut both = bitmaps[0].clone();
+            both.extend(&bitmaps[1]);
+            let union: BTreeSet<usize> = plain[0].union(&plain[1]).copied().collect();
+            prop_assert_eq!((both.len(), both.iter().collect::<BTreeSet<_>>()), (union.len(), union.clone()));
+            prop_assert_eq!(first_common(&[&both], &[], from), union.range(from..).next().copied());
             let expected = plain[0].range(from..).find(|bit| plain[1].contains(bit) && !sets[2].contains(bit));
             prop_assert_eq!(first_common(&[&bitmaps[0], &bitmaps[1]], &[&few], from), expected.copied());
         }

@@ -1,11 +1,11 @@
-//! Nodes by the values of the labels that tasks are to be spread over.
+//! Nodes by the values of what tasks are to be spread over.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use swarmkit_api::{Node, constraint::Label};
+use swarmkit_api::{Descriptor, Node};
 
 use crate::{
     bitmap::Bitmap,
@@ -60,10 +60,10 @@ impl Default for Vertex {
 
 impl Tree {
     /// All nodes by the values of labels, outermost first.
-    pub(crate) fn of(books: &Books, levels: &[Label]) -> Arc<Self> {
+    pub(crate) fn of(books: &Books, levels: &[Descriptor]) -> Arc<Self> {
         let mut by_values: BTreeMap<Vec<&str>, Vec<NodeIx>> = BTreeMap::new();
         for (ix, node) in books.nodes() {
-            let values = levels.iter().map(|label| label.of(node.as_ref() as &Node)).collect();
+            let values = levels.iter().map(|level| level.of(node.as_ref() as &Node)).collect();
             by_values.entry(values).or_default().push(ix);
         }
         let mut tree = Self { leaf_of: vec![None; books.len()], ..Self::default() };
@@ -126,6 +126,14 @@ impl Open {
                 }
                 None
             }
+        }
+    }
+
+    /// Looks at all nodes of each branch again.
+    pub(crate) fn start_over(&mut self, strategy: Strategy) {
+        match self {
+            Self::Leaf(_, cursor) => *cursor = Cursor::new(strategy),
+            Self::Fork { branches, .. } => branches.iter_mut().for_each(|branch| branch.start_over(strategy)),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use swarmkit_api::{Node, ServiceId, Task, constraint::Label, wire::GenericResource};
+use swarmkit_api::{Descriptor, Node, ServiceId, Task, wire::GenericResource};
 
 use crate::{
+    affinity::Company,
     books::{NodeBook, NodeIx, is_active},
     branches::Tree,
     feasible::Class,
@@ -27,7 +28,7 @@ pub(crate) struct Draft<'w> {
     /// Of the services that were asked for.
     levels: BTreeMap<ServiceId, Levels>,
     no_service: Levels,
-    trees: BTreeMap<&'w [Label], Arc<Tree>>,
+    trees: BTreeMap<&'w [Descriptor], Arc<Tree>>,
     /// How often something was booked.
     pub(crate) bookings: usize,
 }
@@ -64,13 +65,27 @@ impl<'w> Draft<'w> {
     }
 
     /// A search for nodes for tasks like this one.
-    pub(crate) fn search(&mut self, needs: &'w Needs, task: &Task) -> Search {
+    pub(crate) fn search(&mut self, needs: &'w Needs, task: &Task, company: Option<&Company<'_>>) -> Search {
         let (world, service) = (self.world, task.service_id.as_ref());
         let key = service.map(|service| (service.clone(), task.spec_version));
         let tiers = key.map(|key| Tiers::of(&world.books.faulty(&key, self.now))).unwrap_or_default();
         let (class, strategy, tree) = (self.class(needs), world.strategy(service), self.tree(&needs.levels));
         self.count_service(service);
-        Search::new(class, tiers, strategy, tree, self.levels(service))
+        let mut search = Search::new(class, tiers, strategy, tree, self.levels(service));
+        company.into_iter().flat_map(Company::effects).for_each(|effect| search.take_over(&effect));
+        search
+    }
+
+    /// What binds tasks of a service to others, as they would be now. `None` if nothing does.
+    pub(crate) fn company<'s>(&self, service: Option<&'s ServiceId>) -> Option<Company<'s>>
+    where
+        'w: 's,
+    {
+        let there = |service: &ServiceId| match self.levels.get(service) {
+            Some(levels) => levels.any.clone(),
+            None => self.world.books.levels(service).any,
+        };
+        Company::of(&self.world.affinities, &self.world.places, service?, there)
     }
 
     /// The node that is to be tried next.
@@ -78,8 +93,14 @@ impl<'w> Draft<'w> {
         search.next(&Situation { loads: &self.loads, levels: self.levels(service), book: &|ix| self.book(ix) })
     }
 
+    /// What a task has to be near to, or apart from, and is not on a node.
+    pub(crate) fn bars(&self, company: &Company<'_>, task: &Task, ix: NodeIx) -> Option<Reason> {
+        let own = |ix: NodeIx| self.active_of(task.service_id.as_ref(), ix);
+        company.refusal_beside(ix, &self.world.mates(task), &own).map(Reason::Affinity)
+    }
+
     /// The nodes by the values of labels.
-    fn tree(&mut self, labels: &'w [Label]) -> Option<Arc<Tree>> {
+    fn tree(&mut self, labels: &'w [Descriptor]) -> Option<Arc<Tree>> {
         if labels.is_empty() {
             return None;
         }
@@ -149,10 +170,12 @@ impl<'w> Draft<'w> {
 
     /// Why no node can take one more task.
     pub(crate) fn explain(&self, needs: &Needs, service: Option<&ServiceId>) -> Tally {
+        let company = self.company(service);
+        let bars = |ix: NodeIx| company.as_ref()?.refusal(ix).map(Reason::Affinity);
         let class = self.class(needs);
         let mut counts = class.refused.clone();
-        if !needs.is_only_fixed() {
-            let lacking = class.fit.iter().filter_map(|ix| self.lack(needs, service, ix));
+        if !needs.is_only_fixed() || company.is_some() {
+            let lacking = class.fit.iter().filter_map(|ix| self.lack(needs, service, ix).or_else(|| bars(ix)));
             lacking.for_each(|reason| *counts.entry(reason).or_default() += 1);
         }
         if needs.resources.is_some() {
@@ -168,6 +191,7 @@ impl<'w> Draft<'w> {
             }
             counts.retain(|_, count| *count > 0);
         }
-        Tally::of(counts, class.nodes(), needs.fixed.kind().map(str::to_owned))
+        let tally = Tally::of(counts, class.nodes(), needs.fixed.kind().map(str::to_owned));
+        tally.bound(company.as_ref().map(Company::told).unwrap_or_default())
     }
 }

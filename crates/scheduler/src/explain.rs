@@ -8,6 +8,8 @@ use swarmkit_api::{Node, NodeId, Task, TaskState};
 use swarmkit_store::{Update, View};
 
 use crate::{
+    affinity::Company,
+    books::NodeIx,
     lack::{Lack, lacks},
     needs::Needs,
     reasons::{Reason, Tally, no_such_node, no_suitable_node},
@@ -154,15 +156,20 @@ impl<'v> Survey<'v> {
         if let Some(node) = only.filter(|node| self.view.get::<Node>(node).is_none()) {
             return Explanation { standing, message: no_such_node(node).to_string(), ..Explanation::default() };
         }
-        let mut tally = Tally::new(crate::filter::kind(&task.spec));
+        let (company, mates) = (self.world.company(task.service_id.as_ref()), self.world.mates(task));
+        let own = |ix: NodeIx| task.service_id.as_ref().map_or(0, |service| books.active_of(service, ix));
+        let bars = |ix: NodeIx| company.as_ref()?.refusal_beside(ix, &mates, &own).map(Reason::Affinity);
+        let ties = company.as_ref().map(Company::told).unwrap_or_default();
+        let kind = crate::filter::kind(&task.spec);
+        let mut tally = Tally::new(kind.clone()).bound(ties.clone());
         let mut refusing = Vec::new();
         for (ix, node) in books.nodes().filter(|(_, node)| only.is_none_or(|only| *only == node.id)) {
-            let reason = books.refusal(&needs, task.service_id.as_ref(), ix);
+            let reason = books.refusal(&needs, task.service_id.as_ref(), ix).or_else(|| bars(ix));
             tally.count(reason);
             refusing.extend(reason.map(|reason| (node, reason)));
         }
         let message = match refusing.first() {
-            Some((_, reason)) if only.is_some() => Tally::of_one(crate::filter::kind(&task.spec), *reason),
+            Some((_, reason)) if only.is_some() => Tally::one(kind, *reason).bound(ties).text(),
             _ if tally.open() == 0 => no_suitable_node(&tally.text()).to_string(),
             _ => String::new(),
         };
@@ -174,27 +181,41 @@ impl<'v> Survey<'v> {
             refusals: tally
                 .reasons()
                 .into_iter()
-                .map(|(reason, _)| self.refusal(task, &tally, reason, &refusing))
+                .map(|(reason, _)| self.refusal(task, company.as_ref(), &tally, reason, &refusing))
                 .collect(),
-            refused: refusing.iter().take(max_nodes).map(|(node, reason)| self.of_node(task, node, *reason)).collect(),
+            refused: refusing
+                .iter()
+                .take(max_nodes)
+                .map(|(node, reason)| self.of_node(task, company.as_ref(), node, *reason))
+                .collect(),
         }
     }
 
-    fn lacks(&self, task: &Task, node: &Node, reason: Reason) -> Vec<Lack> {
+    fn lacks(&self, task: &Task, company: Option<&Company<'_>>, node: &Node, reason: Reason) -> Vec<Lack> {
+        if let Reason::Affinity(number) = reason {
+            return company.and_then(|company| company.tie(number)).map(Lack::of_tie).into_iter().collect();
+        }
         lacks(self.view, &self.world.books.volumes, task, node, reason)
     }
 
-    fn of_node(&self, task: &Task, node: &Node, reason: Reason) -> NodeRefusal {
-        NodeRefusal { node: node.id.clone(), reason, lacks: self.lacks(task, node, reason) }
+    fn of_node(&self, task: &Task, company: Option<&Company<'_>>, node: &Node, reason: Reason) -> NodeRefusal {
+        NodeRefusal { node: node.id.clone(), reason, lacks: self.lacks(task, company, node, reason) }
     }
 
     /// What is told of one reason: what its nodes lack, counted.
-    fn refusal(&self, task: &Task, tally: &Tally, reason: Reason, refusing: &[(&Arc<Node>, Reason)]) -> Refusal {
+    fn refusal(
+        &self,
+        task: &Task,
+        company: Option<&Company<'_>>,
+        tally: &Tally,
+        reason: Reason,
+        refusing: &[(&Arc<Node>, Reason)],
+    ) -> Refusal {
         let mut needs = Vec::<Need>::new();
         let mut nodes = 0;
         for (node, _) in refusing.iter().filter(|(_, other)| *other == reason) {
             nodes += 1;
-            for lack in self.lacks(task, node, reason) {
+            for lack in self.lacks(task, company, node, reason) {
                 match needs.iter_mut().find(|need| need.lack.is_alike(&lack)) {
                     Some(need) => need.count(lack, node),
                     None => needs.push(Need { lack, nodes: 1, node: node.id.clone() }),

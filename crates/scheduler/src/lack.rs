@@ -9,11 +9,15 @@ use swarmkit_api::{
     Node, ServiceId, Task, TaskId,
     constraint::Constraint,
     resources::{CPU, MEMORY, Reserved, Shortage},
-    wire::{Resources, node_spec::Availability, node_status, port_config::Protocol},
+    wire::{
+        Resources, node_spec::Availability, node_status, port_config::Protocol,
+        swarmkit::scheduling::v1::affinity::Direction,
+    },
 };
 use swarmkit_store::{State, TaskBy};
 
 use crate::{
+    affinity::Tie,
     books::{host_ports, wanted},
     filter::{has_plugin, kind, plugins},
     reasons::Reason,
@@ -75,9 +79,27 @@ pub enum Lack {
         /// Where it is to be mounted.
         target: String,
     },
+    /// It is not where tasks have to be that are near to, or apart from, those of a service.
+    Affinity {
+        /// Name of the service.
+        service: String,
+        /// Near, or apart.
+        direction: Direction,
+        /// The label by which places are told apart; empty is the node.
+        scope: String,
+        /// Whether it is the other service that has to be apart.
+        is_asked_of: bool,
+    },
 }
 
 impl Lack {
+    /// What a node does not give of what binds tasks to others.
+    pub(crate) fn of_tie(tie: &Tie<'_>) -> Self {
+        let scope = tie.affinity.scope.as_ref().map(ToString::to_string).unwrap_or_default();
+        let direction = tie.affinity.direction;
+        Self::Affinity { service: tie.name.to_owned(), direction, scope, is_asked_of: tie.is_asked_of }
+    }
+
     /// Whether two nodes lack the same, however much of it each has.
     #[must_use]
     pub fn is_alike(&self, other: &Self) -> bool {
@@ -116,6 +138,8 @@ pub(crate) fn lacks(state: &State, volumes: &Volumes, task: &Task, node: &Node, 
             let most = task.spec.placement.as_ref().map_or(0, |placement| placement.max_replicas);
             vec![Lack::MaxReplicas(most)]
         }
+        // Who asks knows what binds the task.
+        Reason::Affinity(_) => Vec::new(),
         Reason::Volume => {
             let mounts: Vec<_> = cluster_mounts(&task.spec).collect();
             let lack = volumes
@@ -202,6 +226,15 @@ impl fmt::Display for Lack {
             }
             Self::MaxReplicas(1) => f.write_str("has a task of the service, and may have 1"),
             Self::MaxReplicas(most) => write!(f, "has as many tasks of the service as it may have: {most}"),
+            Self::Affinity { service, direction, scope, is_asked_of } => {
+                match (direction, scope.as_str()) {
+                    (Direction::Near, "") => write!(f, "has no task of service {service}"),
+                    (Direction::Near, label) => write!(f, "shares no {label} with a task of service {service}"),
+                    (Direction::Apart, "") => write!(f, "has a task of service {service}"),
+                    (Direction::Apart, label) => write!(f, "shares its {label} with a task of service {service}"),
+                }?;
+                if *is_asked_of { f.write_str(", which has to be apart") } else { Ok(()) }
+            }
             Self::Volume { source, target } => write!(f, "cannot mount {source} at {target}"),
         }
     }

@@ -44,6 +44,7 @@
 //! - The books of the nodes are the same whether kept up change by change or built anew from a snapshot.
 //! - A task that waits for an unchanged reason is not written again.
 
+mod affinity;
 mod bitmap;
 mod books;
 mod branches;

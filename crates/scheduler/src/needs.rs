@@ -7,8 +7,8 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use swarmkit_api::{
-    Node, Task,
-    constraint::{self, Constraint, Label},
+    Descriptor, Node, Task,
+    constraint::{self, Constraint},
     platform,
     wire::{Platform, Resources, generic_resource::Resource, placement_preference::Preference},
 };
@@ -48,7 +48,7 @@ pub(crate) struct Needs {
     /// The cluster volumes that it mounts.
     pub(crate) volumes: Vec<ClusterMount>,
     /// What to spread over, outermost first.
-    pub(crate) levels: Vec<Label>,
+    pub(crate) levels: Vec<Descriptor>,
 }
 
 // === impl Fixed ===
@@ -124,7 +124,7 @@ impl Needs {
             ports: host_ports(task).collect(),
             max_replicas: placement.map_or(0, |placement| placement.max_replicas),
             volumes: cluster_mounts(&task.spec).collect(),
-            levels: descriptors.filter_map(Label::parse).collect(),
+            levels: descriptors.filter_map(Descriptor::parse).collect(),
         }
     }
 

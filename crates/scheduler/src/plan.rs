@@ -10,6 +10,7 @@ use std::{
 use swarmkit_api::{NodeId, ServiceId, Task};
 
 use crate::{
+    affinity::Company,
     decision::Decision,
     draft::{Draft, Given},
     group::{Group, GroupKey},
@@ -75,7 +76,7 @@ impl World {
             planner.by_priority(due);
         } else {
             due.preassigned.union(&due.freed).for_each(|node| planner.confirm(node, |_| true));
-            self.groups_of(due).for_each(|(key, group)| planner.consider(key, group, due));
+            self.groups_of(due).into_iter().for_each(|(key, group)| planner.consider(key, group, due));
         }
         let stopped = due.stopped.iter().filter_map(|id| self.stopped.get(id));
         planner.plan.decisions.extend(stopped.map(|task| Decision::Stop { task: task.clone() }));
@@ -86,13 +87,18 @@ impl World {
         planner.plan
     }
 
-    /// The groups that may have to be looked at.
-    fn groups_of<'w: 'd, 'd>(&'w self, due: &'d Due) -> Box<dyn Iterator<Item = (&'w GroupKey, &'w Group)> + 'd> {
-        if due.everything || !due.freed.is_empty() {
-            Box::new(self.groups.iter())
+    /// The groups that may have to be looked at; those that others have to be near to come before these.
+    fn groups_of(&self, due: &Due) -> Vec<(&GroupKey, &Group)> {
+        let mut groups: Vec<_> = if due.everything || !due.freed.is_empty() {
+            self.groups.iter().collect()
         } else {
-            Box::new(due.groups.iter().filter_map(|key| self.groups.get_key_value(key)))
+            due.groups.iter().filter_map(|key| self.groups.get_key_value(key)).collect()
+        };
+        if !self.affinities.is_empty() {
+            let depth = |key: &GroupKey| key.service.as_ref().map_or(0, |service| self.affinities.depth(service));
+            groups.sort_by_cached_key(|(key, _)| depth(key));
         }
+        groups
     }
 }
 
@@ -132,11 +138,14 @@ impl<'w> Planner<'w> {
                 self.explain(task, &no_such_node(node));
                 continue;
             };
-            match self.draft.refusal(needs, task.service_id.as_ref(), ix) {
+            let company = self.draft.company(task.service_id.as_ref());
+            let refusal = self.draft.refusal(needs, task.service_id.as_ref(), ix);
+            match refusal.or_else(|| self.draft.bars(company.as_ref()?, task, ix)) {
                 _ if self.makes_room_on(task, needs, ix) => {}
                 Some(reason) => {
-                    let text = Tally::of_one(needs.fixed.kind().map(str::to_owned), reason);
-                    self.explain(task, &text.into());
+                    let tally = Tally::one(needs.fixed.kind().map(str::to_owned), reason);
+                    let ties = company.as_ref().map(Company::told).unwrap_or_default();
+                    self.explain(task, &tally.bound(ties).text().into());
                 }
                 None if !self.is_admitted(task, needs, ix) => self.explain(task, &kept(1).into()),
                 None => {
@@ -184,23 +193,28 @@ impl<'w> Planner<'w> {
         let service = first.service_id.as_ref();
         let seated = self.seat(group);
         let mut tasks = group.tasks.values().filter(|task| !seated.contains(&task.id)).peekable();
-        let memo = (needs.clone(), service.filter(|_| needs.counts_service()).cloned());
+        let mut company = self.draft.company(service);
+        let memo = (needs.clone(), service.filter(|_| needs.counts_service() || company.is_some()).cloned());
+        let mut left_over = Vec::new();
         if !self.making.claims.is_empty() || !self.stuck.contains_key(&memo) {
-            let mut search = self.draft.search(needs, first);
+            let mut search = self.draft.search(needs, first, company.as_ref());
             while let Some(task) = tasks.peek() {
                 if self.is_full() {
                     self.plan.rest.groups.insert(key.clone());
                     self.plan.blocked.push((key.clone(), None));
                     return;
                 }
-                if !self.place_one(&mut search, needs, task) {
-                    break;
+                if !self.place_one(&mut search, company.as_mut(), needs, task) {
+                    let Some(company) = &company else { break };
+                    if !self.place_beside(&search, company, needs, task) {
+                        left_over.push(*task);
+                    }
                 }
                 tasks.next();
             }
         }
         // What one of them cannot have, the others cannot either.
-        let left_over: Vec<_> = tasks.collect();
+        left_over.extend(tasks);
         let is_blocked = !left_over.is_empty();
         let left_over = self.make_room(key, group, left_over, scope);
         let blocked = is_blocked.then(|| self.kept_reason(first, needs).unwrap_or_else(|| self.reason(memo)));
@@ -211,7 +225,13 @@ impl<'w> Planner<'w> {
     }
 
     /// Tries nodes in order until one takes the task. A node that refuses is not tried again.
-    fn place_one(&mut self, search: &mut Search, needs: &Needs, task: &Arc<Task>) -> bool {
+    fn place_one(
+        &mut self,
+        search: &mut Search,
+        company: Option<&mut Company<'_>>,
+        needs: &Needs,
+        task: &Arc<Task>,
+    ) -> bool {
         let service = task.service_id.as_ref();
         while let Some(ix) = self.draft.next(search, service) {
             if self.draft.lack(needs, service, ix).is_some() || !self.is_admitted(task, needs, ix) {
@@ -221,9 +241,26 @@ impl<'w> Planner<'w> {
             let given = self.draft.give(task, needs, ix);
             self.assign(task, given, ASSIGNED);
             search.placed();
+            if let Some(company) = company {
+                company.join(ix).iter().for_each(|effect| search.take_over(effect));
+            }
             return true;
         }
         false
+    }
+
+    /// Places a task of a service that is to be apart from itself where the one is whose place it takes, when nothing else
+    /// is open.
+    fn place_beside(&mut self, search: &Search, company: &Company<'_>, needs: &Needs, task: &Arc<Task>) -> bool {
+        let (service, mates) = (task.service_id.as_ref(), self.world.mates(task));
+        let nodes = company.beside(&mates);
+        let nodes = nodes.iter().filter(|ix| search.is_fit(*ix) && self.draft.lack(needs, service, *ix).is_none());
+        let nodes = nodes.filter(|ix| self.draft.bars(company, task, *ix).is_none());
+        let best = nodes.min_by_key(|ix| (self.draft.active_of(service, *ix), self.draft.book(*ix).active, *ix));
+        let Some(ix) = best else { return false };
+        let given = self.draft.give(task, needs, ix);
+        self.assign(task, given, ASSIGNED);
+        true
     }
 
     /// Why tasks that need this cannot be placed.

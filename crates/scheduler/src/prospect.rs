@@ -5,10 +5,11 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{Node, NodeId, Service, Task, Volume, VolumeId};
+use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, Volume, VolumeId};
 use swarmkit_store::{State, TaskBy};
 
 use crate::{
+    affinity::Affinities,
     books::{Books, NodeIx},
     draft::Draft,
     needs::Needs,
@@ -46,23 +47,31 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
             }
         }
     }
+    let affinities = affinities(state);
+    let counted = related(&affinities, task);
+    for other in &counted {
+        for there in state.find(TaskBy::Service(other)).filter(|there| is_placed(there)) {
+            books.add(there);
+        }
+    }
     books.volumes = volumes(state, task);
     books.sort();
     // What others have on a node can only make it refuse more.
     let needs = Needs::of(task);
     let open = |books: &Books, ix: NodeIx| books.refusal(&needs, task.service_id.as_ref(), ix).is_none();
     let would_do: Vec<NodeIx> = books.nodes().map(|(ix, _)| ix).filter(|ix| open(&books, *ix)).collect();
-    let is_other =
-        |other: &Task| other.id != task.id && (task.service_id.is_none() || other.service_id != task.service_id);
+    let is_counted = |service: &ServiceId| task.service_id.as_ref() == Some(service) || counted.contains(service);
+    let is_other = |other: &Task| other.id != task.id && !other.service_id.as_ref().is_some_and(is_counted);
     for ix in &would_do {
         let node = books.get(*ix).id.clone();
         let others = state.find(TaskBy::Node(Some(&node))).filter(|other| is_placed(other) && is_other(other));
         others.for_each(|other| books.add(other));
     }
     let service = task.service_id.as_ref().and_then(|service| state.get::<Service>(service));
-    let world = World::of_books(books, service, state.cluster());
+    let world = World::of_books(books, affinities, service, state.cluster());
+    let company = world.company(task.service_id.as_ref());
     let mut draft = Draft::of(&world, now);
-    let mut search = draft.search(&needs, task);
+    let mut search = draft.search(&needs, task, company.as_ref());
     let mut chosen = None;
     while let Some(ix) = draft.next(&mut search, task.service_id.as_ref()) {
         if open(&world.books, ix) {
@@ -74,6 +83,22 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
     let id = |ix: NodeIx| world.books.get(ix).id.clone();
     let without_room = would_do.into_iter().filter(|ix| !open(&world.books, *ix)).map(id).collect();
     Prospect { node: chosen.map(id), without_room }
+}
+
+/// What services ask of each other, if any does. Which tasks replace others is not counted: the one that moves is nowhere.
+fn affinities(state: &State) -> Affinities {
+    let mut affinities = Affinities::default();
+    let asks = |service: &Service| service.spec.scheduling.as_ref().is_some_and(|asked| !asked.affinities.is_empty());
+    if state.all::<Service>().any(|service| asks(service)) {
+        state.all::<Service>().for_each(|service| affinities.set(None, Some(service)));
+    }
+    affinities
+}
+
+/// The other services whose tasks count for where a task may go.
+fn related(affinities: &Affinities, task: &Task) -> BTreeSet<ServiceId> {
+    let ties = task.service_id.as_ref().map(|service| affinities.ties(service)).into_iter().flatten();
+    ties.filter_map(|tie| tie.other).filter(|other| task.service_id.as_ref() != Some(other)).cloned().collect()
 }
 
 /// The volumes, and who has those that the task could be given.

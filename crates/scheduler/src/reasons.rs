@@ -25,6 +25,8 @@ pub enum Reason {
     MaxReplicas,
     /// It cannot mount the cluster volumes that are asked for.
     Volume,
+    /// It is not near to, or not apart from, a service: of all that binds the tasks to others, the one of this number.
+    Affinity(u8),
 }
 
 /// How many nodes cannot run a task, reason by reason.
@@ -35,6 +37,8 @@ pub(crate) struct Tally {
     nodes: usize,
     /// What kind of task it is, in the words that nodes use.
     kind: Option<String>,
+    /// All that binds the task to other services.
+    ties: Vec<String>,
 }
 
 // === impl Tally ===
@@ -55,7 +59,7 @@ impl Tally {
 
     /// Of so many nodes, of which these refuse the task.
     pub(crate) fn of(counts: BTreeMap<Reason, usize>, nodes: usize, kind: Option<String>) -> Self {
-        Self { counts, nodes, kind }
+        Self { counts, nodes, kind, ..Self::default() }
     }
 
     /// How many nodes were looked at.
@@ -68,9 +72,14 @@ impl Tally {
         self.nodes - self.counts.values().sum::<usize>()
     }
 
+    /// Knows what binds the task to other services, in the order of their numbers.
+    pub(crate) fn bound(self, ties: Vec<String>) -> Self {
+        Self { ties, ..self }
+    }
+
     /// What is said of one node alone, which is never that no node does.
-    pub(crate) fn of_one(kind: Option<String>, reason: Reason) -> String {
-        Self { counts: BTreeMap::from([(reason, 1)]), nodes: usize::MAX, kind }.text()
+    pub(crate) fn one(kind: Option<String>, reason: Reason) -> Self {
+        Self { counts: BTreeMap::from([(reason, 1)]), nodes: usize::MAX, kind, ties: Vec::new() }
     }
 
     /// The reasons with their numbers of nodes, the most frequent first; among equals as they are looked at.
@@ -109,6 +118,10 @@ impl Tally {
             Reason::Platform => write!(text, "unsupported platform on {nodes}"),
             Reason::HostPort => write!(text, "host-mode port already in use on {nodes}"),
             Reason::MaxReplicas => write!(text, "max replicas per node limit exceed"),
+            Reason::Affinity(number) => {
+                let tie = self.ties.get(usize::from(number)).map_or("affinity", String::as_str);
+                write!(text, "{tie} not satisfied on {nodes}")
+            }
             Reason::Volume => write!(text, "cannot fulfill requested CSI volume mounts on {nodes}"),
         };
         written.expect("invariant: writing to a string does not fail");
@@ -168,7 +181,7 @@ mod tests {
         ];
         for (reason, one, two) in texts {
             assert_eq!(told(&[(reason, 1)]), one);
-            assert_eq!(Tally::of_one(Some("wasm".to_owned()), reason), one);
+            assert_eq!(Tally::one(Some("wasm".to_owned()), reason).text(), one);
             assert_eq!(told(&[(reason, 2)]), two);
         }
     }

@@ -4,11 +4,12 @@
 //! worse for it, or cannot take another. So all that is remembered is where it is, and the next node is the first bit that
 //! a few sets of nodes have in common.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Bound, sync::Arc};
 
 use swarmkit_api::wire::swarmkit::scheduling::v1 as scheduling;
 
 use crate::{
+    affinity::Effect,
     bitmap::{Bitmap, first_common},
     books::{NodeBook, NodeIx},
     branches::{Mask, Open, Tree},
@@ -25,12 +26,21 @@ pub(crate) struct Situation<'d> {
     pub(crate) book: &'d dyn Fn(NodeIx) -> &'d NodeBook,
 }
 
-/// Nodes that come after all others whatever their load, by how bad they are: those where the service keeps failing.
+/// How bad nodes are whatever their load. Most are neither better nor worse than others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tiers {
-    /// All nodes that are not in the first tier.
-    worse: Bitmap,
-    tiers: Vec<Bitmap>,
+    /// All nodes that are better or worse.
+    others: Bitmap,
+    tiers: BTreeMap<Badness, Bitmap>,
+}
+
+/// How bad a node is. The default is that of most nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Badness {
+    /// How often the service failed there of late, if that was too often.
+    failures: usize,
+    /// How many wishes it goes against, less those that it fulfills.
+    wishes: i32,
 }
 
 /// How a node is chosen among those that can run a task.
@@ -47,6 +57,7 @@ pub(crate) enum Strategy {
 pub(crate) struct Search {
     fields: Fields,
     shape: Shape,
+    strategy: Strategy,
 }
 
 /// What all branches of a search share.
@@ -66,16 +77,14 @@ enum Shape {
 #[derive(Clone, Debug)]
 pub(crate) enum Cursor {
     Spread {
-        tier: usize,
+        /// None yet: the first.
+        tier: Option<Badness>,
         level: u32,
         load: u32,
         from: NodeIx,
     },
     /// The nodes in their order, once they were put in it, and the one that is tried.
-    BinPack {
-        order: Option<Vec<NodeIx>>,
-        at: usize,
-    },
+    BinPack { order: Option<Vec<NodeIx>>, at: usize },
 }
 
 // === impl Strategy ===
@@ -94,20 +103,46 @@ impl Strategy {
 // === impl Tiers ===
 
 impl Tiers {
-    /// Nodes by how bad they are; all others are better.
-    pub(crate) fn of(bad: &BTreeMap<NodeIx, usize>) -> Self {
-        let mut by_badness: BTreeMap<usize, Bitmap> = BTreeMap::new();
-        for (ix, badness) in bad {
-            by_badness.entry(*badness).or_default().insert(*ix);
+    /// Of nodes where the service fails, and how often.
+    pub(crate) fn of(faulty: &BTreeMap<NodeIx, usize>) -> Self {
+        let mut tiers = Self::default();
+        for (ix, failures) in faulty {
+            tiers.put(*ix, Badness { failures: *failures, wishes: 0 });
         }
-        Self { worse: bad.keys().copied().collect(), tiers: by_badness.into_values().collect() }
+        tiers
     }
 
-    fn tier(&self, ix: NodeIx) -> usize {
-        if !self.worse.contains(ix) {
-            return 0;
+    /// Makes a node worse for wishes, or better if it is below zero.
+    fn shift(&mut self, ix: NodeIx, by: i32) {
+        let badness = self.tier(ix);
+        self.put(ix, Badness { wishes: badness.wishes + by, ..badness });
+    }
+
+    fn put(&mut self, ix: NodeIx, badness: Badness) {
+        if self.others.remove(ix) {
+            self.tiers.retain(|_, tier| !tier.remove(ix) || !tier.is_empty());
         }
-        self.tiers.iter().position(|tier| tier.contains(ix)).map_or(0, |tier| tier + 1)
+        if badness != Badness::default() {
+            self.others.insert(ix);
+            self.tiers.entry(badness).or_default().insert(ix);
+        }
+    }
+
+    fn tier(&self, ix: NodeIx) -> Badness {
+        if !self.others.contains(ix) {
+            return Badness::default();
+        }
+        self.tiers.iter().find(|(_, tier)| tier.contains(ix)).map_or_else(Badness::default, |(badness, _)| *badness)
+    }
+
+    /// The tier that comes after one, or the first.
+    fn after(&self, tier: Option<Badness>) -> Option<Badness> {
+        let other = match tier {
+            Some(tier) => self.tiers.range((Bound::Excluded(tier), Bound::Unbounded)).next(),
+            None => self.tiers.first_key_value(),
+        };
+        let middle = Some(Badness::default()).filter(|middle| tier.is_none_or(|tier| tier < *middle));
+        other.map(|(badness, _)| *badness).into_iter().chain(middle).min()
     }
 }
 
@@ -129,7 +164,7 @@ impl Search {
                 Shape::Tree(tree, open)
             }
         };
-        Self { fields: Fields { class, tiers, full: Bitmap::default() }, shape }
+        Self { fields: Fields { class, tiers, full: Bitmap::default() }, shape, strategy }
     }
 
     /// The node to try next. The same again until it is told what became of it.
@@ -145,6 +180,36 @@ impl Search {
         self.fields.full.insert(ix);
     }
 
+    /// Takes over what company those who are there, or have just come, are to others.
+    pub(crate) fn take_over(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Refuse(nodes) => self.fields.full.extend(nodes),
+            Effect::Confine(nodes) => {
+                let others = self.fields.class.fit.iter().filter(|ix| !nodes.contains(*ix));
+                self.fields.full.extend(&others.collect());
+            }
+            Effect::Shift(nodes, by) => {
+                nodes.iter().for_each(|ix| self.fields.tiers.shift(ix, *by));
+                // What is worse now is still ahead, but not in an order that was made before.
+                if *by < 0 || self.strategy == Strategy::BinPack {
+                    self.start_over();
+                }
+            }
+        }
+    }
+
+    fn start_over(&mut self) {
+        match &mut self.shape {
+            Shape::Flat(cursor) => *cursor = Cursor::new(self.strategy),
+            Shape::Tree(_, open) => open.start_over(self.strategy),
+        }
+    }
+
+    /// Whether a node will do as far as its record goes.
+    pub(crate) fn is_fit(&self, ix: NodeIx) -> bool {
+        self.fields.class.fit.contains(ix)
+    }
+
     /// The node has taken a task.
     pub(crate) fn placed(&mut self) {
         if let Shape::Tree(_, open) = &mut self.shape {
@@ -158,7 +223,7 @@ impl Search {
 impl Cursor {
     pub(crate) fn new(strategy: Strategy) -> Self {
         match strategy {
-            Strategy::Spread => Self::Spread { tier: 0, level: 0, load: 0, from: 0 },
+            Strategy::Spread => Self::Spread { tier: None, level: 0, load: 0, from: 0 },
             Strategy::BinPack => Self::BinPack { order: None, at: 0 },
         }
     }
@@ -189,9 +254,12 @@ impl Cursor {
         let Self::Spread { tier, level, load, from } = self else { return None };
         let fit = &fields.class.fit;
         let nothing = Bitmap::default();
+        let mut this = tier.or_else(|| fields.tiers.after(None))?;
         loop {
-            let of_tier = if *tier == 0 { fit } else { fields.tiers.tiers.get(*tier - 1)? };
-            let not_of_tier = if *tier == 0 { &fields.tiers.worse } else { &nothing };
+            *tier = Some(this);
+            let is_middle = this == Badness::default();
+            let of_tier = if is_middle { fit } else { fields.tiers.tiers.get(&this).unwrap_or(&nothing) };
+            let not_of_tier = if is_middle { &fields.tiers.others } else { &nothing };
             let (of_level, not_of_level) = match *level {
                 0 => (fit, now.levels.any.as_ref()),
                 level => (now.levels.by_count.get(level).unwrap_or(&nothing), &nothing),
@@ -209,7 +277,10 @@ impl Cursor {
             (*load, *from) = (0, 0);
             match now.levels.by_count.from(*level + 1).next() {
                 Some((next, _)) => *level = next,
-                None => (*tier, *level) = (*tier + 1, 0),
+                None => {
+                    this = fields.tiers.after(Some(this))?;
+                    *level = 0;
+                }
             }
         }
     }

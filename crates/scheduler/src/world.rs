@@ -9,10 +9,11 @@ use std::{
 use swarmkit_api::{
     Cluster, Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, Version, Volume, wire::service_spec::Mode,
 };
-use swarmkit_store::{Change, Edit, State, Update};
+use swarmkit_store::{Change, Edit, State, TaskBy, Update};
 
 use crate::{
-    books::{Books, is_active},
+    affinity::{Affinities, Company, Places},
+    books::{Books, NodeIx, is_active},
     decision::Decision,
     feasible::Feasible,
     group::{Group, GroupKey},
@@ -45,6 +46,9 @@ pub(crate) struct World {
     pub(crate) books: Books,
     /// Which nodes will do for what tasks ask for.
     pub(crate) feasible: Feasible,
+    /// What services ask of each other, and the nodes by the labels that they name.
+    pub(crate) affinities: Affinities,
+    pub(crate) places: Places,
     /// How nodes are chosen for services that do not say.
     strategy: Strategy,
     pub(crate) services: BTreeMap<ServiceId, Arc<Service>>,
@@ -111,13 +115,20 @@ impl World {
             }
         }
         self.settle();
+        self.see_affinities(update.view());
         self.version = update.view().version();
         self.keep_view(update.view());
     }
 
     /// Nothing but books and one service, for one who asks what would be.
-    pub(crate) fn of_books(books: Books, service: Option<&Arc<Service>>, cluster: Option<&Arc<Cluster>>) -> Self {
-        let mut world = Self { books, ..Self::default() };
+    pub(crate) fn of_books(
+        books: Books,
+        affinities: Affinities,
+        service: Option<&Arc<Service>>,
+        cluster: Option<&Arc<Cluster>>,
+    ) -> Self {
+        let mut world = Self { books, affinities, ..Self::default() };
+        world.places.keep(&world.affinities.scopes(), &world.books);
         world.absorb_cluster(cluster);
         world.absorb_service(None, service);
         world
@@ -127,7 +138,43 @@ impl World {
     fn settle(&mut self) {
         if let Some(moved) = self.books.sort() {
             self.feasible.renumber(&moved);
+            self.places.renumber(&moved);
         }
+    }
+
+    /// Looks again at everything that waits for services that have come nearer or gone.
+    fn see_affinities(&mut self, state: &State) {
+        self.places.keep(&self.affinities.scopes(), &self.books);
+        self.affinities.recount(|service| {
+            let tasks = state.find(TaskBy::Service(service)).map(AsRef::as_ref);
+            tasks.filter(|task| is_placed(task) && is_active(task))
+        });
+        let stirred = self.affinities.take_stirred();
+        if stirred.is_empty() {
+            return;
+        }
+        for service in &stirred {
+            let groups = self.groups.range_mut(GroupKey::before(service)..);
+            for (key, group) in groups.take_while(|(key, _)| key.service.as_ref() == Some(service)) {
+                group.blocked = None;
+                self.due.groups.insert(key.clone());
+            }
+        }
+        let is_stirred = |task: &Arc<Task>| task.service_id.as_ref().is_some_and(|id| stirred.contains(id));
+        let nodes = self.preassigned.iter().filter(|(_, tasks)| tasks.values().any(is_stirred));
+        self.due.preassigned.extend(nodes.map(|(node, _)| node.clone()));
+    }
+
+    /// What binds tasks of a service to others. `None` if nothing does.
+    pub(crate) fn company<'s>(&'s self, service: Option<&'s ServiceId>) -> Option<Company<'s>> {
+        Company::of(&self.affinities, &self.places, service?, |service| self.books.levels(service).any)
+    }
+
+    /// The nodes with the tasks whose place a task takes, and how many are there, of a service that is to be apart from
+    /// itself.
+    pub(crate) fn mates(&self, task: &Task) -> BTreeMap<NodeIx, u32> {
+        let mates = self.affinities.mates(task);
+        mates.filter_map(|(node, count)| Some((self.books.find(node)?, count))).collect()
     }
 
     /// How nodes are chosen for a service.
@@ -182,6 +229,7 @@ impl World {
         }
         if !before.zip(after).is_some_and(|(before, after)| looks_the_same(before, after)) {
             self.feasible.set(ix, after.map(AsRef::as_ref));
+            self.places.set(ix, after.map(AsRef::as_ref));
             self.due.everything = true;
             if self.preassigned.contains_key(&id) {
                 self.due.preassigned.insert(id);
@@ -191,6 +239,7 @@ impl World {
 
     fn absorb_service(&mut self, before: Option<&Arc<Service>>, after: Option<&Arc<Service>>) {
         let Some(id) = after.or(before).map(|service| service.id.clone()) else { return };
+        self.affinities.set(before.map(AsRef::as_ref), after.map(AsRef::as_ref));
         match after {
             Some(service) => self.services.insert(id.clone(), service.clone()),
             None => self.services.remove(&id),
@@ -204,6 +253,8 @@ impl World {
     }
 
     fn absorb_task(&mut self, before: Option<&Arc<Task>>, after: Option<&Arc<Task>>, now: SystemTime) {
+        let there = |task: &&Arc<Task>| is_placed(task) && is_active(task);
+        self.affinities.moved(before.filter(there).map(AsRef::as_ref), after.filter(there).map(AsRef::as_ref));
         if let Some(task) = before {
             self.remove(task, after.map(AsRef::as_ref));
         }
@@ -270,6 +321,7 @@ impl World {
                 self.waiting.add(task, &Waiter::Group(key.clone()));
                 self.room.claims.add(task);
                 if !waited {
+                    self.affinities.comes(task);
                     self.due.groups.insert(key);
                 }
             }

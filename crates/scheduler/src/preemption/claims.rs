@@ -20,6 +20,11 @@ impl Claims {
         self.0.get(node).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// All tasks for which room is kept, and where.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Arc<Task>, &NodeId)> {
+        self.0.iter().flat_map(|(node, tasks)| tasks.values().map(move |task| (task, node)))
+    }
+
     /// Keeps room for a task, if it claims any.
     pub(crate) fn add(&mut self, task: &Arc<Task>) {
         if let Some(claim) = claim(task) {

@@ -63,7 +63,9 @@ impl<'w> Planner<'w> {
         for task in group.tasks.values() {
             let node = claim(task).map(|claim| NodeId::from(claim.node_id.as_str()));
             let Some(ix) = node.and_then(|node| self.world.books.find(&node)) else { continue };
-            let is_free = self.draft.refusal(needs, task.service_id.as_ref(), ix).is_none();
+            let company = self.draft.company(task.service_id.as_ref());
+            let is_barred = company.is_some_and(|company| self.draft.bars(&company, task, ix).is_some());
+            let is_free = !is_barred && self.draft.refusal(needs, task.service_id.as_ref(), ix).is_none();
             if is_free && self.is_admitted(task, needs, ix) {
                 let given = self.draft.give(task, needs, ix);
                 self.assign(task, given, ASSIGNED);
@@ -140,7 +142,9 @@ impl<'w> Planner<'w> {
             return None;
         }
         let service = task.service_id.as_ref();
-        let has_room = |ix: &NodeIx| self.draft.refusal(needs, service, *ix).is_none();
+        let company = self.draft.company(service);
+        let is_barred = |ix| company.as_ref().is_some_and(|company| self.draft.bars(company, task, ix).is_some());
+        let has_room = |ix: &NodeIx| self.draft.refusal(needs, service, *ix).is_none() && !is_barred(*ix);
         let nodes = self.world.books.nodes().map(|(ix, _)| ix).filter(has_room);
         let nodes = nodes.filter(|ix| !self.is_admitted(task, needs, *ix)).count();
         let others = self.draft.explain(needs, service).text();

@@ -14,7 +14,7 @@ use super::{
     victims::{Harm, Tenant, choose},
 };
 use crate::{
-    books::{is_active, takes_tasks},
+    books::{NodeIx, is_active, takes_tasks},
     draft::Draft,
     needs::Needs,
     volumes::Waiter,
@@ -87,6 +87,9 @@ impl<'w> Making<'w> {
 
     /// Whether a node will have room for a task when all have gone that were told to.
     pub(crate) fn will_have_room(&self, draft: &Draft<'_>, seeker: Seeker<'_>, node: &NodeId) -> bool {
+        if self.world.books.find(node).is_some_and(|ix| self.is_barred(draft, seeker.task, ix)) {
+            return false;
+        }
         let state = self.world.state();
         let site = state.and_then(|state| self.foreseen(draft, state, seeker, node));
         site.is_some_and(|site| site.fits(seeker.needs))
@@ -139,7 +142,11 @@ impl<'w> Making<'w> {
     fn offer(&mut self, draft: &Draft<'_>, seeker: Seeker<'_>, node: &NodeId, waiter: &Waiter) -> Option<Offer> {
         let world = self.world;
         let state = world.state()?;
-        draft.book(world.books.find(node)?).node.as_deref().filter(|node| takes_tasks(node))?;
+        let ix = world.books.find(node)?;
+        draft.book(ix).node.as_deref().filter(|node| takes_tasks(node))?;
+        if self.is_barred(draft, seeker.task, ix) {
+            return None;
+        }
         let leaving: Vec<_> = self.leaving(state, node).map(|task| task.id.clone()).collect();
         let tenants = self.tenants(state, seeker, node);
         if leaving.is_empty() && tenants.is_empty() {
@@ -168,6 +175,16 @@ impl<'w> Making<'w> {
         let at_once = self.with_rivals(draft, seeker, node)?;
         let leaving = if fits_without(&at_once, &gone) { Vec::new() } else { leaving };
         Some(Offer { harm: Harm::of(&gone), node: node.clone(), gone, leaving })
+    }
+
+    /// Whether a task has to be elsewhere, for the company that it would have or others wait there to be. Nobody is made to go
+    /// for that.
+    fn is_barred(&self, draft: &Draft<'_>, task: &Task, ix: NodeIx) -> bool {
+        let Some(company) = draft.company(task.service_id.as_ref()) else { return false };
+        let awaited = self.claims.all().filter(|(other, _)| other.id != task.id);
+        let mut awaited =
+            awaited.filter_map(|(other, node)| Some((other.service_id.as_ref()?, self.world.books.find(node)?)));
+        draft.bars(&company, task, ix).is_some() || awaited.any(|(other, at)| company.keeps_apart(ix, other, at))
     }
 
     /// The tasks of a node that could be made to go for another one.

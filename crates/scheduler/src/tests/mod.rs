@@ -1,5 +1,6 @@
 //! Stories: a world in, decisions out.
 
+mod affinity;
 mod explanations;
 mod filters;
 mod loops;

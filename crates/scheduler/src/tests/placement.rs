@@ -133,8 +133,19 @@ fn nodes_without_the_label_are_a_branch_of_their_own() {
 #[test]
 fn engine_labels_count_and_what_is_unknown_is_passed_over() {
     let nodes = "node a engine:dc=x; node b engine:dc=y; node c engine:dc=y";
-    let plan = preferring(nodes, &["node.hostname", "engine.labels.dc"], &pending(1..=4));
+    let plan = preferring(nodes, &["node.colour", "engine.labels.dc"], &pending(1..=4));
     assert_eq!((on(&plan, &["a"]), on(&plan, &["b", "c"])), (2, 2));
+}
+
+#[test]
+fn tasks_spread_over_other_properties_of_nodes_too() {
+    let nodes = "node a os=linux; node b os=linux; node c os=linux; node d os=windows manager";
+    for property in ["node.platform.os", "node.role"] {
+        let plan = preferring(nodes, &[property], &pending(1..=6));
+        assert_eq!((on(&plan, &["a", "b", "c"]), on(&plan, &["d"])), (3, 3), "{property}");
+    }
+    let plan = preferring(nodes, &["node.platform.os", "node.id"], &pending(1..=6));
+    assert_eq!([on(&plan, &["a"]), on(&plan, &["b"]), on(&plan, &["c"]), on(&plan, &["d"])], [1, 1, 1, 3]);
 }
 
 #[test]
