@@ -6,7 +6,8 @@
 //! at what happened, so what was missed is found again, and a new leader goes on where the old one was. A service that
 //! depends on others gets no tasks before these have come as far as it says.
 //!
-//! Whoever wants a task elsewhere says so with a [`moving::Move`]; which tasks those are is not decided here.
+//! Whoever wants a task elsewhere says so with a [`moving::Move`]; which tasks those are is not decided here. Whoever wants
+//! to know which tasks a service would have asks for its [`outlook`].
 //!
 //! Beside that, the [`reaper`] deletes history, the [`enforcer`] evicts tasks from nodes that no longer fit
 //! them, the one of [`volumes`] those that use what is being drained, and the deallocator deletes services and networks that
@@ -63,6 +64,7 @@ mod jobs;
 mod keeper;
 pub mod moving;
 mod numbers;
+mod outlook;
 mod plan;
 mod policy;
 pub mod reaper;
@@ -85,4 +87,5 @@ mod tests;
 
 pub use dirty::is_up_to_date;
 pub use error::Error;
+pub use outlook::{Outlook, outlook};
 pub use run::run;

@@ -78,16 +78,30 @@ impl World {
         }
     }
 
-    fn from_state(state: &State, now: SystemTime) -> Self {
+    /// A world in which there is one service.
+    pub(crate) fn of_service(state: &State, service: &Arc<Service>, now: SystemTime) -> Self {
+        Self::of(state, [service], state.find(TaskBy::Service(&service.id)), now)
+    }
+
+    pub(crate) fn from_state(state: &State, now: SystemTime) -> Self {
+        Self::of(state, state.all::<Service>(), state.all::<Task>(), now)
+    }
+
+    fn of<'s>(
+        state: &'s State,
+        services: impl IntoIterator<Item = &'s Arc<Service>>,
+        tasks: impl IntoIterator<Item = &'s Arc<Task>>,
+        now: SystemTime,
+    ) -> Self {
         let mut world = Self::default();
         world.absorb_cluster(state.cluster().map(AsRef::as_ref));
         for node in state.all::<Node>() {
             world.nodes.insert(node.id.clone(), node.clone());
         }
-        for service in state.all::<Service>() {
+        for service in services {
             world.absorb_service(None, Some(service), now);
         }
-        for task in state.all::<Task>() {
+        for task in tasks {
             let Some(service) = &task.service_id else { continue };
             let book = world.services.entry(service.clone()).or_default();
             book.slots.entry(book.key(task)).or_default().put_by_age(task.clone(), now);

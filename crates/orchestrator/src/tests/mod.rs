@@ -12,6 +12,7 @@ mod jobs;
 mod leaders;
 mod life;
 mod moves;
+mod outlooks;
 mod preempted;
 mod reaper;
 mod replicated;
