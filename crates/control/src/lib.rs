@@ -1,8 +1,8 @@
-//! The services that an operator calls: Control, Watch, Health and Backup.
+//! The services that an operator calls: Control, Watch, Health, Backup and Scheduling.
 //!
 //! [`ControlApi`] checks what it is asked for and writes it into the store; that is all. What follows from a service
 //! that was created is for the loops of the leader to find out. [`WatchApi`] streams what changes, [`HealthApi`] says
-//! what is up, [`BackupApi`] gives away everything.
+//! what is up, [`BackupApi`] gives away everything, [`SchedulingApi`] says why tasks wait and what would become of services.
 //!
 //! This crate does not decide who may call it (the server asks the access table before a request gets here), does
 //! not forward to the leader, and starts nothing.
@@ -47,6 +47,7 @@ mod networks;
 mod nodes;
 mod removal;
 mod request;
+mod scheduling;
 mod secrets;
 mod server;
 mod services;
@@ -61,4 +62,5 @@ pub use control::{CertificateExpiry, ControlApi, ControlConfig, NewJoinToken};
 pub use error::ControlError;
 pub use health::HealthApi;
 pub use members::{MemberSet, Members};
+pub use scheduling::SchedulingApi;
 pub use watch::WatchApi;

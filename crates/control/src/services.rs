@@ -9,7 +9,7 @@ use swarmkit_api::{
         task_spec::Runtime, update_service_request::Rollback, update_status::UpdateState,
     },
 };
-use swarmkit_store::{ServiceBy, State, StoreError, TaskBy};
+use swarmkit_store::{ServiceBy, State, StoreError, TaskBy, Transaction};
 
 use crate::{
     ControlApi, ControlError, affinities, defaults, depends, filter, jobs, removal,
@@ -24,25 +24,8 @@ impl ControlApi {
     ) -> Result<wire::CreateServiceResponse, ControlError> {
         let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
         validate::service(&spec)?;
-        let name = name_of(&spec.annotations).to_owned();
-        let mut service = Service::new(ServiceId::from(self.env.new_id()), spec);
-        service.spec_version = Some(Version(0));
-        if is_job(&service.spec) {
-            jobs::create(&mut service, self.timestamp());
-        }
-        let created = self
-            .store
-            .update(|tx| {
-                let view = &**tx;
-                references_exist(view, &service.spec)?;
-                ports_are_free(view, &service.id, service.spec.endpoint.as_ref())?;
-                ingress_exists(view, service.spec.endpoint.as_ref())?;
-                depends::can_be_waited_for(view, &service.spec)?;
-                affinities::somebody_comes_first(view, &service.spec)?;
-                removal::networks_stay(view, &service.spec, None)?;
-                tx.create(service).map_err(|error| removal::service_name_taken(tx, error, &name))
-            })
-            .await?;
+        let service = new(ServiceId::from(self.env.new_id()), spec, self.timestamp());
+        let created = self.store.update(|tx| create(tx, service)).await?;
         Ok(wire::CreateServiceResponse { service: Some(created.value.to_wire()) })
     }
 
@@ -69,16 +52,7 @@ impl ControlApi {
         let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
         validate::service(&spec)?;
         let now = self.timestamp();
-        let updated = self
-            .store
-            .update(|tx| {
-                let view = &**tx;
-                let stored = view.get::<Service>(&id).ok_or_else(|| missing("service", &id))?;
-                removal::service_stays(stored)?;
-                let service = changed(view, stored, spec, version, rollback, now)?;
-                tx.update(service).map_err(ControlError::from)
-            })
-            .await?;
+        let updated = self.store.update(|tx| update(tx, &id, spec, version, rollback, now)).await?;
         Ok(wire::UpdateServiceResponse { service: Some(updated.value.to_wire()) })
     }
 
@@ -140,6 +114,44 @@ impl ControlApi {
         let statuses = request.services.into_iter().map(|id| status(&view, id)).collect();
         wire::ListServiceStatusesResponse { statuses }
     }
+}
+
+/// The service that a specification becomes.
+pub(crate) fn new(id: ServiceId, spec: wire::ServiceSpec, now: prost_types::Timestamp) -> Service {
+    let mut service = Service::new(id, spec);
+    service.spec_version = Some(Version(0));
+    if is_job(&service.spec) {
+        jobs::create(&mut service, now);
+    }
+    service
+}
+
+/// Writes a new service, if it may be.
+pub(crate) fn create(tx: &mut Transaction, service: Service) -> Result<Arc<Service>, ControlError> {
+    let view = &**tx;
+    references_exist(view, &service.spec)?;
+    ports_are_free(view, &service.id, service.spec.endpoint.as_ref())?;
+    ingress_exists(view, service.spec.endpoint.as_ref())?;
+    depends::can_be_waited_for(view, &service.spec)?;
+    affinities::somebody_comes_first(view, &service.spec)?;
+    removal::networks_stay(view, &service.spec, None)?;
+    let name = service.name().to_owned();
+    tx.create(service).map_err(|error| removal::service_name_taken(tx, error, &name))
+}
+
+/// Writes a service as it is to be from now on, if that may be.
+pub(crate) fn update(
+    tx: &mut Transaction,
+    id: &ServiceId,
+    spec: wire::ServiceSpec,
+    version: Version,
+    rollback: bool,
+    now: prost_types::Timestamp,
+) -> Result<Arc<Service>, ControlError> {
+    let stored = tx.get::<Service>(id).ok_or_else(|| missing("service", id))?;
+    removal::service_stays(stored)?;
+    let service = changed(tx, stored, spec, version, rollback, now)?;
+    tx.update(service).map_err(ControlError::from)
 }
 
 /// The service as the request wants it, if that may be.

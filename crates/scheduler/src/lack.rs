@@ -27,7 +27,6 @@ use crate::{
 
 /// One thing that a node lacks. Its text completes "the node …".
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Lack {
     /// It is in this state, and takes no new tasks.
     Condition {

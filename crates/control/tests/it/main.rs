@@ -16,6 +16,7 @@ mod payloads;
 mod placement;
 mod removal;
 mod roots;
+mod scheduling;
 mod services;
 mod statuses;
 mod tasks;

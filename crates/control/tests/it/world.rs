@@ -5,7 +5,7 @@ use std::sync::Arc;
 use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_api::{ClusterId, NodeRole, wire};
 use swarmkit_ca::{ExternalCa, Identity, JoinToken, NoExternalCa, RootCa, RootDigest, SystemKeys};
-use swarmkit_control::{BackupApi, ControlApi, ControlConfig, Members, WatchApi};
+use swarmkit_control::{BackupApi, ControlApi, ControlConfig, Members, SchedulingApi, WatchApi};
 use swarmkit_rpc::{Authority, Channel, Services};
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Store, StoreError, Transaction, View};
@@ -15,7 +15,10 @@ use tonic::{Code, Response, Status};
 use wire::{
     control_client::ControlClient,
     control_server::ControlServer,
-    swarmkit::backup::v1::{backup_client::BackupClient, backup_server::BackupServer},
+    swarmkit::{
+        backup::v1::{backup_client::BackupClient, backup_server::BackupServer},
+        scheduling::v1::{scheduling_client::SchedulingClient, scheduling_server::SchedulingServer},
+    },
     watch_client::WatchClient,
     watch_server::WatchServer,
 };
@@ -65,7 +68,8 @@ impl World {
         };
         let own = Identity::new("m".into(), NodeRole::Manager, "c".into());
         let services = Services::new(Authority::fixed(own))
-            .with(ControlServer::new(ControlApi::new(env, store.clone(), config)))
+            .with(ControlServer::new(ControlApi::new(env.clone(), store.clone(), config)))
+            .and_then(|services| services.with(SchedulingServer::new(SchedulingApi::new(env, store.clone()))))
             .and_then(|services| services.with(WatchServer::new(WatchApi::new(store.clone(), stop.clone()))))
             .and_then(|services| {
                 services.with(BackupServer::new(BackupApi::new(store.clone(), stop.clone(), crew.spawner())))
@@ -106,6 +110,10 @@ impl World {
 
     pub(crate) fn backup(&self) -> BackupClient<Channel> {
         BackupClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn scheduling(&self) -> SchedulingClient<Channel> {
+        SchedulingClient::new(self.channel.clone())
     }
 
     pub(crate) fn view(&self) -> View {

@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 use crate::world::{Machine, add_worker, identity, in_time, settle, web};
 
 /// What a manager serves to other nodes.
-pub(crate) const REMOTE: [&str; 13] = [
+pub(crate) const REMOTE: [&str; 14] = [
     "Backup",
     "CA",
     "Control",
@@ -26,16 +26,16 @@ pub(crate) const REMOTE: [&str; 13] = [
     "RaftMember",
     "RaftMembership",
     "RaftTransport",
+    "Scheduling",
     "Watch",
 ];
 
 /// What it serves on its control socket.
-pub(crate) const LOCAL: [&str; 9] =
-    ["Backup", "CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Watch"];
+pub(crate) const LOCAL: [&str; 10] =
+    ["Backup", "CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Scheduling", "Watch"];
 
-/// Services that no manager has that runs: one of the wire, one to come, and the one that takes the key of a manager that
-/// waits for it.
-pub(crate) const UNSERVED: [&str; 3] = ["ResourceAllocator", "Scheduling", "Unlock"];
+/// Services that no manager has that runs: one of the wire, and the one that takes the key of a manager that waits for it.
+pub(crate) const UNSERVED: [&str; 2] = ["ResourceAllocator", "Unlock"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
