@@ -12,6 +12,7 @@ use swarmkit_store::{StoreError, Update, View};
 use crate::{
     decision::Decision,
     explain::{Explanation, Standing, Survey},
+    preemption::claim,
     world::World,
 };
 
@@ -20,8 +21,11 @@ use crate::{
 pub struct DryRun {
     /// The state with what would be written, and nothing else that happens.
     pub view: View,
-    /// Where those would be that would have a node, in the order of their ids.
+    /// Where those would be that would have a node, in the order of their ids; those included for which others would have
+    /// to make room there first.
     pub placed: Vec<(TaskId, NodeId)>,
+    /// The tasks that would have to make room for them, in the order of their ids.
+    pub preempted: Vec<TaskId>,
     /// Those that would have to wait, by what they are told.
     pub waiting: Vec<Waiting>,
 }
@@ -54,13 +58,19 @@ pub fn dry_run(view: &View, tasks: &BTreeSet<TaskId>, now: SystemTime, max_nodes
     };
     let mut decisions = plan.decisions.iter().filter(counts);
     let (view, ()) = view.suppose(now.into(), |tx| decisions.try_for_each(|decision| decision.write(tx).map(drop)))?;
-    let mut placed = Vec::new();
+    let (mut placed, mut preempted) = (Vec::new(), BTreeSet::new());
     let mut waiting = BTreeMap::<_, Vec<&Arc<Task>>>::new();
     for task in tasks.iter().filter_map(|id| view.get::<Task>(id)) {
         match (Standing::of(task), &task.node_id) {
             (Standing::Placed, Some(node)) => placed.push((task.id.clone(), node.clone())),
             (Standing::Over | Standing::Stopped, _) => {}
-            _ => waiting.entry(&task.status.err).or_default().push(task),
+            _ => match claim(task) {
+                Some(claim) => {
+                    placed.push((task.id.clone(), NodeId::from(claim.node_id.as_str())));
+                    preempted.extend(claim.tasks.iter().map(|id| TaskId::from(id.as_str())));
+                }
+                None => waiting.entry(&task.status.err).or_default().push(task),
+            },
         }
     }
     let survey = (!waiting.is_empty()).then(|| Survey::new(&view, now));
@@ -69,5 +79,5 @@ pub fn dry_run(view: &View, tasks: &BTreeSet<TaskId>, now: SystemTime, max_nodes
         Some(Waiting { tasks: tasks.iter().map(|task| task.id.clone()).collect(), explanation })
     };
     let waiting = waiting.into_values().filter_map(explain).collect();
-    Ok(DryRun { view: view.clone(), placed, waiting })
+    Ok(DryRun { view: view.clone(), placed, preempted: preempted.into_iter().collect(), waiting })
 }

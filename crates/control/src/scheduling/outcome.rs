@@ -38,6 +38,12 @@ pub(super) fn plan(env: &Env, view: &View, request: wire::PlanRequest) -> Result
     let nodes = explain(&ready, &sample(&ready, &service), env.now(), max_nodes);
     let count = |tasks: &BTreeSet<TaskId>| tasks.len() as u64;
     let (placements, placements_left_out) = placements(&outlook, &run);
+    let preempted = run.preempted.iter().filter_map(|id| run.view.get::<Task>(id)).map(|task| wire::Preempted {
+        task_id: task.id.to_string(),
+        service_id: task.service_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        node_id: task.node_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+    });
+    let preempted = preempted.collect();
     let waits = run.waiting.into_iter().map(|waiting| wire::Wait {
         tasks: waiting.tasks.len() as u64,
         explanation: Some(tell::explanation(waiting.explanation)),
@@ -53,7 +59,7 @@ pub(super) fn plan(env: &Env, view: &View, request: wire::PlanRequest) -> Result
         placements_left_out,
         waits: waits.collect(),
         nodes: Some(tell::explanation(nodes)),
-        preempted: Vec::new(),
+        preempted,
     })
 }
 

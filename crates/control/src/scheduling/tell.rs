@@ -42,6 +42,7 @@ fn filter(reason: Reason) -> Filter {
         Reason::HostPort => Filter::HostPort,
         Reason::MaxReplicas => Filter::MaxReplicas,
         Reason::Volume => Filter::Volume,
+        Reason::Affinity(_) => Filter::Affinity,
     }
 }
 
@@ -92,6 +93,9 @@ fn need(told: Need) -> wire::Need {
         }
         Lack::MaxReplicas(most) => need::Need::MaxReplicas(most),
         Lack::Volume { source, target } => need::Need::Volume(Volume { source, target }),
+        Lack::Affinity { service, direction, scope, is_asked_of: _ } => {
+            need::Need::Affinity(wire::Affinity { service, direction: direction.into(), scope, required: true })
+        }
     };
     wire::Need { nodes: told.nodes as u64, message, need: Some(need) }
 }

@@ -202,6 +202,30 @@ async fn ports_of_nodes_and_networks_count_as_they_would() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_more_important_is_told_who_would_make_room() {
+    let world = world("node a memory=2GiB; service old memory=1GiB; task old.1 on a; task old.2 on a");
+    let told = plan(&world, create(spec_of(service("web").replicas(1).reserve_memory(1 << 30).priority(5)))).await;
+    assert_eq!(places(&told), ["a=1+0"]);
+    let [preempted] = told.preempted.as_slice() else { panic!("{:?}", told.preempted) };
+    assert_eq!((preempted.service_id.as_str(), preempted.node_id.as_str()), ("old", "a"));
+    assert!(told.waits.is_empty(), "{:?}", told.waits);
+    let told = plan(&world, create(spec_of(service("web").replicas(1).reserve_memory(1 << 30)))).await;
+    assert_eq!((told.preempted.len(), told.waits.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn what_services_are_near_to_or_apart_from_is_told() {
+    let world = world("node a; node b; service db; task db.1 on a");
+    let near = spec_of(service("web").replicas(2).must_be_near("db"));
+    let told = plan(&world, create(near)).await;
+    assert_eq!(places(&told), ["a=2+0"]);
+    let refusal = &told.nodes.unwrap().refusals[0];
+    assert_eq!((refusal.filter(), refusal.nodes), (scheduling::Filter::Affinity, 1));
+    let Some(need::Need::Affinity(affinity)) = &refusal.needs[0].need else { panic!("{refusal:?}") };
+    assert_eq!((affinity.service.as_str(), affinity.required), ("db", true));
+}
+
+#[tokio::test]
 async fn what_could_not_be_created_or_changed_is_refused_in_the_same_words() {
     let world = world("node a; service web replicas=1; task web.1 on a");
     let refused = async |request: PlanRequest| {
