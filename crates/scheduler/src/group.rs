@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use swarmkit_api::{ServiceId, Task, TaskId, Version};
 
-use crate::{books::Books, feasible::Feasible, needs::Needs};
+use crate::{blocked::Asked, books::Books, feasible::Feasible, needs::Needs};
 
 /// What tells tasks that need the same of a node from others: they are of one service and version, or they have no version
 /// and ask for the same.
@@ -23,6 +23,8 @@ pub(crate) struct Group {
     pub(crate) tasks: BTreeMap<(u64, TaskId), Arc<Task>>,
     /// Why none of them could be placed when they were last tried. A task that joins waits for the same reason.
     pub(crate) blocked: Option<Arc<str>>,
+    /// What they asked for then.
+    pub(crate) asked: Option<Asked>,
 }
 
 // === impl GroupKey ===
@@ -45,6 +47,6 @@ impl Group {
     /// A group for tasks like this one, that has none yet.
     pub(crate) fn of(task: &Task, feasible: &mut Feasible, books: &Books) -> Self {
         let needs = Needs::of(task).sharing(|fixed| feasible.ask(fixed, books));
-        Self { needs: Arc::new(needs), tasks: BTreeMap::new(), blocked: None }
+        Self { needs: Arc::new(needs), tasks: BTreeMap::new(), blocked: None, asked: None }
     }
 }

@@ -46,6 +46,7 @@
 
 mod affinity;
 mod bitmap;
+mod blocked;
 mod books;
 mod branches;
 mod decision;

@@ -7,15 +7,16 @@ use std::{
     time::SystemTime,
 };
 
-use swarmkit_api::{NodeId, ServiceId, Task};
+use swarmkit_api::{NodeId, Task};
 
 use crate::{
     affinity::Company,
+    blocked::Asked,
     decision::Decision,
     draft::{Draft, Given},
     group::{Group, GroupKey},
     needs::Needs,
-    preemption::{Limited, Making, Scope, claim},
+    preemption::{Limited, Making, Scope, asked_priority, claim},
     reasons::{Tally, kept, no_such_node, no_suitable_node},
     search::Search,
     world::{Due, World},
@@ -40,8 +41,20 @@ pub(crate) struct Plan {
     pub(crate) limited: Limited,
 }
 
-/// What tasks need, and of which service they are where that matters.
-type Asked = (Arc<Needs>, Option<ServiceId>);
+/// Why a group is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Tasks have joined it, or it was never tried.
+    Due,
+    /// Nothing is known of it, or all that is known may be different.
+    Anew,
+    /// A node may take its tasks now.
+    Try,
+    /// No node takes them, but not for the reason that it was told.
+    Tell,
+    /// Others may make room for them where something has changed.
+    Room,
+}
 
 /// A plan in the making.
 pub(crate) struct Planner<'w> {
@@ -76,7 +89,9 @@ impl World {
             planner.by_priority(due);
         } else {
             due.preassigned.union(&due.freed).for_each(|node| planner.confirm(node, |_| true));
-            self.groups_of(due).into_iter().for_each(|(key, group)| planner.consider(key, group, due));
+            for (key, look) in planner.looks(due) {
+                planner.consider(key, look, &due.freed);
+            }
         }
         let stopped = due.stopped.iter().filter_map(|id| self.stopped.get(id));
         planner.plan.decisions.extend(stopped.map(|task| Decision::Stop { task: task.clone() }));
@@ -85,20 +100,6 @@ impl World {
         planner.plan.decisions.extend(idle.map(|idle| Decision::Free { idle: idle.clone() }));
         planner.plan.limited = planner.making.limited;
         planner.plan
-    }
-
-    /// The groups that may have to be looked at; those that others have to be near to come before these.
-    fn groups_of(&self, due: &Due) -> Vec<(&GroupKey, &Group)> {
-        let mut groups: Vec<_> = if due.everything || !due.freed.is_empty() {
-            self.groups.iter().collect()
-        } else {
-            due.groups.iter().filter_map(|key| self.groups.get_key_value(key)).collect()
-        };
-        if !self.affinities.is_empty() {
-            let depth = |key: &GroupKey| key.service.as_ref().map_or(0, |service| self.affinities.depth(service));
-            groups.sort_by_cached_key(|(key, _)| depth(key));
-        }
-        groups
     }
 }
 
@@ -114,12 +115,12 @@ impl<'w> Planner<'w> {
                 levels.entry(Reverse(world.priority(task.service_id.as_ref()))).or_default().0.insert(node);
             }
         }
-        for (key, group) in world.groups_of(due) {
-            levels.entry(Reverse(world.priority(key.service.as_ref()))).or_default().1.push((key, group));
+        for (key, look) in self.looks(due) {
+            levels.entry(Reverse(world.priority(key.service.as_ref()))).or_default().1.push((key, look));
         }
         for (Reverse(level), (nodes, groups)) in levels {
             nodes.iter().for_each(|node| self.confirm(node, |task| world.priority(task.service_id.as_ref()) == level));
-            groups.iter().for_each(|(key, group)| self.consider(key, group, due));
+            groups.iter().for_each(|(key, look)| self.consider(key, *look, &due.freed));
         }
     }
 
@@ -156,57 +157,103 @@ impl<'w> Planner<'w> {
         }
     }
 
-    /// Looks at a group, if anything happened that may place its tasks.
-    fn consider(&mut self, key: &GroupKey, group: &'w Group, due: &Due) {
-        let Some(task) = group.tasks.values().next() else { return };
-        let is_due = due.everything || due.groups.contains(key);
-        let Some(err) = &group.blocked else {
-            if is_due {
-                self.place(key, group, Scope::Everywhere);
-            }
-            return;
-        };
-        if self.service_is_gone(task) {
-            return;
+    /// The groups to look at, in their order; those that others have to be near to come before these.
+    fn looks<'d>(&self, due: &'d Due) -> Vec<(&'d GroupKey, Look)>
+    where
+        'w: 'd,
+    {
+        let mut looks: Vec<_> = self.looks_by_key(due).into_iter().collect();
+        let affinities = &self.world.affinities;
+        if !affinities.is_empty() {
+            let depth = |key: &GroupKey| key.service.as_ref().map_or(0, |service| affinities.depth(service));
+            looks.sort_by_cached_key(|(key, _)| depth(key));
         }
-        let fits = |node: &NodeId| {
-            let ix = self.world.books.find(node);
-            ix.is_some_and(|ix| self.draft.refusal(&group.needs, task.service_id.as_ref(), ix).is_none())
-        };
+        looks
+    }
+
+    fn looks_by_key<'d>(&self, due: &'d Due) -> BTreeMap<&'d GroupKey, Look>
+    where
+        'w: 'd,
+    {
+        if due.everything {
+            return self.world.groups.keys().map(|key| (key, Look::Anew)).collect();
+        }
+        let mut looks: BTreeMap<_, _> = due.groups.iter().map(|key| (key, Look::Due)).collect();
+        if due.freed.is_empty() && !due.recount {
+            return looks;
+        }
+        for (asked, told) in self.world.blocked.iter() {
+            if due.recount && self.world.company(asked.service.as_ref()).is_some() {
+                // Where a node belongs to decides about others as well.
+                looks.extend(told.values().flatten().map(|key| (key, Look::Anew)));
+            } else if self.is_taken_by_any(asked, &due.freed) {
+                looks.extend(told.values().flatten().map(|key| (key, Look::Try)));
+            } else if due.recount {
+                let reason = self.explained(asked);
+                let others = told.iter().filter(|(told, _)| **told != reason);
+                looks.extend(others.flat_map(|(_, groups)| groups).map(|key| (key, Look::Tell)));
+            }
+            if self.world.has_priorities() {
+                let insists = |key: &&GroupKey| {
+                    let service = key.service.as_ref().and_then(|service| self.world.services.get(service));
+                    asked_priority(service.map(AsRef::as_ref)).is_some()
+                };
+                for key in told.values().flatten().filter(insists) {
+                    let look = looks.entry(key).or_insert(Look::Room);
+                    *look = if due.recount || *look == Look::Due { Look::Anew } else { *look };
+                }
+            }
+        }
+        looks
+    }
+
+    fn is_taken_by_any(&self, asked: &Asked, nodes: &BTreeSet<NodeId>) -> bool {
+        let mut nodes = nodes.iter().filter_map(|node| self.world.books.find(node));
+        nodes.any(|ix| self.draft.refusal(&asked.needs, asked.service.as_ref(), ix).is_none())
+    }
+
+    /// Looks at a group.
+    fn consider(&mut self, key: &GroupKey, look: Look, freed: &BTreeSet<NodeId>) {
+        let Some(group) = self.world.groups.get(key) else { return };
+        let Some(task) = group.tasks.values().next() else { return };
         let insists = self.world.has_priorities() && self.world.insists(task).is_some();
-        if due.everything || (is_due && insists) {
-            self.place(key, group, Scope::Everywhere);
-        } else if due.freed.iter().any(fits) {
-            self.place(key, group, Scope::Nodes(&due.freed));
-        } else if is_due {
-            self.explain_all(group.tasks.values(), err);
-        } else if insists {
-            let hopeless = self.make_room(key, group, group.tasks.values().collect(), Scope::Nodes(&due.freed));
-            self.explain_all(hopeless.into_iter().filter(|task| claim(task).is_some()), err);
+        match (&group.blocked, look) {
+            (None, _) => self.place(key, group, Scope::Everywhere),
+            (Some(_), _) if self.service_is_gone(task) => {}
+            (Some(_), Look::Anew) => self.place(key, group, Scope::Everywhere),
+            (Some(_), Look::Due) if insists => self.place(key, group, Scope::Everywhere),
+            (Some(_), Look::Try) => self.place(key, group, Scope::Nodes(freed)),
+            (Some(err), Look::Due) => self.wait(key, group.tasks.values(), err.clone()),
+            (Some(_), Look::Tell) => {
+                let err = self.reason_for(key, group, task);
+                self.wait(key, group.tasks.values(), err);
+            }
+            (Some(err), Look::Room) => {
+                let hopeless = self.make_room(key, group, group.tasks.values().collect(), Scope::Nodes(freed));
+                self.wait(key, hopeless.into_iter().filter(|task| claim(task).is_some()), err.clone());
+            }
         }
     }
 
     /// Places as many tasks of a group as there is room for, and tells the others why they wait.
     fn place(&mut self, key: &GroupKey, group: &'w Group, scope: Scope<'_>) {
-        let needs = &group.needs;
         let Some(first) = group.tasks.values().next() else { return };
-        let service = first.service_id.as_ref();
+        let asked = self.world.asked(key, group);
         let seated = self.seat(group);
         let mut tasks = group.tasks.values().filter(|task| !seated.contains(&task.id)).peekable();
-        let mut company = self.draft.company(service);
-        let memo = (needs.clone(), service.filter(|_| needs.counts_service() || company.is_some()).cloned());
+        let mut company = self.draft.company(first.service_id.as_ref());
         let mut left_over = Vec::new();
-        if !self.making.claims.is_empty() || !self.stuck.contains_key(&memo) {
-            let mut search = self.draft.search(needs, first, company.as_ref());
+        if !self.making.claims.is_empty() || !self.stuck.contains_key(&asked) {
+            let mut search = self.draft.search(&group.needs, first, company.as_ref());
             while let Some(task) = tasks.peek() {
                 if self.is_full() {
                     self.plan.rest.groups.insert(key.clone());
                     self.plan.blocked.push((key.clone(), None));
                     return;
                 }
-                if !self.place_one(&mut search, company.as_mut(), needs, task) {
+                if !self.place_one(&mut search, company.as_mut(), &group.needs, task) {
                     let Some(company) = &company else { break };
-                    if !self.place_beside(&search, company, needs, task) {
+                    if !self.place_beside(&search, company, &group.needs, task) {
                         left_over.push(*task);
                     }
                 }
@@ -215,13 +262,13 @@ impl<'w> Planner<'w> {
         }
         // What one of them cannot have, the others cannot either.
         left_over.extend(tasks);
-        let is_blocked = !left_over.is_empty();
-        let left_over = self.make_room(key, group, left_over, scope);
-        let blocked = is_blocked.then(|| self.kept_reason(first, needs).unwrap_or_else(|| self.reason(memo)));
-        if let Some(err) = &blocked {
-            self.explain_all(left_over, err);
+        if left_over.is_empty() {
+            self.plan.blocked.push((key.clone(), None));
+        } else {
+            let left_over = self.make_room(key, group, left_over, scope);
+            let err = self.reason_for(key, group, first);
+            self.wait(key, left_over, err);
         }
-        self.plan.blocked.push((key.clone(), blocked));
     }
 
     /// Tries nodes in order until one takes the task. A node that refuses is not tried again.
@@ -264,16 +311,25 @@ impl<'w> Planner<'w> {
     }
 
     /// Why tasks that need this cannot be placed.
-    fn reason(&mut self, memo: Asked) -> Arc<str> {
+    fn reason(&mut self, asked: Asked) -> Arc<str> {
         let bookings = self.draft.bookings;
-        match self.stuck.get(&memo) {
+        match self.stuck.get(&asked) {
             Some((then, err)) if *then == bookings => err.clone(),
             _ => {
-                let err = no_suitable_node(&self.draft.explain(&memo.0, memo.1.as_ref()).text());
-                self.stuck.insert(memo, (bookings, err.clone()));
+                let err = self.explained(&asked);
+                self.stuck.insert(asked, (bookings, err.clone()));
                 err
             }
         }
+    }
+
+    /// The same, where nodes may be kept for others.
+    fn reason_for(&mut self, key: &GroupKey, group: &Group, task: &Task) -> Arc<str> {
+        self.kept_reason(task, &group.needs).unwrap_or_else(|| self.reason(self.world.asked(key, group)))
+    }
+
+    fn explained(&self, asked: &Asked) -> Arc<str> {
+        no_suitable_node(&self.draft.explain(&asked.needs, asked.service.as_ref()).text())
     }
 
     pub(crate) fn assign(&mut self, task: &Arc<Task>, given: Option<Given>, message: &'static str) {
@@ -282,8 +338,9 @@ impl<'w> Planner<'w> {
         self.plan.decisions.push(Decision::Assign { task: task.clone(), node, given: generic, volumes, message });
     }
 
-    /// A task of a version that its service has left behind is about to be replaced: its waiting needs no reason.
-    fn explain_all<'t>(&mut self, tasks: impl IntoIterator<Item = &'t Arc<Task>>, err: &Arc<str>) {
+    /// Tasks of a group wait, and are told why. A task of a version that its service has left behind is about to be
+    /// replaced: its waiting needs no reason.
+    fn wait<'t>(&mut self, key: &GroupKey, tasks: impl IntoIterator<Item = &'t Arc<Task>>, err: Arc<str>) {
         for task in tasks {
             let service = task.service_id.as_ref().map(|service| self.world.services.get(service));
             let is_told = match service {
@@ -291,10 +348,16 @@ impl<'w> Planner<'w> {
                 Some(None) => false,
                 Some(Some(service)) => service.spec_version <= task.spec_version,
             };
-            if is_told || claim(task).is_some() {
-                self.explain(task, err);
+            let is_told = is_told || claim(task).is_some();
+            if is_told && self.is_full() {
+                self.plan.rest.groups.insert(key.clone());
+                break;
+            }
+            if is_told {
+                self.explain(task, &err);
             }
         }
+        self.plan.blocked.push((key.clone(), Some(err)));
     }
 
     fn explain(&mut self, task: &Arc<Task>, err: &Arc<str>) {

@@ -13,6 +13,7 @@ use swarmkit_store::{Change, Edit, State, TaskBy, Update};
 
 use crate::{
     affinity::{Affinities, Company, Places},
+    blocked::{Asked, Blocked},
     books::{Books, NodeIx, is_active},
     decision::Decision,
     feasible::Feasible,
@@ -25,11 +26,13 @@ use crate::{
 /// What has to be looked at again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Due {
-    /// The nodes are different: everything that waits may go somewhere else, or wait for another reason.
+    /// Nothing was looked at yet.
     pub(crate) everything: bool,
+    /// There are other nodes, or they are different: what waits may do so for another reason.
+    pub(crate) recount: bool,
     /// Groups that tasks have joined, or whose service is different.
     pub(crate) groups: BTreeSet<GroupKey>,
-    /// Nodes where something became free.
+    /// Nodes that may take more than before: they are new or different, or something became free there.
     pub(crate) freed: BTreeSet<NodeId>,
     /// Nodes that tasks were made for, and that must still agree.
     pub(crate) preassigned: BTreeSet<NodeId>,
@@ -53,6 +56,8 @@ pub(crate) struct World {
     strategy: Strategy,
     pub(crate) services: BTreeMap<ServiceId, Arc<Service>>,
     pub(crate) groups: BTreeMap<GroupKey, Group>,
+    /// The groups that no node can run, by what they need.
+    pub(crate) blocked: Blocked,
     /// Tasks that were made for a node and wait to be confirmed there.
     pub(crate) preassigned: BTreeMap<NodeId, BTreeMap<TaskId, Arc<Task>>>,
     /// Tasks that were asked to stop before they were placed, so that nobody else will end them.
@@ -83,6 +88,7 @@ pub(crate) enum Standing<'t> {
 impl Due {
     pub(crate) fn is_empty(&self) -> bool {
         !self.everything
+            && !self.recount
             && self.groups.is_empty()
             && self.freed.is_empty()
             && self.preassigned.is_empty()
@@ -93,6 +99,7 @@ impl Due {
     /// Puts back what could not be dealt with.
     pub(crate) fn put_back(&mut self, other: Self) {
         self.everything |= other.everything;
+        self.recount |= other.recount;
         self.groups.extend(other.groups);
         self.freed.extend(other.freed);
         self.preassigned.extend(other.preassigned);
@@ -154,11 +161,9 @@ impl World {
             return;
         }
         for service in &stirred {
-            let groups = self.groups.range_mut(GroupKey::before(service)..);
-            for (key, group) in groups.take_while(|(key, _)| key.service.as_ref() == Some(service)) {
-                group.blocked = None;
-                self.due.groups.insert(key.clone());
-            }
+            let groups = self.groups.range(GroupKey::before(service)..).map(|(key, _)| key);
+            let groups: Vec<_> = groups.take_while(|key| key.service.as_ref() == Some(service)).cloned().collect();
+            groups.into_iter().for_each(|key| self.unblock(key));
         }
         let is_stirred = |task: &Arc<Task>| task.service_id.as_ref().is_some_and(|id| stirred.contains(id));
         let nodes = self.preassigned.iter().filter(|(_, tasks)| tasks.values().any(is_stirred));
@@ -230,7 +235,10 @@ impl World {
         if !before.zip(after).is_some_and(|(before, after)| looks_the_same(before, after)) {
             self.feasible.set(ix, after.map(AsRef::as_ref));
             self.places.set(ix, after.map(AsRef::as_ref));
-            self.due.everything = true;
+            self.due.recount = true;
+            if after.is_some() {
+                self.due.freed.insert(id.clone());
+            }
             if self.preassigned.contains_key(&id) {
                 self.due.preassigned.insert(id);
             }
@@ -273,9 +281,36 @@ impl World {
     /// Remembers why groups wait.
     pub(crate) fn note(&mut self, blocked: impl IntoIterator<Item = (GroupKey, Option<Arc<str>>)>) {
         for (key, blocked) in blocked {
-            if let Some(group) = self.groups.get_mut(&key) {
-                group.blocked = blocked;
-            }
+            self.block(&key, blocked);
+        }
+    }
+
+    /// Remembers why a group waits; `None` when it is to be tried again.
+    fn block(&mut self, key: &GroupKey, told: Option<Arc<str>>) {
+        let Some(group) = self.groups.get(key).filter(|group| group.blocked != told) else { return };
+        let asked = told.is_some().then(|| self.asked(key, group));
+        let Some(group) = self.groups.get_mut(key) else { return };
+        if let (Some(asked), Some(before)) = (std::mem::replace(&mut group.asked, asked), &group.blocked) {
+            self.blocked.remove(key, &asked, before);
+        }
+        group.blocked = told;
+        if let (Some(asked), Some(told)) = (&group.asked, &group.blocked) {
+            self.blocked.insert(key, asked, told);
+        }
+    }
+
+    /// What the tasks of a group ask for. The service matters if what else it has counts, or what others have.
+    pub(crate) fn asked(&self, key: &GroupKey, group: &Group) -> Asked {
+        let is_bound = || !self.affinities.is_empty() && self.company(key.service.as_ref()).is_some();
+        let service = key.service.clone().filter(|_| group.needs.counts_service() || is_bound());
+        Asked { needs: group.needs.clone(), service }
+    }
+
+    /// Tries a group again.
+    pub(crate) fn unblock(&mut self, key: GroupKey) {
+        if self.groups.contains_key(&key) {
+            self.block(&key, None);
+            self.due.groups.insert(key);
         }
     }
 
@@ -293,11 +328,7 @@ impl World {
     fn retry_task(&mut self, task: &Task) {
         match standing(task) {
             Standing::Waiting => {
-                let key = GroupKey::of(task);
-                if let Some(group) = self.groups.get_mut(&key) {
-                    group.blocked = None;
-                    self.due.groups.insert(key);
-                }
+                self.unblock(GroupKey::of(task));
             }
             Standing::Preassigned(node) => {
                 self.due.preassigned.insert(node.clone());
@@ -357,6 +388,7 @@ impl World {
                     if group.tasks.is_empty()
                         && !after.is_some_and(|after| matches!(standing(after), Standing::Waiting))
                     {
+                        self.block(&key, None);
                         self.groups.remove(&key);
                     }
                 }

@@ -65,12 +65,7 @@ impl World {
         }
         for waiter in self.room.limited.remove(service).unwrap_or_default() {
             match waiter {
-                Waiter::Group(key) => {
-                    if let Some(group) = self.groups.get_mut(&key) {
-                        group.blocked = None;
-                        self.due.groups.insert(key);
-                    }
-                }
+                Waiter::Group(key) => self.unblock(key),
                 Waiter::Node(node) => drop(self.due.preassigned.insert(node)),
             }
         }

@@ -26,12 +26,7 @@ impl World {
     fn wake(&mut self, volume: &Volume) {
         for waiter in self.waiting.on(volume) {
             match waiter {
-                Waiter::Group(key) => {
-                    if let Some(group) = self.groups.get_mut(&key) {
-                        group.blocked = None;
-                        self.due.groups.insert(key);
-                    }
-                }
+                Waiter::Group(key) => self.unblock(key),
                 Waiter::Node(node) => drop(self.due.preassigned.insert(node)),
             }
         }
