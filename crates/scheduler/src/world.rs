@@ -135,7 +135,7 @@ impl World {
         cluster: Option<&Arc<Cluster>>,
     ) -> Self {
         let mut world = Self { books, affinities, ..Self::default() };
-        world.places.keep(&world.affinities.scopes(), &world.books);
+        world.keep_places();
         world.absorb_cluster(cluster);
         world.absorb_service(None, service);
         world
@@ -151,7 +151,7 @@ impl World {
 
     /// Looks again at everything that waits for services that have come nearer or gone.
     fn see_affinities(&mut self, state: &State) {
-        self.places.keep(&self.affinities.scopes(), &self.books);
+        self.keep_places();
         self.affinities.recount(|service| {
             let tasks = state.find(TaskBy::Service(service)).map(AsRef::as_ref);
             tasks.filter(|task| is_placed(task) && is_active(task))
@@ -168,6 +168,13 @@ impl World {
         let is_stirred = |task: &Arc<Task>| task.service_id.as_ref().is_some_and(|id| stirred.contains(id));
         let nodes = self.preassigned.iter().filter(|(_, tasks)| tasks.values().any(is_stirred));
         self.due.preassigned.extend(nodes.map(|(node, _)| node.clone()));
+    }
+
+    /// Keeps the nodes by the labels that are asked for.
+    fn keep_places(&mut self) {
+        if let Some(scopes) = self.affinities.take_scopes() {
+            self.places.keep(&scopes, &self.books);
+        }
     }
 
     /// What binds tasks of a service to others. `None` if nothing does.

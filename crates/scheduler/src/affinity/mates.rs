@@ -27,6 +27,11 @@ impl Mates {
         }
     }
 
+    /// Whether a service is one of them.
+    pub(super) fn watches(&self, service: &ServiceId) -> bool {
+        self.services.contains_key(service)
+    }
+
     /// Counts a task on its node.
     pub(super) fn count(&mut self, task: &Task, by: i32) {
         let (Some(service), Some(node)) = (&task.service_id, &task.node_id) else { return };

@@ -56,6 +56,8 @@ pub(crate) struct Affinities {
     ids: BTreeMap<String, ServiceId>,
     names: BTreeMap<ServiceId, String>,
     mates: Mates,
+    /// Something else is asked for than when the labels were last looked at.
+    is_new: bool,
     /// Services whose waiting tasks may have other nodes open to them than they had.
     stirred: BTreeSet<ServiceId>,
 }
@@ -100,6 +102,7 @@ impl Affinities {
         if is_same || before.or(after).is_none() {
             return;
         }
+        self.is_new = true;
         if let Some(service) = before {
             self.stir_all(service);
             self.forget(service);
@@ -160,18 +163,25 @@ impl Affinities {
             let mut stirred: BTreeSet<_> = others.map(|(asker, _)| asker.clone()).collect();
             if by < 0 {
                 stirred.extend(self.kept_apart_by(id).cloned());
+            } else if self.mates.watches(id) {
+                // One of the same slot may wait, that can take its place.
+                stirred.insert(id.clone());
             }
             self.stirred.extend(stirred);
         }
     }
 
-    /// Takes over that a task looks for a node: who has to be near it may find one in the same plan.
+    /// Takes over that a task looks for a node: who has to be near it may find one in the same plan, too.
     pub(crate) fn comes(&mut self, task: &Task) {
         let Some(id) = task.service_id.as_ref().filter(|_| !self.asked.is_empty()) else { return };
         let needed =
             self.askers_of(id).filter(|(asker, affinity)| affinity.required && !affinity.is_apart() && *asker != id);
         let needed: Vec<_> = needed.map(|(asker, _)| asker.clone()).collect();
         self.stirred.extend(needed);
+        // It need not wait for what the others of its service wait for.
+        if self.mates.of(task).next().is_some() {
+            self.stirred.insert(id.clone());
+        }
     }
 
     /// The tasks that share a slot, of services that are to be apart from themselves, anew from those that there are.
@@ -216,9 +226,10 @@ impl Affinities {
         depth
     }
 
-    /// The labels by which places are told apart.
-    pub(crate) fn scopes(&self) -> BTreeSet<&Label> {
-        self.asked.values().flatten().filter_map(|affinity| affinity.scope.as_ref()).collect()
+    /// The labels by which places are told apart, if they may be others than when this was last asked.
+    pub(crate) fn take_scopes(&mut self) -> Option<BTreeSet<&Label>> {
+        let is_new = std::mem::take(&mut self.is_new);
+        is_new.then(|| self.asked.values().flatten().filter_map(|affinity| affinity.scope.as_ref()).collect())
     }
 
     /// How many tasks of the same slot a node has, of a service that is to be apart from itself: those that a task takes

@@ -1,6 +1,7 @@
 //! Stories: a world in, decisions out.
 
 mod affinity;
+mod affinity_properties;
 mod explanations;
 mod filters;
 mod loops;
