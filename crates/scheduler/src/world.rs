@@ -241,7 +241,9 @@ impl World {
         }
         if !before.zip(after).is_some_and(|(before, after)| looks_the_same(before, after)) {
             self.feasible.set(ix, after.map(AsRef::as_ref));
-            self.places.set(ix, after.map(AsRef::as_ref));
+            if self.places.set(ix, after.map(AsRef::as_ref)) {
+                self.affinities.relocated();
+            }
             self.due.recount = true;
             if after.is_some() {
                 self.due.freed.insert(id.clone());

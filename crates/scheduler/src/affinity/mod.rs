@@ -171,6 +171,19 @@ impl Affinities {
         }
     }
 
+    /// Takes over that some node is in another place than it was, and with it what is on it.
+    pub(crate) fn relocated(&mut self) {
+        let is_moved = |affinity: &&Affinity| affinity.required && affinity.scope.is_some();
+        for (id, affinities) in &self.asked {
+            if affinities.iter().any(|affinity| is_moved(&affinity)) {
+                self.stirred.insert(id.clone());
+            }
+            for affinity in affinities.iter().filter(is_moved).filter(|affinity| affinity.is_apart()) {
+                self.stirred.extend(self.ids.get(&affinity.other.to_ascii_lowercase()).cloned());
+            }
+        }
+    }
+
     /// Takes over that a task looks for a node: who has to be near it may find one in the same plan, too.
     pub(crate) fn comes(&mut self, task: &Task) {
         let Some(id) = task.service_id.as_ref().filter(|_| !self.asked.is_empty()) else { return };

@@ -28,17 +28,21 @@ impl Places {
         for label in wanted {
             if !self.labels.contains_key(label) {
                 let mut values = Values::default();
-                books.nodes().for_each(|(ix, node)| values.set(ix, label.of(node)));
+                for (ix, node) in books.nodes() {
+                    values.set(ix, label.of(node));
+                }
                 self.labels.insert((*label).clone(), values);
             }
         }
     }
 
-    /// Takes over a node's record.
-    pub(crate) fn set(&mut self, ix: NodeIx, node: Option<&Node>) {
+    /// Takes over a node's record. Gives whether it is in another place now.
+    pub(crate) fn set(&mut self, ix: NodeIx, node: Option<&Node>) -> bool {
+        let mut moved = false;
         for (label, values) in &mut self.labels {
-            values.set(ix, node.map_or("", |node| label.of(node)));
+            moved |= values.set(ix, node.map_or("", |node| label.of(node)));
         }
+        moved
     }
 
     /// Takes over new numbers of the nodes.
@@ -83,9 +87,10 @@ impl Places {
 }
 
 impl Values {
-    fn set(&mut self, ix: NodeIx, value: &str) {
+    /// Gives whether that is another value.
+    fn set(&mut self, ix: NodeIx, value: &str) -> bool {
         if self.of_node.get(&ix).map_or("", String::as_str) == value {
-            return;
+            return false;
         }
         if let Some(before) = self.of_node.remove(&ix)
             && let Some(nodes) = self.nodes.get_mut(&before)
@@ -99,5 +104,6 @@ impl Values {
             self.of_node.insert(ix, value.to_owned());
             self.nodes.entry(value.to_owned()).or_default().insert(ix);
         }
+        true
     }
 }

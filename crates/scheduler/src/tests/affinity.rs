@@ -447,6 +447,107 @@ fn another_label_on_a_node_is_looked_at() {
 }
 
 #[test]
+fn who_is_on_a_node_with_another_label_is_elsewhere_now() {
+    // The node itself takes no tasks: others share its place now.
+    let nodes = "node a label:zone=x drain; node b label:zone=y; service db; task db.1 on a";
+    let relabelled = |zone: &'static str| {
+        move |store: &Store| {
+            write(store, |tx| {
+                let node = testing::node("a").label("zone", zone).drain().build();
+                tx.edit::<swarmkit_api::Node>(&"a".into(), |stored| stored.spec = node.spec).map(drop)
+            });
+        }
+    };
+    let near = "service web must-near=db@node.labels.zone; task web.1 pending";
+    then(&format!("{nodes}; {near}"), relabelled("y"), &["web.1 goes to b"]);
+    let side = "service side global must-near=db@node.labels.zone; task side.b on b pending";
+    then(&format!("{nodes}; {side}"), relabelled("y"), &["side.b goes to b"]);
+    let nodes = nodes.replace("zone=x", "zone=y");
+    let apart = "service web must-apart=db@node.labels.zone; task web.1 pending";
+    then(&format!("{nodes}; {apart}"), relabelled("z"), &["web.1 goes to b"]);
+}
+
+#[test]
+fn room_is_made_only_where_the_company_is_right() {
+    let nodes = "node a memory=1GiB; node b memory=1GiB; node c memory=1GiB; service low memory=1GiB; service db";
+    let low = "task low.1 on a; task low.2 on b; task low.3 on c";
+    check(
+        &format!(
+            "{nodes}; {low}; task db.1 on b; service vip priority=10 memory=1GiB must-near=db; task vip.1 pending"
+        ),
+        &["vip.1 waits for 1 task of lower priority to leave node b (priority 10 over 0): [low.2] go"],
+    );
+    check(
+        &format!(
+            "{nodes}; {low}; task db.1 on b; task db.2 on c; service vip priority=10 memory=1GiB must-apart=db
+             task vip.1 pending; task vip.2 pending"
+        ),
+        &[
+            "vip.1 waits for 1 task of lower priority to leave node a (priority 10 over 0): [low.1] go",
+            "vip.2 waits: no suitable node (insufficient resources on 3 nodes)",
+        ],
+    );
+    // What waits for room counts as if it was there.
+    check(
+        "node a memory=2GiB; node b memory=2GiB; service low memory=1GiB; task low.1 on a; task low.2 on a; task low.3 on b
+         task low.4 on b; service vip priority=10 memory=1GiB must-apart=vip; task vip.1 pending; task vip.2 pending",
+        &[
+            "vip.1 waits for 1 task of lower priority to leave node a (priority 10 over 0): [low.2] go",
+            "vip.2 waits for 1 task of lower priority to leave node b (priority 10 over 0): [low.4] go",
+        ],
+    );
+}
+
+#[test]
+fn whoever_asks_where_a_task_would_go_is_told_with_its_company() {
+    let would_go = |text: &str, task: &str| {
+        let view = testing::world(text);
+        let task = Task::clone(view.get::<Task>(&task.into()).unwrap());
+        crate::prospect(&view, &task, env().now()).node.map(|node| node.to_string())
+    };
+    let nodes = "node a; node b; node c; service db; task db.1 on b";
+    let goes =
+        |asks: &str| would_go(&format!("{nodes}; service web {asks}; task web.1 on a; task web.2 on a"), "web.1");
+    assert_eq!(goes("").as_deref(), Some("c"));
+    assert_eq!(goes("must-near=db").as_deref(), Some("b"));
+    assert_eq!(goes("near=db").as_deref(), Some("b"));
+    assert_eq!(goes("must-near=web").as_deref(), Some("a"));
+    assert_eq!(
+        would_go(
+            "node a; node b; service db must-apart=web; task db.1 on b; service web; task web.1 on a
+                         task web.2 on a",
+            "web.1"
+        )
+        .as_deref(),
+        Some("a")
+    );
+    assert_eq!(goes("must-near=cache"), None);
+}
+
+#[test]
+fn what_company_a_node_lacks_is_told() {
+    let lacks = |text: &str| {
+        let view = testing::world(text);
+        let told = crate::explain(&view, view.get::<Task>(&"web.1".into()).unwrap(), env().now(), 10);
+        let of_node = |node: &crate::NodeRefusal| format!("{} {}", node.node, node.lacks[0]);
+        (told.message, told.refused.iter().map(of_node).collect::<Vec<_>>())
+    };
+    let (message, nodes) = lacks(
+        "node a; node b; service db; service web must-near=db; task db.1 on b wants shutdown; task web.1 pending",
+    );
+    assert_eq!(
+        message,
+        "no suitable node (affinity to service db, of which no task has a node, not satisfied on 2 nodes)"
+    );
+    assert_eq!(nodes, ["a has no task of service db", "b has no task of service db"]);
+    let (message, nodes) = lacks(
+        "node a label:z=1; service db must-apart=web@node.labels.z; service web; task db.1 on a; task web.1 pending",
+    );
+    assert_eq!(message, "no suitable node (anti-affinity of service db by node.labels.z not satisfied on 1 node)");
+    assert_eq!(nodes, ["a shares its node.labels.z with a task of service db, which has to be apart"]);
+}
+
+#[test]
 fn a_service_that_comes_to_ask_for_distance_knows_who_replaces_whom() {
     let world = "node a; node b; service web; task web.1 on a version=1; task web.2 on b version=1";
     let ask = |store: &Store| {
