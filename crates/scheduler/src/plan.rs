@@ -303,6 +303,7 @@ impl<'w> Planner<'w> {
         let nodes = company.beside(&mates);
         let nodes = nodes.iter().filter(|ix| search.is_fit(*ix) && self.draft.lack(needs, service, *ix).is_none());
         let nodes = nodes.filter(|ix| self.draft.bars(company, task, *ix).is_none());
+        let nodes = nodes.filter(|ix| self.is_admitted(task, needs, *ix));
         let best = nodes.min_by_key(|ix| (self.draft.active_of(service, *ix), self.draft.book(*ix).active, *ix));
         let Some(ix) = best else { return false };
         let given = self.draft.give(task, needs, ix);
@@ -323,9 +324,9 @@ impl<'w> Planner<'w> {
         }
     }
 
-    /// The same, where nodes may be kept for others.
+    /// The same, where others may have a part in it.
     fn reason_for(&mut self, key: &GroupKey, group: &Group, task: &Task) -> Arc<str> {
-        self.kept_reason(task, &group.needs).unwrap_or_else(|| self.reason(self.world.asked(key, group)))
+        self.reason_of_others(key, task, &group.needs).unwrap_or_else(|| self.reason(self.world.asked(key, group)))
     }
 
     fn explained(&self, asked: &Asked) -> Arc<str> {

@@ -97,6 +97,15 @@ impl<'w> Company<'w> {
         self.ties.iter().filter(is_apart).any(|bound| self.places.of(bound.scope(), ix).contains(at))
     }
 
+    /// Whether tasks have to be near to those of a service, so that these may not go for them.
+    pub(crate) fn needs(&self, other: &ServiceId) -> bool {
+        let is_near = |bound: &Bound<'_>| {
+            let affinity = bound.tie.affinity;
+            affinity.required && affinity.direction == Direction::Near && bound.tie.other == Some(other)
+        };
+        self.ties.iter().any(is_near)
+    }
+
     /// The nodes that may take a task in spite of `mates`, since it takes their place: those that share a place with one.
     pub(crate) fn beside(&self, mates: &BTreeMap<NodeIx, u32>) -> Bitmap {
         let mut nodes = Bitmap::default();

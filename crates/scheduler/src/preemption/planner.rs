@@ -94,7 +94,7 @@ impl<'w> Planner<'w> {
         let mut offers = None::<Offers>;
         let mut hopeless = Vec::new();
         for task in waiting {
-            if self.making.is_exhausted() {
+            if self.making.is_exhausted() || (offers.is_none() && self.making.has_looked_enough()) {
                 self.plan.rest.groups.insert(key.clone());
                 hopeless.push(task);
                 continue;
@@ -126,7 +126,7 @@ impl<'w> Planner<'w> {
         if self.keeps(seeker) {
             return true;
         }
-        if self.making.is_exhausted() {
+        if self.making.is_exhausted() || self.making.has_looked_enough() {
             self.plan.rest.preassigned.insert(node.clone());
             return false;
         }
@@ -136,20 +136,24 @@ impl<'w> Planner<'w> {
         offer.map(|offer| self.accept(task, priority, offer)).is_some()
     }
 
-    /// Why a task waits, if some nodes would take it, had others not been promised the room.
-    pub(crate) fn kept_reason(&self, task: &Task, needs: &Needs) -> Option<Arc<str>> {
-        if self.making.claims.is_empty() {
+    /// Why tasks of a group wait, if it is not only for what nodes refuse: some would take them, had others not been promised
+    /// the room, or some could be made room on, if services could spare more.
+    pub(crate) fn reason_of_others(&self, key: &GroupKey, task: &Task, needs: &Needs) -> Option<Arc<str>> {
+        let (limiting, service) = (self.making.limiting(&Waiter::Group(key.clone())), task.service_id.as_ref());
+        let mut promised = 0;
+        if !self.making.claims.is_empty() {
+            let company = self.draft.company(service);
+            let is_barred = |ix| company.as_ref().is_some_and(|company| self.draft.bars(company, task, ix).is_some());
+            let has_room = |ix: &NodeIx| self.draft.refusal(needs, service, *ix).is_none() && !is_barred(*ix);
+            let nodes = self.world.books.nodes().map(|(ix, _)| ix).filter(has_room);
+            promised = nodes.filter(|ix| !self.is_admitted(task, needs, *ix)).count();
+        }
+        if promised == 0 && limiting.is_empty() {
             return None;
         }
-        let service = task.service_id.as_ref();
-        let company = self.draft.company(service);
-        let is_barred = |ix| company.as_ref().is_some_and(|company| self.draft.bars(company, task, ix).is_some());
-        let has_room = |ix: &NodeIx| self.draft.refusal(needs, service, *ix).is_none() && !is_barred(*ix);
-        let nodes = self.world.books.nodes().map(|(ix, _)| ix).filter(has_room);
-        let nodes = nodes.filter(|ix| !self.is_admitted(task, needs, *ix)).count();
-        let others = self.draft.explain(needs, service).text();
-        let all = [others, if nodes > 0 { kept(nodes) } else { String::new() }];
-        let all: Vec<_> = all.into_iter().filter(|text| !text.is_empty()).collect();
+        let others = (promised > 0).then(|| kept(promised)).into_iter().chain(limiting);
+        let refusals = Some(self.draft.explain(needs, service).text()).filter(|text| !text.is_empty());
+        let all: Vec<_> = refusals.into_iter().chain(others).collect();
         Some(no_suitable_node(&all.join("; ")))
     }
 

@@ -24,6 +24,10 @@ use crate::{
 /// For how many tasks room is made in one pass. The others have their turn in the next one.
 const CLAIMS_MAX: usize = 100;
 
+/// After how many nodes that were looked at no other tasks are begun with in one pass. These have their turn in the next
+/// one, too.
+const NODES_MAX: usize = 20_000;
+
 /// Services that limit how many of their tasks may be missing, and who might have got the room of some.
 pub(crate) type Limited = BTreeMap<ServiceId, BTreeSet<Waiter>>;
 
@@ -45,6 +49,8 @@ pub(crate) struct Making<'w> {
     budgets: Budgets,
     /// For how many tasks room was made in this plan.
     made: usize,
+    /// How many nodes were looked at for that.
+    looked_at: usize,
     pub(crate) limited: Limited,
 }
 
@@ -71,12 +77,29 @@ impl<'w> Making<'w> {
             going: BTreeSet::new(),
             budgets: Budgets::default(),
             made: 0,
+            looked_at: 0,
             limited: Limited::new(),
         }
     }
 
+    /// Whether enough was decided for one pass.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.made >= CLAIMS_MAX
+    }
+
+    /// Whether enough was looked at for one pass, so that nobody is begun with.
+    pub(crate) fn has_looked_enough(&self) -> bool {
+        self.looked_at >= NODES_MAX
+    }
+
+    /// What is said of the services that cannot spare the tasks that would have had to go for someone.
+    pub(crate) fn limiting(&self, waiter: &Waiter) -> Vec<String> {
+        let all = self.limited.iter().chain(self.world.limited());
+        let limiting: BTreeSet<_> = all.filter(|(_, waiters)| waiters.contains(waiter)).map(|(id, _)| id).collect();
+        let services = limiting.into_iter().filter_map(|id| self.world.services.get(id));
+        let name =
+            |service: &Service| service.spec.annotations.as_ref().map(|own| own.name.clone()).unwrap_or_default();
+        services.map(|service| format!("service {} can spare no more tasks", name(service))).collect()
     }
 
     /// Whether a node that has room for a task now leaves enough for those for which room is kept there, as far as they are
@@ -92,7 +115,7 @@ impl<'w> Making<'w> {
         }
         let state = self.world.state();
         let site = state.and_then(|state| self.foreseen(draft, state, seeker, node));
-        site.is_some_and(|site| site.fits(seeker.needs))
+        site.is_some_and(|site| site.fits())
     }
 
     /// What room could be made on these nodes.
@@ -142,18 +165,19 @@ impl<'w> Making<'w> {
     fn offer(&mut self, draft: &Draft<'_>, seeker: Seeker<'_>, node: &NodeId, waiter: &Waiter) -> Option<Offer> {
         let world = self.world;
         let state = world.state()?;
+        self.looked_at += 1;
         let ix = world.books.find(node)?;
         draft.book(ix).node.as_deref().filter(|node| takes_tasks(node))?;
         if self.is_barred(draft, seeker.task, ix) {
             return None;
         }
         let leaving: Vec<_> = self.leaving(state, node).map(|task| task.id.clone()).collect();
-        let tenants = self.tenants(state, seeker, node);
+        let tenants = self.tenants(draft, state, seeker, node);
         if leaving.is_empty() && tenants.is_empty() {
             return None;
         }
-        let foreseen = self.foreseen(draft, state, seeker, node)?;
-        if foreseen.fits(seeker.needs) {
+        let mut foreseen = self.foreseen(draft, state, seeker, node)?;
+        if foreseen.fits() {
             return Some(Offer { harm: Harm::of(&[]), node: node.clone(), gone: Vec::new(), leaving });
         }
         let services = tenants.iter().filter_map(|tenant| world.services.get(&tenant.service));
@@ -161,19 +185,15 @@ impl<'w> Making<'w> {
         let spare =
             services.filter_map(|service| self.budgets.spare(state, service).map(|spare| (service.id.clone(), spare)));
         let spare = spare.collect();
-        let fits_without = |site: &Site<'_>, gone: &[Tenant]| {
-            let mut site = site.clone();
-            gone.iter().for_each(|tenant| site.leave(&tenant.task));
-            site.fits(seeker.needs)
-        };
-        let Some(gone) = choose(tenants, &spare, |gone| fits_without(&foreseen, gone)) else {
+        let Some(gone) = choose(tenants, &spare, &mut foreseen) else {
             for service in limited {
                 self.limited.entry(service.id.clone()).or_default().insert(waiter.clone());
             }
             return None;
         };
-        let at_once = self.with_rivals(draft, seeker, node)?;
-        let leaving = if fits_without(&at_once, &gone) { Vec::new() } else { leaving };
+        let mut at_once = self.with_rivals(draft, seeker, node)?;
+        gone.iter().for_each(|tenant| at_once.leave(&tenant.task));
+        let leaving = if at_once.fits() { Vec::new() } else { leaving };
         Some(Offer { harm: Harm::of(&gone), node: node.clone(), gone, leaving })
     }
 
@@ -188,14 +208,16 @@ impl<'w> Making<'w> {
     }
 
     /// The tasks of a node that could be made to go for another one.
-    fn tenants(&self, state: &State, seeker: Seeker<'_>, node: &NodeId) -> Vec<Tenant> {
+    fn tenants(&self, draft: &Draft<'_>, state: &State, seeker: Seeker<'_>, node: &NodeId) -> Vec<Tenant> {
+        let company = draft.company(seeker.task.service_id.as_ref());
         let here = state.find(TaskBy::Node(Some(node))).filter(|task| is_placed(task));
         let here = here.filter(|task| is_active(task) && !self.going.contains(&task.id));
         let tenant = |task: &Arc<Task>| {
             let service = self.world.services.get(task.service_id.as_ref()?)?;
             let (priority, is_limited) = (priority(Some(service)), max_disrupted(service).is_some());
             let tenant = Tenant { task: task.clone(), service: service.id.clone(), priority, is_limited };
-            (priority < seeker.priority).then_some(tenant)
+            let is_needed = || company.as_ref().is_some_and(|company| company.needs(&service.id));
+            (priority < seeker.priority && !is_needed()).then_some(tenant)
         };
         here.filter_map(tenant).collect()
     }
@@ -207,14 +229,14 @@ impl<'w> Making<'w> {
     }
 
     /// A node when all have gone that were told to, and those have come for whom room is kept.
-    fn foreseen<'d>(&self, draft: &'d Draft<'_>, state: &State, seeker: Seeker<'_>, node: &NodeId) -> Option<Site<'d>> {
+    fn foreseen<'d>(&self, draft: &'d Draft<'_>, state: &State, seeker: Seeker<'d>, node: &NodeId) -> Option<Site<'d>> {
         let mut site = self.with_rivals(draft, seeker, node)?;
         self.leaving(state, node).for_each(|task| site.leave(task));
         Some(site)
     }
 
     /// A node when those have come for whom room is kept.
-    fn with_rivals<'d>(&self, draft: &'d Draft<'_>, seeker: Seeker<'_>, node: &NodeId) -> Option<Site<'d>> {
+    fn with_rivals<'d>(&self, draft: &'d Draft<'_>, seeker: Seeker<'d>, node: &NodeId) -> Option<Site<'d>> {
         let service = seeker.task.service_id.as_ref();
         let mut site = Site::of(draft, self.world.books.find(node)?, seeker.needs, service);
         self.rivals(seeker, node).for_each(|rival| site.come(rival, service));

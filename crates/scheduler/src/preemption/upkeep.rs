@@ -20,7 +20,7 @@ pub(crate) struct Known {
     limited: Limited,
     /// How many services ask for a priority.
     important: usize,
-    /// All that there is. Nobody looks at it but who needs room.
+    /// All that there is, if any service asks for a priority. Nobody else looks at it.
     view: Option<View>,
 }
 
@@ -30,8 +30,9 @@ impl World {
         self.room.view.as_deref()
     }
 
+    /// Takes it over, when all that has changed is absorbed.
     pub(crate) fn keep_view(&mut self, view: &View) {
-        self.room.view = Some(view.clone());
+        self.room.view = self.has_priorities().then(|| view.clone());
     }
 
     /// Whether any service asks for a priority.
@@ -48,6 +49,11 @@ impl World {
             self.due.everything = true;
         }
         self.wake_for(&after.id);
+    }
+
+    /// Who might have got room from whom, as far as nothing has happened there since.
+    pub(crate) fn limited(&self) -> &Limited {
+        &self.room.limited
     }
 
     /// Remembers who might have got room from whom.

@@ -52,32 +52,54 @@ impl Harm {
     }
 }
 
+/// Where it is tried who has to go. Everybody is there at first.
+pub(crate) trait Trial {
+    /// One who is there goes.
+    fn leave(&mut self, tenant: &Tenant);
+    /// One who went comes back.
+    fn come_back(&mut self, tenant: &Tenant);
+    /// Whether the other one fits as it is.
+    fn fits(&self) -> bool;
+}
+
 /// The tasks that go so that another one fits, if their going helps at all: of as low a priority as can be, then few, and
 /// no more than have to: none of them could stay. Of equals the youngest go.
 ///
-/// `spare` is how many tasks more of a service may be missing; of services that are not in it none may go. Asks
-/// `fits` at most three times for each tenant, and once for each priority.
+/// `spare` is how many tasks more of a service may be missing; of services that are not in it none may go. Lets each tenant
+/// leave and come back four times at most.
 pub(crate) fn choose(
     mut tenants: Vec<Tenant>,
     spare: &BTreeMap<ServiceId, u64>,
-    fits: impl Fn(&[Tenant]) -> bool,
+    trial: &mut impl Trial,
 ) -> Option<Vec<Tenant>> {
     tenants.sort_by_cached_key(|tenant| (tenant.priority, Reverse(age(&tenant.task))));
     keep_spared(&mut tenants, spare);
-    let levels = tenants.chunk_by(|one, next| one.priority == next.priority).map(<[Tenant]>::len);
-    let enough = levels.scan(0, |end, level| {
-        *end += level;
-        Some(*end)
-    });
-    let enough = enough.into_iter().find(|end| fits(&tenants[..*end]))?;
+    let mut enough = 0;
+    for level in tenants.chunk_by(|one, next| one.priority == next.priority) {
+        level.iter().for_each(|tenant| trial.leave(tenant));
+        enough += level.len();
+        if trial.fits() {
+            break;
+        }
+    }
     tenants.truncate(enough);
-    if let Some(alone) = tenants.iter().find(|tenant| fits(std::slice::from_ref(tenant))) {
+    if tenants.is_empty() || !trial.fits() {
+        return None;
+    }
+    tenants.iter().for_each(|tenant| trial.come_back(tenant));
+    let alone = tenants.iter().find(|tenant| {
+        trial.leave(tenant);
+        let fits = trial.fits();
+        trial.come_back(tenant);
+        fits
+    });
+    if let Some(alone) = alone {
         return Some(vec![alone.clone()]);
     }
     // Whoever matters more stays first: by priority; then the small ones, so that few go, or those that have been there
     // for long.
-    let by_size = spared(&tenants, |tenant| (Reverse(tenant.priority), size(&tenant.task), age(&tenant.task)), &fits);
-    let by_age = spared(&tenants, |tenant| (Reverse(tenant.priority), age(&tenant.task)), &fits);
+    let by_size = spared(&tenants, |tenant| (Reverse(tenant.priority), size(&tenant.task), age(&tenant.task)), trial);
+    let by_age = spared(&tenants, |tenant| (Reverse(tenant.priority), age(&tenant.task)), trial);
     [by_size, by_age].into_iter().min_by_key(|gone| Harm::of(gone))
 }
 
@@ -94,17 +116,22 @@ fn keep_spared(tenants: &mut Vec<Tenant>, spare: &BTreeMap<ServiceId, u64>) {
     });
 }
 
-/// Those that go when everybody stays who can, in some order.
-fn spared<K: Ord>(tenants: &[Tenant], order: impl Fn(&Tenant) -> K, fits: impl Fn(&[Tenant]) -> bool) -> Vec<Tenant> {
-    let mut asked: Vec<&Tenant> = tenants.iter().collect();
-    asked.sort_by_cached_key(|tenant| order(tenant));
+/// Those that go when everybody stays who can, in some order. In the end everybody is back.
+fn spared<K: Ord>(tenants: &[Tenant], order: impl Fn(&Tenant) -> K, trial: &mut impl Trial) -> Vec<Tenant> {
+    tenants.iter().for_each(|tenant| trial.leave(tenant));
     let mut gone = tenants.to_vec();
-    for tenant in asked {
-        let without: Vec<_> = gone.iter().filter(|other| other.task.id != tenant.task.id).cloned().collect();
-        if fits(&without) {
-            gone = without;
+    gone.sort_by_cached_key(order);
+    gone.retain(|tenant| {
+        trial.come_back(tenant);
+        let stays = trial.fits();
+        if !stays {
+            trial.leave(tenant);
         }
-    }
+        !stays
+    });
+    gone.iter().for_each(|tenant| trial.come_back(tenant));
+    // The order in which they were looked at is nobody's business.
+    gone.sort_by_cached_key(|tenant| (tenant.priority, Reverse(age(&tenant.task))));
     gone
 }
 
@@ -146,6 +173,34 @@ mod tests {
         gone.iter().map(|tenant| size(&tenant.task).0).sum()
     }
 
+    /// How much room those make that are gone, and how much is wanted.
+    struct Room {
+        made: i64,
+        wanted: i64,
+    }
+
+    impl Trial for Room {
+        fn leave(&mut self, tenant: &Tenant) {
+            self.made += size(&tenant.task).0;
+        }
+
+        fn come_back(&mut self, tenant: &Tenant) {
+            self.made -= size(&tenant.task).0;
+        }
+
+        fn fits(&self) -> bool {
+            self.made >= self.wanted
+        }
+    }
+
+    /// Those that go to make so much room, after which everybody is back.
+    fn chosen(tenants: &[Tenant], spare: &BTreeMap<ServiceId, u64>, wanted: i64) -> Option<Vec<Tenant>> {
+        let mut room = Room { made: 0, wanted };
+        let gone = choose(tenants.to_vec(), spare, &mut room);
+        assert!(gone.is_none() || room.made == 0, "everybody is back");
+        gone
+    }
+
     fn plenty(tenants: &[Tenant]) -> BTreeMap<ServiceId, u64> {
         tenants.iter().map(|tenant| (tenant.service.clone(), u64::MAX)).collect()
     }
@@ -153,7 +208,7 @@ mod tests {
     /// The numbers of those, of tasks of these priorities and sizes, the oldest first, that make so much room.
     fn check(wanted: i64, described: &[(i32, i64)], expected: Option<&[u64]>) {
         let tenants = tenants(described);
-        let gone = choose(tenants.clone(), &plenty(&tenants), |gone| held(gone) >= wanted);
+        let gone = chosen(&tenants, &plenty(&tenants), wanted);
         let numbers = gone.map(|gone| {
             let mut numbers: Vec<_> = gone.iter().map(|tenant| tenant.task.meta.created_version.0).collect();
             numbers.sort_unstable();
@@ -183,14 +238,14 @@ mod tests {
     fn a_service_spares_no_more_tasks_that_run_than_it_can() {
         let all = tenants(&[(0, 1), (0, 1), (0, 1)]);
         let spare = |tasks: u64| BTreeMap::from([(all[0].service.clone(), tasks)]);
-        let gone = |wanted: i64, tasks: u64| choose(all.clone(), &spare(tasks), |gone| held(gone) >= wanted);
+        let gone = |wanted: i64, tasks: u64| chosen(&all, &spare(tasks), wanted);
         assert_eq!(gone(2, 2).map(|gone| gone.len()), Some(2));
         assert!(gone(2, 1).is_none());
-        assert!(choose(all.clone(), &BTreeMap::new(), |_| true).is_none_or(|gone| gone.is_empty()));
+        assert!(chosen(&all, &BTreeMap::new(), 1).is_none(), "of services that nobody knows none goes");
         // One that does not run is missing already.
         let mut starting = all.clone();
         Arc::make_mut(&mut starting[0].task).status.state = TaskState::Starting;
-        let gone = choose(starting, &spare(0), |gone| held(gone) >= 1).unwrap();
+        let gone = chosen(&starting, &spare(0), 1).unwrap();
         assert_eq!(gone.iter().map(|tenant| tenant.task.id.as_str()).collect::<Vec<_>>(), ["s0.0"]);
     }
 
@@ -215,7 +270,7 @@ mod tests {
             let all = tenants(&described);
             let spare: BTreeMap<_, _> = all.iter().map(|tenant| (tenant.service.clone(), spare)).collect();
             let fits = |gone: &[Tenant]| held(gone) >= wanted;
-            let Some(gone) = choose(all.clone(), &spare, fits) else { return Ok(()) };
+            let Some(gone) = chosen(&all, &spare, wanted) else { return Ok(()) };
             prop_assert!(fits(&gone));
             for tenant in &gone {
                 let without: Vec<_> = gone.iter().filter(|other| other.task.id != tenant.task.id).cloned().collect();

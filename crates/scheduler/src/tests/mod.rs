@@ -10,7 +10,6 @@ mod packing;
 mod placement;
 mod preassigned;
 mod preemption;
-mod preemption_properties;
 mod properties;
 mod waiting;
 mod worlds;

@@ -3,13 +3,12 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use proptest::prelude::*;
-use swarmkit_api::{Node, NodeId, Task, TaskId, TaskState};
+use swarmkit_api::{Node, NodeId, TaskId};
 use swarmkit_store::TaskBy;
 
-use super::{preemption::Rounds, *};
+use super::*;
 use crate::{
     books::is_active,
-    decision::Decision,
     preemption::{claim, max_disrupted, missing, priority, yields},
     world::is_placed,
 };
