@@ -54,6 +54,19 @@ pub(super) async fn cluster(control: &mut Control, wanted: &str) -> Result<wire:
     single("cluster", wanted, control.list_clusters(request).await?.into_inner().clusters)
 }
 
+/// A network.
+pub(super) async fn network(control: &mut Control, wanted: &str) -> Result<wire::Network, CtlError> {
+    let request = wire::GetNetworkRequest { network_id: wanted.to_owned(), ..Default::default() };
+    if let Ok(response) = control.get_network(request).await
+        && let Some(network) = response.into_inner().network
+    {
+        return Ok(network);
+    }
+    let filters = wire::list_networks_request::Filters { names: vec![wanted.to_owned()], ..Default::default() };
+    let request = wire::ListNetworksRequest { filters: Some(filters), ..Default::default() };
+    single("network", wanted, control.list_networks(request).await?.into_inner().networks)
+}
+
 /// A task, by its exact id only.
 pub(super) async fn task(control: &mut Control, wanted: &str) -> Result<wire::Task, CtlError> {
     let request = wire::GetTaskRequest { task_id: wanted.to_owned() };

@@ -5,10 +5,13 @@ mod cluster;
 mod cluster_flags;
 mod config;
 mod depend_flags;
+mod endpoint_flags;
 mod error;
 mod generic_flags;
 mod job_flags;
 mod lookup;
+mod network;
+mod network_flags;
 mod node;
 mod placement_flags;
 mod priority_flags;
@@ -71,6 +74,9 @@ enum Command {
     /// Manage configs: files that tasks are given
     #[command(subcommand)]
     Config(config::Command),
+    /// Manage networks that span nodes
+    #[command(subcommand)]
+    Network(network::Command),
     /// Manage nodes
     #[command(subcommand)]
     Node(node::Command),
@@ -168,6 +174,7 @@ async fn run(args: Args) -> Result<(), CtlError> {
     let done = match args.command {
         Command::Cluster(command) => cluster::run(&mut context, command).await,
         Command::Config(command) => config::run(&mut context, command).await,
+        Command::Network(command) => network::run(&mut context, command).await,
         Command::Node(command) => node::run(&mut context, command).await,
         Command::Secret(command) => secret::run(&mut context, command).await,
         Command::Service(command) => service::run(&mut context, command).await,

@@ -7,6 +7,7 @@ use swarmkit_api::wire::{
 
 use super::{
     Context, CtlError, Format, ListFlags, depend_flags, lookup,
+    network::{self, NetworkChanges},
     placement_flags::PlacementRemovals,
     service_flags::{Csv, Mode, RESTART_DEFAULT, ServiceFlags, parse_file_ref, set_replicas, values},
 };
@@ -31,6 +32,10 @@ pub(super) enum Command {
         /// Config that tasks get, as name[:target] (repeat, or separate with commas)
         #[arg(long, value_name = "NAME[:TARGET]")]
         config: Vec<Csv>,
+
+        /// Network to be on, as name[,alias=NAME][,ip=ADDRESS][,driver-opt=KEY=VALUE] (repeat)
+        #[arg(long, value_name = "NETWORK")]
+        network: Vec<Csv>,
 
         #[command(flatten)]
         flags: Box<ServiceFlags>,
@@ -110,6 +115,18 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME")]
         rm_config: Vec<Csv>,
 
+        /// Network to be on, as name[,alias=NAME][,ip=ADDRESS][,driver-opt=KEY=VALUE]; replaces all (repeat)
+        #[arg(long, value_name = "NETWORK")]
+        network: Vec<Csv>,
+
+        /// Network to be on as well (repeat)
+        #[arg(long, value_name = "NETWORK", conflicts_with = "network")]
+        add_network: Vec<Csv>,
+
+        /// Network to leave, by id or name (repeat, or separate with commas)
+        #[arg(long, value_name = "NETWORK", conflicts_with = "network")]
+        rm_network: Vec<Csv>,
+
         /// Service that it depends on no more, by name (repeat, or separate with commas)
         #[arg(long, value_name = "NAME")]
         rm_depends_on: Vec<Csv>,
@@ -124,8 +141,9 @@ pub(super) enum Command {
 
 pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(), CtlError> {
     match command {
-        Command::Create { name, mode, secret, config, flags } => {
+        Command::Create { name, mode, secret, config, network, flags } => {
             let mut spec = new_spec(name, mode, &flags)?;
+            spec.task.get_or_insert_default().networks = network::attachments(context, &network).await?;
             let added = References::find(context, &secret, &config).await?;
             added.add_to(container(&mut spec)?);
             let request = wire::CreateServiceRequest { spec: Some(spec) };
@@ -180,11 +198,15 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             rm_secret,
             add_config,
             rm_config,
+            network,
+            add_network,
+            rm_network,
             rm_depends_on,
             rm_placement,
             flags,
         } => {
             let added = References::find(context, &add_secret, &add_config).await?;
+            let networks = NetworkChanges::find(context, &network, &add_network, &rm_network).await?;
             let id = change(context, &service, |spec| {
                 let before = spec.clone();
                 flags.apply(spec)?;
@@ -192,6 +214,7 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
                 rm_placement.apply(spec)?;
                 remove_references(container(spec)?, &rm_secret, &rm_config)?;
                 added.add_to(container(spec)?);
+                networks.apply(&mut spec.task.get_or_insert_default().networks)?;
                 if force {
                     spec.task.get_or_insert_default().force_update += 1;
                 }

@@ -12,9 +12,9 @@ use swarmkit_api::wire::{
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
-    CtlError, depend_flags::DependFlags, generic_flags::GenericFlags, job_flags::JobFlags,
-    placement_flags::PlacementFlags, priority_flags::PriorityFlags, rebalance_flags::ServiceRebalance,
-    rollout_flags::RolloutFlags,
+    CtlError, depend_flags::DependFlags, endpoint_flags::EndpointFlags, generic_flags::GenericFlags,
+    job_flags::JobFlags, placement_flags::PlacementFlags, priority_flags::PriorityFlags,
+    rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
 };
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
@@ -30,7 +30,7 @@ pub(super) const RESTART_DEFAULT: wire::RestartPolicy = wire::RestartPolicy {
 
 /// One argument of a flag that takes several values: they are separated by commas, and quoted as in CSV.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Csv(Vec<String>);
+pub(super) struct Csv(pub(super) Vec<String>);
 
 impl FromStr for Csv {
     type Err = String;
@@ -90,6 +90,9 @@ pub(super) struct ServiceFlags {
     /// Port to publish on the node, as name:target[/protocol][:published[/protocol]]; replaces all
     #[arg(long, value_name = "PORT")]
     ports: Vec<Csv>,
+
+    #[command(flatten)]
+    endpoint: EndpointFlags,
 
     /// Processors to keep free for each task, such as 0.5
     #[arg(long, value_name = "N", value_parser = parse_processors)]
@@ -178,9 +181,10 @@ impl ServiceFlags {
         self.job.apply(spec)?;
         if !self.ports.is_empty() {
             let ports = values(&self.ports).map(parse_port).collect::<Result<_, _>>().map_err(CtlError::Usage)?;
-            spec.endpoint = Some(wire::EndpointSpec { ports, ..wire::EndpointSpec::default() });
+            spec.endpoint.get_or_insert_with(wire::EndpointSpec::default).ports = ports;
         }
         self.placement.apply(spec)?;
+        self.endpoint.apply(spec)?;
         self.depends.apply(spec)?;
         self.rollout.apply(spec);
         self.rebalance.apply(&mut spec.rebalance);

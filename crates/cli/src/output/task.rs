@@ -81,6 +81,11 @@ pub fn inspect_task(task: &wire::Task, parents: &[wire::Task], names: &Names, no
         })
         .collect();
     columns.field_if_any("Ports", ports.join(", "));
+    for attachment in &task.networks {
+        let network = attachment.network.clone().unwrap_or_default();
+        let name = network.spec.and_then(|spec| spec.annotations).unwrap_or_default().name;
+        columns.field("Network", [&[name], &attachment.addresses[..]].concat().join(" "));
+    }
     columns.field_if_any("Node", names.node(&task.node_id));
     columns.field_if_any("Generic Resources", spec::generic_terms(&task.assigned_generic_resources));
     columns.section("Spec");

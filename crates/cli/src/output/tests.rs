@@ -502,7 +502,7 @@ fn a_task_is_inspected_with_its_parents() {
     t2         web        1       nginx:1.27    RUNNING          RUNNING 1 second ago    ada|
     t0         web        1       nginx:1.27    SHUTDOWN         FAILED 1 minute ago     ada|
     "#);
-    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"preemption":null,"generic_resources":{},"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
+    assert_snapshot!(json::line(&json::Task::new(&failed, &names())), @r#"{"id":"t0","service_id":"svc1","service":"web","slot":1,"node_id":"n1","node":"ada","desired_state":"SHUTDOWN","state":"FAILED","state_since":"2027-01-15T07:58:30Z","message":"started","error":"task: non-zero exit (137)","origin":null,"preemption":null,"generic_resources":{},"container_id":"swarm-1","pid":4711,"exit_code":137,"image":"nginx:1.27","command":["/bin/sh","-c"],"args":["echo \"a\"","b"],"env":["A=1","B=2"],"networks":[],"created_at":"2027-01-15T07:58:30Z","updated_at":"2027-01-15T07:59:15Z"}"#);
 }
 
 #[test]
@@ -844,4 +844,98 @@ fn generic_resources_are_shown_by_kind_as_numbers_or_names() {
     assert!(line.ends_with(" : gpu=2"), "{text}");
     let json = json::line(&json::Service::new(&service, (1, 0)));
     assert!(json.contains(r#""memory_bytes":134217728,"generic_resources":{"gpu":2}}"#), "{json}");
+}
+
+fn network() -> wire::Network {
+    let pool = wire::IpamConfig {
+        family: wire::ipam_config::AddressFamily::Ipv4.into(),
+        subnet: "10.0.1.0/24".to_owned(),
+        range: "10.0.1.128/25".to_owned(),
+        gateway: "10.0.1.1".to_owned(),
+        reserved: BTreeMap::from([("printer".to_owned(), "10.0.1.130".to_owned())]),
+    };
+    let ids = BTreeMap::from([("com.docker.network.driver.overlay.vxlanid_list".to_owned(), "4097".to_owned())]);
+    wire::Network {
+        id: "net1".to_owned(),
+        meta: meta(9, 60),
+        spec: Some(wire::NetworkSpec {
+            annotations: named("back", &[("team", "a")]),
+            internal: true,
+            ..Default::default()
+        }),
+        driver_state: Some(wire::Driver { name: "overlay".to_owned(), options: ids }),
+        ipam: Some(wire::IpamOptions {
+            driver: Some(wire::Driver { name: "default".to_owned(), ..Default::default() }),
+            configs: vec![pool],
+        }),
+        ..Default::default()
+    }
+}
+
+fn waiting_network() -> wire::Network {
+    let message = "subnet 10.0.1.0/25 overlaps with network back (net1)".to_owned();
+    wire::Network {
+        id: "net2".to_owned(),
+        spec: Some(wire::NetworkSpec { annotations: named("front", &[]), ipv6_enabled: true, ..Default::default() }),
+        waiting: Some(wire::swarmkit::orchestration::v1::Waiting { since: ago(120), message }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn networks_are_listed_with_what_they_were_given() {
+    assert_snapshot!(list_networks(&[network(), waiting_network()]), @r"
+    ID    Name   Driver   Subnets
+    --    ----   ------   -------
+    net1  back   overlay  10.0.1.0/24
+    net2  front           (waiting)
+    ");
+}
+
+#[test]
+fn a_network_is_shown_with_its_pools_or_with_what_it_waits_for() {
+    assert_snapshot!(visible(inspect_network(&network(), now())), @r"
+    ID                                                        : net1|
+    Name                                                      : back|
+    Spec                                                      |
+      Labels                                                  |
+        team                                                  : a|
+      IPv6Enabled                                             : false|
+      Internal                                                : true|
+      Attachable                                              : false|
+      Ingress                                                 : false|
+    Driver                                                    |
+      Name                                                    : overlay|
+      Options                                                 |
+        com.docker.network.driver.overlay.vxlanid_list        : 4097|
+    IPAM                                                      |
+      Driver                                                  : default|
+      IPAM Config                                             |
+        Family                                                : IPV4|
+        Subnet                                                : 10.0.1.0/24|
+        Range                                                 : 10.0.1.128/25|
+        Gateway                                               : 10.0.1.1|
+        Reserved printer                                      : 10.0.1.130|
+    ");
+    assert_snapshot!(visible(inspect_network(&waiting_network(), now())), @r"
+    ID                   : net2|
+    Name                 : front|
+    Waiting              |
+     Since               : 2 minutes ago|
+     Message             : subnet 10.0.1.0/25 overlaps with network back (net1)|
+    Spec                 |
+      IPv6Enabled        : true|
+      Internal           : false|
+      Attachable         : false|
+      Ingress            : false|
+    ");
+}
+
+#[test]
+fn a_network_is_one_line_of_json() {
+    assert_snapshot!(json::line(&json::Network::new(&network())), @r#"{"id":"net1","name":"back","labels":{"team":"a"},"ipv6":false,"internal":true,"attachable":false,"ingress":false,"removing":false,"waiting":null,"driver":{"name":"overlay","options":{"com.docker.network.driver.overlay.vxlanid_list":"4097"}},"ipam_driver":{"name":"default","options":{}},"pools":[{"family":"IPV4","subnet":"10.0.1.0/24","range":"10.0.1.128/25","gateway":"10.0.1.1","reserved":{"printer":"10.0.1.130"}}],"version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+    let waiting: serde_json::Value =
+        serde_json::from_str(&json::line(&json::Network::new(&waiting_network()))).unwrap();
+    assert_eq!(waiting["waiting"]["message"], "subnet 10.0.1.0/25 overlaps with network back (net1)");
+    assert_eq!((&waiting["driver"], &waiting["pools"]), (&serde_json::Value::Null, &serde_json::json!([])));
 }

@@ -19,10 +19,14 @@
 //! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
 //!   `state_since`, `message`, `error`, `origin` (`null`, or `replaces` and `message` of a task that was moved),
 //!   `preemption` (`null`, or `claim` with `node_id` and `tasks` of one that others make room for, or `yield` with `task_id`,
-//!   `service_id` and `message` of one that makes room), `generic_resources` that it was given, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`.
+//!   `service_id` and `message` of one that makes room), `generic_resources` that it was given, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`, `networks`
+//!   (`network_id`, `network`, `addresses`, `aliases`).
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
 //!   `memory_bytes`, `generic_resources`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
+//! - **network**: `id`, `name`, `labels`, `ipv6`, `internal`, `attachable`, `ingress`, `removing`, `waiting` (`null`, or `since`,
+//!   `message`), `driver` (`null` until it was allocated, else `name`, `options`), `ipam_driver` (the same), `pools` (`family`,
+//!   `subnet`, `range`, `gateway`, `reserved`).
 //! - **cluster**: `id`, `name`, `task_history_limit`, `rebalance`, `strategy`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
 //!   `worker_join_token`, `manager_join_token`.
 //! - **unlock key**: `auto_lock`, `unlock_key` (`null` where managers are not locked).
@@ -34,6 +38,7 @@ mod blob;
 mod cluster;
 mod generic;
 mod job;
+mod network;
 mod node;
 mod placement;
 mod priority;
@@ -44,6 +49,7 @@ mod task;
 
 pub use blob::Blob;
 pub use cluster::{Cluster, UnlockKey};
+pub use network::Network;
 pub use node::Node;
 use rebalance::Rebalance;
 use serde::Serialize;

@@ -8,6 +8,7 @@ use swarmkit_executor::container_spec;
 
 use super::{
     generic::{Units, generic},
+    network::Attachment,
     priority::Preemption,
     time,
 };
@@ -40,6 +41,7 @@ pub struct Task {
     command: Vec<String>,
     args: Vec<String>,
     env: Vec<String>,
+    networks: Vec<Attachment>,
     created_at: Option<String>,
     updated_at: Option<String>,
 }
@@ -89,6 +91,7 @@ impl Task {
             command: container.command,
             args: container.args,
             env: container.env,
+            networks: Attachment::all(&task.networks),
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
         }
