@@ -4,8 +4,10 @@
 //! Engines, or work as these do. What it gives out is recorded in the form that such nodes expect, so an engine that joins
 //! as a worker makes the networks and puts its containers on them.
 //!
-//! It carries no packets and touches no device; it does not know who has an address, only that somebody has. It reads no
-//! store: whoever owns it tells it what is in use.
+//! [`introduce`] lets such engines find each other.
+//!
+//! It carries no packets of networks and touches no device; it does not know who has an address, only that somebody has. It
+//! reads no store: whoever owns it tells it what is in use.
 //!
 //! ```
 //! use std::{collections::BTreeMap, sync::Arc};
@@ -37,6 +39,7 @@
 
 mod allocation;
 mod family;
+mod introduction;
 mod overlay;
 mod pools;
 mod provider;
@@ -49,6 +52,7 @@ mod wish;
 #[cfg(test)]
 mod tests;
 
+pub use introduction::{GOSSIP_PORT, introduce};
 pub use provider::OverlayNetworks;
 
 /// The option of the driver in which VXLAN ids are asked for and recorded, as engines read it.

@@ -1,6 +1,7 @@
 //! `swarmd`: runs a node until it is told to stop.
 
 mod executor;
+mod introducing;
 mod locked;
 pub(crate) mod log;
 mod measured;
@@ -18,7 +19,7 @@ pub(crate) use node::{NodeOptions, RunError, running};
 use swarmkit_api::wire;
 use swarmkit_runtime::Env;
 
-use self::{locked::Waited, measured::Measured, signals::Signals};
+use self::{introducing::Introducing, locked::Waited, measured::Measured, signals::Signals};
 use crate::{
     client::DEFAULT_SOCKET,
     dev, doctor,
@@ -203,14 +204,17 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         networks: flags.networks,
         temporary: false,
     };
+    let mut introducing = Introducing::new(options.networks.are_overlays(), &options.listen_remote);
     let mut measured = Measured::begin(metrics).await?;
     let result = running(options, env, &mut signals, async |signals, node| {
-        measured.follow(node);
+        measured.follow(node.clone());
+        introducing.follow(node);
         let signal = signals.next().await;
         tracing::info!(signal, "stopping");
         Ok(())
     })
     .await;
+    introducing.end().await;
     measured.end().await;
     result
 }

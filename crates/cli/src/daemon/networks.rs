@@ -45,6 +45,11 @@ impl NetworkFlags {
         }
     }
 
+    /// Whether this node gives out networks that engines carry.
+    pub(crate) fn are_overlays(&self) -> bool {
+        self.networks == NetworksKind::Overlay
+    }
+
     pub(crate) fn options(&self) -> NetworkOptions {
         NetworkOptions {
             default_address_pool: self.default_addr_pool.iter().map(IpNet::to_string).collect(),
