@@ -335,7 +335,10 @@ impl<'w> Planner<'w> {
 
     pub(crate) fn assign(&mut self, task: &Arc<Task>, given: Option<Given>, message: &'static str) {
         let Some(Given { node, generic, volumes }) = given else { return };
-        self.making.claims.remove(task);
+        if !self.making.claims.is_empty() {
+            self.making.claims.remove(task);
+            self.disturb(task, &node.id);
+        }
         self.plan.decisions.push(Decision::Assign { task: task.clone(), node, given: generic, volumes, message });
     }
 

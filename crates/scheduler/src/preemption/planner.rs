@@ -179,10 +179,24 @@ impl<'w> Planner<'w> {
         keeps
     }
 
+    /// A task takes room on a node. Those that are less important and wait for some there are looked at again: there may not
+    /// be enough for them any more.
+    pub(crate) fn disturb(&mut self, task: &Task, node: &NodeId) {
+        let priority = self.world.priority(task.service_id.as_ref());
+        let matters_less = |other: &&Arc<Task>| self.world.priority(other.service_id.as_ref()) < priority;
+        for other in self.making.claims.on(node).filter(matters_less) {
+            match &other.node_id {
+                Some(node) => drop(self.plan.rest.preassigned.insert(node.clone())),
+                None => drop(self.plan.rest.groups.insert(GroupKey::of(other))),
+            }
+        }
+    }
+
     fn accept(&mut self, task: &Arc<Task>, priority: i32, offer: Offer) {
         let ix = self.world.books.find(&offer.node);
         let Some(node) = ix.and_then(|ix| self.draft.book(ix).node.clone()) else { return };
         self.making.accept(task, &offer);
+        self.disturb(task, &node.id);
         let room = Room::new(task, priority, node, offer);
         self.plan.decisions.push(Decision::MakeRoom { task: task.clone(), room });
     }

@@ -39,6 +39,18 @@ fn what_becomes_free_is_kept_from_equals_and_lower_ones_but_not_from_higher_ones
 }
 
 #[test]
+fn who_loses_the_room_to_one_that_is_more_important_is_told_at_once() {
+    let text = "node a memory=4GiB; node b memory=3GiB; service low memory=2GiB; task low.1 on a wants shutdown
+        service mid memory=3GiB priority=1; task mid.1 on b; task mid.2 pending";
+    let mut rounds = Rounds::start(text);
+    assert_eq!(rounds.settle(), ["mid.2 waits for 1 task to leave node a: [] go"]);
+    let all = rounds.amend("service vip memory=2GiB priority=2; task vip.1 pending");
+    let refused = "mid.2 waits otherwise: no suitable node (insufficient resources on 2 nodes)";
+    assert_eq!(all, ["vip.1 goes to a", refused]);
+    assert_eq!(rounds.task("mid.2").preemption, None);
+}
+
+#[test]
 fn several_that_wait_make_room_for_each_and_take_what_was_kept_for_them() {
     let text = "node a memory=2GiB; node b memory=2GiB; service low memory=1GiB
         task low.1 on a; task low.2 on a; task low.3 on b; task low.4 on b
