@@ -13,7 +13,7 @@ const GROUP: &str = "group:";
 pub(crate) enum Source {
     /// The volume of that name.
     Name(String),
-    /// Any volume of that group. The empty name is no group: no volume is found by it.
+    /// Any volume of that group. Those of no group are in the one with the empty name, as upstream.
     Group(String),
 }
 
@@ -59,8 +59,7 @@ impl Source {
     /// What a volume is found by.
     pub(crate) fn of(volume: &Volume) -> impl Iterator<Item = Self> {
         let name = volume.spec.annotations.iter().map(|annotations| Self::Name(annotations.name.clone()));
-        let group = Some(&volume.spec.group).filter(|group| !group.is_empty());
-        name.chain(group.map(|group| Self::Group(group.clone())))
+        name.chain([Self::Group(volume.spec.group.clone())])
     }
 }
 

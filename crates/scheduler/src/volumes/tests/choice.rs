@@ -17,10 +17,12 @@ const NONE: &str = "waits: no suitable node (cannot fulfill requested CSI volume
 fn a_volume_is_found_by_its_name_and_by_its_group() {
     check("node a; volume v; service web volume=v; task web.1 pending", &["web.1 goes to a with v"]);
     check("node a; volume v group=g; service web volume=group:g; task web.1 pending", &["web.1 goes to a with v"]);
-    for source in ["w", "V", "group:v", "group:", "group:h", ""] {
-        let text = format!("node a; volume v group=g; volume w2; service web volume={source}; task web.1 pending");
+    for source in ["w", "V", "group:v", "group:h", ""] {
+        let text = format!("node a; volume v group=g; volume x; service web volume={source}; task web.1 pending");
         check(&text, &[&format!("web.1 {NONE}")]);
     }
+    let of_no_group = "node a; volume v group=g; volume x; service web volume=group:; task web.1 pending";
+    check(of_no_group, &["web.1 goes to a with x"]);
 }
 
 #[test]
