@@ -100,6 +100,27 @@ pub(super) async fn config(control: &mut Control, wanted: &str) -> Result<wire::
     best("config", wanted, found, |config| &config.id, name)
 }
 
+/// A volume, by id, name, or the beginning of its id.
+pub(super) async fn volume(control: &mut Control, wanted: &str) -> Result<wire::Volume, CtlError> {
+    let request = wire::GetVolumeRequest { volume_id: wanted.to_owned() };
+    if let Ok(response) = control.get_volume(request).await
+        && let Some(volume) = response.into_inner().volume
+    {
+        return Ok(volume);
+    }
+    // Filters by several things find what passes all of them, so they are asked for one after the other.
+    let by_name = wire::list_volumes_request::Filters { names: vec![wanted.to_owned()], ..Default::default() };
+    let by_id = wire::list_volumes_request::Filters { id_prefixes: vec![wanted.to_owned()], ..Default::default() };
+    let mut found = Vec::new();
+    for filters in [by_name, by_id] {
+        if found.is_empty() {
+            let request = wire::ListVolumesRequest { filters: Some(filters) };
+            found = control.list_volumes(request).await?.into_inner().volumes;
+        }
+    }
+    single("volume", wanted, found)
+}
+
 /// The only hit; of several the one with that id, then the one with that name.
 fn best<T>(
     kind: &str,

@@ -10,6 +10,7 @@ mod error;
 mod generic_flags;
 mod job_flags;
 mod lookup;
+mod mount_flags;
 mod network;
 mod network_flags;
 mod node;
@@ -25,6 +26,8 @@ mod service_flags;
 mod task;
 mod unlock;
 mod usage;
+mod volume;
+mod volume_flags;
 
 use std::{
     io::{self, Write},
@@ -89,6 +92,9 @@ enum Command {
     /// Look at tasks, and remove them
     #[command(subcommand)]
     Task(task::Command),
+    /// Manage volumes that the cluster's drivers make
+    #[command(subcommand)]
+    Volume(volume::Command),
     /// Print the version
     Version,
 }
@@ -179,6 +185,7 @@ async fn run(args: Args) -> Result<(), CtlError> {
         Command::Secret(command) => secret::run(&mut context, command).await,
         Command::Service(command) => service::run(&mut context, command).await,
         Command::Task(command) => task::run(&mut context, command).await,
+        Command::Volume(command) => volume::run(&mut context, command).await,
         Command::Version => Ok(()),
     };
     match done {

@@ -13,7 +13,7 @@ use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
     CtlError, depend_flags::DependFlags, endpoint_flags::EndpointFlags, generic_flags::GenericFlags,
-    job_flags::JobFlags, placement_flags::PlacementFlags, priority_flags::PriorityFlags,
+    job_flags::JobFlags, mount_flags::MountFlags, placement_flags::PlacementFlags, priority_flags::PriorityFlags,
     rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
 };
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
@@ -135,6 +135,9 @@ pub(super) struct ServiceFlags {
     #[command(flatten)]
     priority: PriorityFlags,
 
+    #[command(flatten)]
+    mount: MountFlags,
+
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
@@ -214,6 +217,7 @@ impl ServiceFlags {
         set_list(&mut container.command, &self.command);
         set_list(&mut container.args, &self.args);
         set_list(&mut container.env, &self.env);
+        self.mount.apply(&mut container.mounts);
         let is_process = container.image == PROCESS_IMAGE;
         if !self.line.is_empty() {
             container.args.clone_from(&self.line);

@@ -21,6 +21,7 @@ mod spec;
 mod start;
 mod task;
 mod time;
+mod volume;
 
 pub use blob::{inspect_config, inspect_secret, list_configs, list_secrets};
 pub use cluster::{inspect_cluster, list_clusters, unlock_key};
@@ -34,6 +35,7 @@ pub use rotation::rotation_line;
 pub use service::{inspect_service, list_services, replicas, running_on_live_nodes};
 pub use task::{inspect_task, is_current, list_tasks, task_name, task_table};
 pub use time::{absolute, relative, since};
+pub use volume::{inspect_volume, list_volumes};
 
 #[cfg(test)]
 mod tests;

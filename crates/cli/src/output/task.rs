@@ -5,7 +5,7 @@ use std::{cmp::Reverse, time::SystemTime};
 use swarmkit_api::{TaskState, wire};
 use swarmkit_executor::container_spec;
 
-use super::{Columns, Names, absolute, priority, relative, spec};
+use super::{Columns, Names, absolute, priority, relative, spec, volume};
 
 /// The table of `task ls`, in the order given.
 #[must_use]
@@ -88,6 +88,7 @@ pub fn inspect_task(task: &wire::Task, parents: &[wire::Task], names: &Names, no
     }
     columns.field_if_any("Node", names.node(&task.node_id));
     columns.field_if_any("Generic Resources", spec::generic_terms(&task.assigned_generic_resources));
+    volume::task_fields(&mut columns, task);
     columns.section("Spec");
     if let Some(container) = task.spec.as_ref().and_then(container_spec) {
         spec::container_fields(&mut columns, "  ", container);

@@ -20,3 +20,4 @@ mod restart;
 mod rollout;
 mod rotating;
 mod service;
+mod volume;

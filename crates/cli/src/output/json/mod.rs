@@ -12,14 +12,14 @@
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `rebalance` (`mode`,
 //!   `moves_per_minute`; `null` where nothing is said), `strategy` (`null`: as the
 //!   cluster says), `affinities` (`service`, `direction`, `scope`, `required`), `preferences`, `priority` and `max_disrupted` (`null` where nothing is said), `ports` (`name`, `protocol`, `target`, `published`, `mode`),
-//!   `secrets` and `configs` (`id`, `name`, `target`);
+//!   `mounts` (`type`, `source`, `target`, `readonly`), `secrets` and `configs` (`id`, `name`, `target`);
 //!   of jobs `schedule` (`cron`, `time_zone`, `concurrency`, `missed`, `starting_deadline_ms`, `succeeded_history`,
 //!   `failed_history`, `suspended`), `job_limits` (`deadline_ms`, `max_failures`, `time_to_live_ms`), `next_run` and `runs`
 //!   (`iteration`, `scheduled_for`, `started_at`, `ended_at`, `outcome`, `message`).
 //! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
 //!   `state_since`, `message`, `error`, `origin` (`null`, or `replaces` and `message` of a task that was moved),
 //!   `preemption` (`null`, or `claim` with `node_id` and `tasks` of one that others make room for, or `yield` with `task_id`,
-//!   `service_id` and `message` of one that makes room), `generic_resources` that it was given, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`, `networks`
+//!   `service_id` and `message` of one that makes room), `generic_resources` and `volumes` (`id`, `source`, `target`) that it was given, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`, `networks`
 //!   (`network_id`, `network`, `addresses`, `aliases`).
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
@@ -30,6 +30,10 @@
 //! - **cluster**: `id`, `name`, `task_history_limit`, `rebalance`, `strategy`, `heartbeat_period_ms`, `node_cert_expiry_ms`, `auto_lock`,
 //!   `worker_join_token`, `manager_join_token`.
 //! - **unlock key**: `auto_lock`, `unlock_key` (`null` where managers are not locked).
+//! - **volume**: `id`, `name`, `labels`, `group`, `driver`, `options`, `availability`, `scope`, `sharing`, `type` (`mount`,
+//!   `block`), `required_bytes` and `limit_bytes` (0 is without limit), `volume_id` and `capacity_bytes` (`null` until it is
+//!   made), `accessible_topology` (segments with their values), `nodes` (`node_id`, `state`, `message`), `waiting` (`null`, or
+//!   `since`, `message`), `removing`.
 //! - **secret** and **config**: `id`, `name`, `labels`, `data` (the content of a config if it is text, else `null`).
 //!
 //! All objects have `created_at` and `updated_at`; all but tasks have `version`.
@@ -46,6 +50,7 @@ mod rebalance;
 mod service;
 mod start;
 mod task;
+mod volume;
 
 pub use blob::Blob;
 pub use cluster::{Cluster, UnlockKey};
@@ -55,6 +60,7 @@ use rebalance::Rebalance;
 use serde::Serialize;
 pub use service::Service;
 pub use task::Task;
+pub use volume::Volume;
 
 use super::time::absolute;
 

@@ -15,6 +15,7 @@ use super::{
     priority::Priority,
     start::Start,
     time,
+    volume::Mount,
 };
 
 /// A service.
@@ -52,6 +53,7 @@ pub struct Service {
     #[serde(flatten)]
     priority: Priority,
     ports: Vec<Port>,
+    mounts: Vec<Mount>,
     secrets: Vec<FileRef>,
     configs: Vec<FileRef>,
     #[serde(flatten)]
@@ -151,6 +153,7 @@ impl Service {
             placement: Placement::new(&spec),
             priority: Priority::new(spec.scheduling.as_ref()),
             ports: ports.into_iter().flatten().map(Port::new).collect(),
+            mounts: Mount::all(&container),
             secrets: container.secrets.iter().map(FileRef::of_secret).collect(),
             configs: container.configs.iter().map(FileRef::of_config).collect(),
             image: container.image,

@@ -11,6 +11,7 @@ use super::{
     network::Attachment,
     priority::Preemption,
     time,
+    volume::Given,
 };
 use crate::output::{Names, task::container_status};
 
@@ -34,6 +35,7 @@ pub struct Task {
     preemption: Option<Preemption>,
     /// What it was given.
     generic_resources: BTreeMap<String, Units>,
+    volumes: Vec<Given>,
     container_id: Option<String>,
     pid: Option<i32>,
     exit_code: Option<i32>,
@@ -84,6 +86,7 @@ impl Task {
             origin: task.origin.as_ref().map(Origin::new),
             preemption: Preemption::of(task),
             generic_resources: generic(&task.assigned_generic_resources),
+            volumes: Given::all(task),
             container_id: runtime.map(|container| container.container_id.clone()),
             pid: runtime.map(|container| container.pid).filter(|pid| *pid != 0),
             exit_code: runtime.filter(|_| ended).map(|container| container.exit_code),
