@@ -82,7 +82,8 @@ impl World {
         self.plan_up_to(usize::MAX, due, now)
     }
 
-    fn plan_up_to(&self, most: usize, due: &Due, now: SystemTime) -> Plan {
+    /// Decides about what is due, with about so many decisions.
+    pub(crate) fn plan_up_to(&self, most: usize, due: &Due, now: SystemTime) -> Plan {
         let (draft, making) = (Draft::of(self, now), Making::of(self));
         let mut planner = Planner { world: self, draft, making, most, plan: Plan::default(), stuck: BTreeMap::new() };
         if self.has_priorities() {
@@ -95,9 +96,12 @@ impl World {
         }
         let stopped = due.stopped.iter().filter_map(|id| self.stopped.get(id));
         planner.plan.decisions.extend(stopped.map(|task| Decision::Stop { task: task.clone() }));
-        let is_there = |node: &NodeId| self.books.find(node).is_some_and(|ix| self.books.get(ix).node.is_some());
-        let idle = due.idle.iter().filter(|idle| idle.holds(&planner.draft.volumes, is_there(&idle.node)));
-        planner.plan.decisions.extend(idle.map(|idle| Decision::Free { idle: idle.clone() }));
+        if planner.is_full() {
+            // Those who are yet to be placed may want what nobody has.
+            planner.plan.rest.idle.clone_from(&due.idle);
+        } else {
+            planner.free(due);
+        }
         planner.plan.limited = planner.making.limited;
         planner.plan
     }
@@ -106,6 +110,14 @@ impl World {
 // === impl Planner ===
 
 impl<'w> Planner<'w> {
+    /// Lets go of what nobody has, as it is now.
+    fn free(&mut self, due: &Due) {
+        let books = &self.world.books;
+        let is_there = |node: &NodeId| books.find(node).is_some_and(|ix| books.get(ix).node.is_some());
+        let idle = due.idle.iter().filter(|idle| idle.holds(&self.draft.volumes, is_there(&idle.node)));
+        self.plan.decisions.extend(idle.map(|idle| Decision::Free { idle: idle.clone() }));
+    }
+
     /// Looks at what is more important first.
     fn by_priority(&mut self, due: &Due) {
         let world = self.world;

@@ -1,4 +1,4 @@
-//! Cluster volumes on a node without drivers: they wait to be made, and so do the tasks that want them.
+//! Cluster volumes on a node without plugins: they wait to be made, and so do the tasks that want them.
 
 use crate::harness::{Daemon, directory, wait_until};
 
@@ -12,6 +12,9 @@ fn a_volume_is_created_listed_changed_and_removed() {
     let flags = ["--driver", "disks", "--group", "fast", "--sharing", "all", "--secret", "key=token"];
     let id = node.ok(&[&["volume", "create", "data"][..], &flags].concat());
     assert_eq!(node.ok(&["volume", "ls", "-q"]), id);
+    let why = "error creating volume: this manager has no storage plugin \"disks\"; each manager needs it";
+    let waits = || node.json(&["volume", "inspect", "data"])[0]["waiting"]["message"] == why;
+    wait_until("the volume to say what it waits for", waits);
     let shown = &node.json(&["volume", "inspect", "data"])[0];
     assert_eq!(
         (&shown["id"], &shown["group"], &shown["sharing"]),
@@ -29,7 +32,7 @@ fn a_volume_is_created_listed_changed_and_removed() {
     let nope = ["volume", "create", "logs", "--driver", "disks", "--secret", "key=nope"];
     assert_eq!(node.refused(&nope), "Error: secret nope not found");
     assert_eq!(node.ok(&["volume", "rm", "data"]), id);
-    assert_eq!(node.json(&["volume", "inspect", "data"])[0]["removing"], true);
+    assert_eq!(node.json(&["volume", "inspect", "data"])[0]["removing"], true, "whoever made it deletes it");
     assert_eq!(node.ok(&["volume", "rm", "--force", "data"]), id);
     assert_eq!(node.refused(&["volume", "inspect", "data"]), "Error: volume data not found");
 }

@@ -4,7 +4,7 @@ use swarmkit_api::wire::volume_publish_status::State;
 use swarmkit_testing::amend;
 
 use super::*;
-use crate::tests::{check, scheduled, settle};
+use crate::tests::{check, env, learned, scheduled, settle, tell};
 
 const TWO: &str = "node a; node b; volume v multi sharing=all published=a published=b; service web volume=v
     task web.1 on a given=v; task web.2 on a given=v; task web.3 on b given=v";
@@ -106,6 +106,19 @@ fn what_another_task_is_given_in_the_same_breath_is_kept() {
         "node a; volume v published=a; service web volume=v; task web.1 on a failed given=v; task web.2 pending",
         &["web.2 goes to a with v"],
     );
+}
+
+#[test]
+fn while_there_are_tasks_left_to_place_nothing_is_let_go_of() {
+    let text = "node a; volume v published=a; volume w published=a; service aaa; service web volume=v
+        task aaa.1 pending; task web.1 pending";
+    let view = swarmkit_testing::world(text);
+    let (world, _) = learned(&view);
+    let plan = |due: &_, most| world.plan_up_to(most, due, env().now());
+    let first = plan(&world.due, 1);
+    assert_eq!(first.decisions.iter().map(tell).collect::<Vec<_>>(), ["aaa.1 goes to a"]);
+    let rest = plan(&first.rest, 10);
+    assert_eq!(rest.decisions.iter().map(tell).collect::<Vec<_>>(), ["web.1 goes to a with v", "w is let go of by a"]);
 }
 
 #[tokio::test(start_paused = true)]
