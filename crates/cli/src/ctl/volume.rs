@@ -87,17 +87,29 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             context.control.remove_volume(request).await?;
             Ok(writeln!(context.out, "{}", volume.id)?)
         }
-        Command::Update { volume: wanted, flags } => {
-            let volume = lookup::volume(&mut context.control, &wanted).await?;
-            let mut spec = volume.spec.clone().unwrap_or_default();
-            flags.apply(&mut spec)?;
-            if Some(&spec) == volume.spec.as_ref() {
-                return Err(CtlError::State(format!("No change for volume {wanted}")));
-            }
-            let volume_version = volume.meta.unwrap_or_default().version;
-            let request = wire::UpdateVolumeRequest { volume_id: volume.id.clone(), volume_version, spec: Some(spec) };
-            context.control.update_volume(request).await?;
-            Ok(writeln!(context.out, "{}", volume.id)?)
+        Command::Update { volume, flags } => {
+            let id = update(context, &volume, &flags).await?;
+            Ok(writeln!(context.out, "{id}")?)
+        }
+    }
+}
+
+/// Changes a volume and gives its id.
+async fn update(context: &mut Context<'_>, wanted: &str, flags: &ChangingFlags) -> Result<String, CtlError> {
+    let mut attempts = crate::client::UPDATE_ATTEMPTS_MAX;
+    loop {
+        let volume = lookup::volume(&mut context.control, wanted).await?;
+        let mut spec = volume.spec.clone().unwrap_or_default();
+        flags.apply(&mut spec)?;
+        if Some(&spec) == volume.spec.as_ref() {
+            return Err(CtlError::State(format!("No change for volume {wanted}")));
+        }
+        let volume_version = volume.meta.unwrap_or_default().version;
+        let request = wire::UpdateVolumeRequest { volume_id: volume.id.clone(), volume_version, spec: Some(spec) };
+        attempts -= 1;
+        match context.control.update_volume(request).await {
+            Err(status) if attempts > 0 && crate::client::is_out_of_sequence(&status) => {}
+            result => return Ok(result.map(|_| volume.id)?),
         }
     }
 }
