@@ -1,4 +1,5 @@
-//! The services that an operator calls: Control, Watch, Health, Backup and Scheduling.
+//! The services that an operator calls: Control, Watch, Health, Backup and Scheduling; and the one by which nodes attach
+//! containers of their own to networks, ResourceAllocator.
 //!
 //! [`ControlApi`] checks what it is asked for and writes it into the store; that is all. What follows from a service
 //! that was created is for the loops of the leader to find out. [`WatchApi`] streams what changes, [`HealthApi`] says
@@ -30,6 +31,7 @@
 //! - No key and no secret's data leaves through an answer. Watch messages carry whole objects, and are for managers only.
 
 mod affinities;
+mod attachments;
 mod backup;
 mod ca_rotation;
 mod clusters;
@@ -57,6 +59,7 @@ mod validate;
 mod volumes;
 mod watch;
 
+pub use attachments::AttachmentApi;
 pub use backup::BackupApi;
 pub use control::{CertificateExpiry, ControlApi, ControlConfig, NewJoinToken};
 pub use error::ControlError;

@@ -265,8 +265,12 @@ fn ports_are_free(view: &State, own: &ServiceId, endpoint: Option<&wire::Endpoin
                     && !(ours.publish_mode() == PublishMode::Host && theirs.publish_mode() == PublishMode::Host)
             });
             if let Some(port) = clash {
+                let how = match theirs.publish_mode() {
+                    PublishMode::Ingress => "an ingress port",
+                    PublishMode::Host => "a host-published port",
+                };
                 return Err(ControlError::invalid(format!(
-                    "port '{}' is already in use by service '{}' ({})",
+                    "port '{}' is already in use by service '{}' ({}) as {how}",
                     port.published_port,
                     other.name(),
                     other.id

@@ -14,6 +14,7 @@ use swarmkit_api::wire::{
     node_ca_server::NodeCaServer,
     raft_membership_server::RaftMembershipServer,
     raft_server::RaftServer,
+    resource_allocator_server::ResourceAllocatorServer,
     swarmkit::{
         backup::v1::backup_server::BackupServer, raft::v1::raft_member_server::RaftMemberServer,
         scheduling::v1::scheduling_server::SchedulingServer,
@@ -21,7 +22,9 @@ use swarmkit_api::wire::{
     watch_server::WatchServer,
 };
 use swarmkit_ca::{ExternalCa, JoinToken, RootDigest, Validity};
-use swarmkit_control::{BackupApi, ControlApi, ControlConfig, HealthApi, Members, SchedulingApi, WatchApi};
+use swarmkit_control::{
+    AttachmentApi, BackupApi, ControlApi, ControlConfig, HealthApi, Members, SchedulingApi, WatchApi,
+};
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_issuer::CaApi;
 use swarmkit_raft::RaftService;
@@ -100,6 +103,7 @@ fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
     let backup = BackupApi::new(parts.store.clone(), parts.stop.clone(), parts.spawner.clone());
     let scheduling = SchedulingApi::new(parts.env.clone(), parts.store.clone());
     let ca = CaApi::new(parts.env.clone(), parts.store.clone(), parts.stop.clone());
+    let attachments = AttachmentApi::new(parts.env.clone(), parts.store.clone());
     Services::new(parts.authority.clone())
         .with(HealthServer::new(health))?
         .with(WatchServer::new(WatchApi::new(parts.store.clone(), parts.stop.clone())))?
@@ -107,6 +111,7 @@ fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
         .with_forwarded(NodeCaServer::new(ca), parts.forward)?
         .with_forwarded(DispatcherServer::new(parts.dispatcher.clone()), parts.forward)?
         .with_forwarded(LogBrokerServer::new(parts.logs.clone()), parts.forward)?
+        .with_forwarded(ResourceAllocatorServer::new(attachments), parts.forward)?
         .with_forwarded(BackupServer::new(backup), parts.forward)?
         .with_forwarded(SchedulingServer::new(scheduling), parts.forward)
 }

@@ -234,9 +234,11 @@ async fn a_port_belongs_to_one_service_unless_each_node_has_its_own() {
     let (code, text) = world.create_refused(publishing("c", 80, Ingress)).await;
     assert_eq!(code, Code::InvalidArgument);
     assert!(text.starts_with("port '80' is already in use by service '"), "{text}");
+    assert!(text.ends_with(") as a host-published port"), "{text}");
     let ingress = world.create(publishing("d", 443, Ingress)).await;
+    let text = format!("port '443' is already in use by service 'd' ({}) as an ingress port", ingress.id);
     for mode in [Host, Ingress] {
-        assert_eq!(world.create_refused(publishing("e", 443, mode)).await.0, Code::InvalidArgument);
+        assert_eq!(world.create_refused(publishing("e", 443, mode)).await, invalid(&text));
     }
     world.create(publishing("f", 0, Ingress)).await;
     let mut udp = publishing("g", 443, Ingress);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_api::{ClusterId, NodeRole, wire};
 use swarmkit_ca::{ExternalCa, Identity, JoinToken, NoExternalCa, RootCa, RootDigest, SystemKeys};
-use swarmkit_control::{BackupApi, ControlApi, ControlConfig, Members, SchedulingApi, WatchApi};
+use swarmkit_control::{AttachmentApi, BackupApi, ControlApi, ControlConfig, Members, SchedulingApi, WatchApi};
 use swarmkit_rpc::{Authority, Channel, Services};
 use swarmkit_runtime::{Crew, Env};
 use swarmkit_store::{Store, StoreError, Transaction, View};
@@ -15,6 +15,8 @@ use tonic::{Code, Response, Status};
 use wire::{
     control_client::ControlClient,
     control_server::ControlServer,
+    resource_allocator_client::ResourceAllocatorClient,
+    resource_allocator_server::ResourceAllocatorServer,
     swarmkit::{
         backup::v1::{backup_client::BackupClient, backup_server::BackupServer},
         scheduling::v1::{scheduling_client::SchedulingClient, scheduling_server::SchedulingServer},
@@ -67,8 +69,10 @@ impl World {
             networks,
         };
         let own = Identity::new("m".into(), NodeRole::Manager, "c".into());
+        let attachments = AttachmentApi::new(env.clone(), store.clone());
         let services = Services::new(Authority::fixed(own))
-            .with(ControlServer::new(ControlApi::new(env.clone(), store.clone(), config)))
+            .with(ResourceAllocatorServer::new(attachments))
+            .and_then(|services| services.with(ControlServer::new(ControlApi::new(env.clone(), store.clone(), config))))
             .and_then(|services| services.with(SchedulingServer::new(SchedulingApi::new(env, store.clone()))))
             .and_then(|services| services.with(WatchServer::new(WatchApi::new(store.clone(), stop.clone()))))
             .and_then(|services| {
@@ -102,6 +106,11 @@ impl World {
 
     pub(crate) fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone())
+    }
+
+    /// As the node of the manager itself, `m`.
+    pub(crate) fn attachments(&self) -> ResourceAllocatorClient<Channel> {
+        ResourceAllocatorClient::new(self.channel.clone())
     }
 
     pub(crate) fn watch(&self) -> WatchClient<Channel> {

@@ -2,7 +2,7 @@
 
 use http::uri::PathAndQuery;
 use swarmkit_api::{
-    NodeRole,
+    NodeRole, Task,
     access::{self, Caller, Method},
     wire,
 };
@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 use crate::world::{Machine, add_worker, identity, in_time, settle, web};
 
 /// What a manager serves to other nodes.
-pub(crate) const REMOTE: [&str; 14] = [
+pub(crate) const REMOTE: [&str; 15] = [
     "Backup",
     "CA",
     "Control",
@@ -26,16 +26,28 @@ pub(crate) const REMOTE: [&str; 14] = [
     "RaftMember",
     "RaftMembership",
     "RaftTransport",
+    "ResourceAllocator",
     "Scheduling",
     "Watch",
 ];
 
 /// What it serves on its control socket.
-pub(crate) const LOCAL: [&str; 10] =
-    ["Backup", "CA", "Control", "Dispatcher", "Health", "LogBroker", "Logs", "NodeCA", "Scheduling", "Watch"];
+pub(crate) const LOCAL: [&str; 11] = [
+    "Backup",
+    "CA",
+    "Control",
+    "Dispatcher",
+    "Health",
+    "LogBroker",
+    "Logs",
+    "NodeCA",
+    "ResourceAllocator",
+    "Scheduling",
+    "Watch",
+];
 
-/// Services that no manager has that runs: one of the wire, and the one that takes the key of a manager that waits for it.
-pub(crate) const UNSERVED: [&str; 2] = ["ResourceAllocator", "Unlock"];
+/// Services that no manager has that runs: the one that takes the key of a manager that waits for it.
+pub(crate) const UNSERVED: [&str; 1] = ["Unlock"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
@@ -170,5 +182,33 @@ async fn both_servers_say_what_is_up() {
             assert_eq!(told, answer, "{service:?}");
         }
     }
+    manager.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_attaches_its_own_containers_to_networks_and_detaches_no_others() {
+    let machine = Machine::new(swarmkit_testing::env());
+    let manager = machine.found().await;
+    let mut network = swarmkit_testing::network("front");
+    std::sync::Arc::make_mut(&mut network.spec).attachable = true;
+    manager.store().update(|tx| tx.create(network)).await.unwrap();
+    for name in ["w1", "w2"] {
+        add_worker(manager.store(), name).await;
+    }
+    let callers = machine.callers();
+    let [mut own, mut other] = [callers.worker("w1").await, callers.worker("w2").await]
+        .map(wire::resource_allocator_client::ResourceAllocatorClient::new);
+    let config = wire::NetworkAttachmentConfig { target: "front".into(), ..Default::default() };
+    let request = wire::AttachNetworkRequest { config: Some(config), container_id: "c1".into() };
+    let attachment_id = own.attach_network(request).await.unwrap().into_inner().attachment_id;
+    let stored = || manager.store().view().get::<Task>(&attachment_id.as_str().into()).cloned();
+    assert_eq!(stored().unwrap().node_id, Some("w1".into()));
+
+    let request = wire::DetachNetworkRequest { attachment_id: attachment_id.clone() };
+    let refused = other.detach_network(request.clone()).await.unwrap_err();
+    let told = format!("attachment {attachment_id} doesn't belong to this node");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, told.as_str()));
+    own.detach_network(request).await.unwrap();
+    assert!(stored().is_none());
     manager.end().await.unwrap();
 }
