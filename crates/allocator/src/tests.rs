@@ -1,15 +1,21 @@
 //! Stories: a world in, allocations out.
 
+mod conflicts;
+mod endpoints;
 mod model;
+mod networks;
+mod nodes;
+mod ports;
 mod random;
+mod tasks;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use swarmkit_api::{
-    Network, NetworkId, Service, ServiceId, Task, TaskState,
+    Network, NetworkId, Node, Service, ServiceId, Task, TaskState,
     wire::{
-        EndpointSpec, PortConfig,
+        Driver, EndpointSpec, NetworkAttachment, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec,
         port_config::{Protocol, PublishMode},
     },
 };
@@ -78,6 +84,32 @@ impl Running {
         network.waiting.as_ref().map(|waiting| waiting.message.clone())
     }
 
+    /// The virtual addresses of a service, as `network address`.
+    fn virtual_ips(&self, service: &str) -> Vec<String> {
+        let view = self.store.view();
+        let service = view.get::<Service>(&ServiceId::from(service)).unwrap();
+        let ips = service.endpoint.iter().flat_map(|endpoint| &endpoint.virtual_ips);
+        ips.map(|ip| format!("{} {}", ip.network_id, ip.addr)).collect()
+    }
+
+    /// What the load balancer of a node is attached to, as `network address`.
+    fn attachments(&self, node: &str) -> Vec<String> {
+        let view = self.store.view();
+        told(&view.get::<Node>(&node.into()).unwrap().attachments)
+    }
+
+    /// What a task is attached to, as `network address`.
+    fn networks(&self, task: &str) -> Vec<String> {
+        told(&self.task(task).networks)
+    }
+
+    /// How many writes there were but the one that `cause` is.
+    async fn writes_after(&self, cause: impl FnOnce(&mut Transaction) -> Result<(), StoreError>) -> u64 {
+        let before = self.store.version().0;
+        self.write(cause).await;
+        self.store.version().0 - before - 1
+    }
+
     fn task(&self, id: &str) -> Arc<Task> {
         self.store.view().get::<Task>(&id.into()).unwrap().clone()
     }
@@ -107,206 +139,42 @@ fn port(target: u32, published: u32) -> PortConfig {
 }
 
 fn ingress() -> Network {
-    let mut network = Network::new(NetworkId::from("ingress"));
+    let mut network = testing::network("ingress");
     Arc::make_mut(&mut network.spec).ingress = true;
     network
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_needs_nothing_becomes_pending() {
-    let running = Running::with("service web; task web.1; task web.2 wants ready").await;
-    assert_eq!(running.tasks(), "task web.1 pending\ntask web.2 pending wants ready\n");
-    let task = running.task("web.1");
-    assert_eq!((task.status.message.as_str(), task.status.err.as_str()), ("pending task scheduling", ""));
-    assert!(task.status.timestamp.is_some());
-    let before = running.store.version();
-    running.amend("node a").await;
-    assert_eq!(running.store.version().0, before.0 + 1, "nothing is written for a task that has all it needs");
-    running.end().await;
+fn told(attachments: &[NetworkAttachment]) -> Vec<String> {
+    let tell = |it: &NetworkAttachment| format!("{} {}", it.network.as_ref().unwrap().id, it.addresses.join(" "));
+    attachments.iter().map(|attachment| tell(attachment).trim_end().to_owned()).collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_of_a_service_that_is_gone_is_left_alone() {
-    let running = Running::with("task web.1").await;
-    assert_eq!(running.tasks(), "task web.1 new\n");
-    running.end().await;
+/// Changes the specification of a service.
+fn respec(tx: &mut Transaction, service: &str, edit: impl FnOnce(&mut ServiceSpec)) -> Result<(), StoreError> {
+    tx.edit(&service.into(), |service: &mut Service| edit(Arc::make_mut(&mut service.spec))).map(drop)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_is_asked_to_stop_before_it_began_is_passed_on_to_be_stopped() {
-    let running = Running::with("service web network=front; task web.1 wants shutdown; task web.2 wants remove").await;
-    assert_eq!(running.tasks(), "task web.1 pending wants shutdown\ntask web.2 new wants remove\n");
-    running.end().await;
+/// Changes the networks that the tasks of a service are attached to.
+fn attach(tx: &mut Transaction, service: &str, networks: &[&str]) -> Result<(), StoreError> {
+    let asked = |name: &&str| NetworkAttachmentConfig { target: (*name).to_owned(), ..Default::default() };
+    respec(tx, service, |spec| spec.task.get_or_insert_default().networks = networks.iter().map(asked).collect())
 }
 
-#[tokio::test(start_paused = true)]
-async fn tasks_carry_a_copy_of_what_their_service_publishes() {
-    let running = Running::with("service web").await;
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    running.publish("web", &[port(80, 0), port(443, 443)]).await;
-    running.amend("task web.1").await;
-    assert_eq!(running.ports("web").unwrap(), [30_000, 443]);
-    let task = running.task("web.1");
-    assert_eq!(task.status.state, TaskState::Pending);
-    assert_eq!(task.endpoint, running.store.view().get::<Service>(&"web".into()).unwrap().endpoint);
-    assert!(task.networks.is_empty(), "nobody looks into the ingress network of a cluster without networks");
-    running.end().await;
+fn advance(tx: &mut Transaction, task: &str, state: TaskState) -> Result<(), StoreError> {
+    tx.edit(&task.into(), |task: &mut Task| task.status.state = state).map(drop)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_port_that_another_service_has_is_waited_for_and_the_task_says_so() {
-    let running = Running::with("service api; service web").await;
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    running.publish("api", &[port(80, 8080)]).await;
-    running.publish("web", &[port(80, 8080)]).await;
-    running.amend("task api.1; task web.1").await;
-    assert_eq!(running.tasks(), "task api.1 pending\ntask web.1 new\n");
-    assert_eq!(running.task("web.1").status.err, "port 8080/tcp is already in use by service api (api)");
-    let before = running.store.version();
-    running.amend("task web.2").await;
-    assert_eq!(running.store.version().0, before.0 + 2, "the new task is told, the other one knows");
-
-    running.write(|tx| tx.delete::<Service>(&"api".into()).map(drop)).await;
-    assert_eq!(running.ports("web").unwrap(), [8080]);
-    assert_eq!(running.tasks(), "task api.1 pending\ntask web.1 pending\ntask web.2 pending\n");
-    assert_eq!(running.task("web.1").status.err, "");
-    running.end().await;
+/// A network that every node has by itself.
+fn local(name: &str) -> Network {
+    let mut network = testing::network(name);
+    let driver = Driver { name: "host".to_owned(), ..Default::default() };
+    Arc::make_mut(&mut network.spec).driver_config = Some(driver);
+    network
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_service_whose_ports_are_at_odds_waits_until_it_is_changed() {
-    let running = Running::with("service web").await;
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    running.publish("web", &[port(80, 8080), port(81, 8080)]).await;
-    assert_eq!(running.ports("web"), None);
-    running.publish("web", &[port(80, 8080), port(81, 8081)]).await;
-    assert_eq!(running.ports("web").unwrap(), [8080, 8081]);
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn changing_the_ports_of_a_service_frees_the_old_ones() {
-    let running = Running::with("service api; service web").await;
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    running.publish("api", &[port(80, 8080)]).await;
-    running.publish("web", &[port(80, 8080)]).await;
-    running.publish("api", &[port(80, 9090)]).await;
-    assert_eq!((running.ports("api").unwrap(), running.ports("web").unwrap()), (vec![9090], vec![8080]));
-    running
-        .write(|tx| {
-            tx.edit(&"web".into(), |service: &mut Service| Arc::make_mut(&mut service.spec).endpoint = None).map(drop)
-        })
-        .await;
-    assert_eq!(running.ports("web"), None);
-    running.publish("api", &[port(80, 8080)]).await;
-    assert_eq!(running.ports("api").unwrap(), [8080]);
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn host_ports_are_copied_and_need_no_ingress_network() {
-    let running = Running::with("service web").await;
-    let host = |published| PortConfig { publish_mode: PublishMode::Host.into(), ..port(80, published) };
-    running.publish("web", &[host(80)]).await;
-    assert_eq!(running.ports("web").unwrap(), [80]);
-    running.publish("web", &[host(81)]).await;
-    assert_eq!(running.ports("web").unwrap(), [81]);
-    running.publish("web", &[port(80, 0)]).await;
-    running.amend("task web.1").await;
-    assert_eq!(running.task("web.1").status.err, "ingress network is missing");
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    assert_eq!((running.ports("web").unwrap(), running.task("web.1").status.state), (vec![30_000], TaskState::Pending));
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_networks_a_task_that_asks_for_one_says_that_there_are_none() {
-    let running =
-        Running::with("network front; service web network=front; service api network=back; task web.1; task api.1")
-            .await;
-    assert_eq!(running.task("web.1").status.err, "network support is unavailable");
-    assert_eq!(running.task("api.1").status.err, "network back does not exist");
-    assert_eq!(running.tasks(), "task api.1 new\ntask web.1 new\n");
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_task_is_attached_to_its_networks_as_soon_as_they_are_there() {
-    let text = "network a; service web network=front network=late; task web.1";
-    let running = Running::on(testing::store(text), SMALL).await;
-    assert_eq!(running.task("web.1").status.err, "network front does not exist");
-    running.amend("network front").await;
-    assert_eq!(running.task("web.1").status.err, "network late does not exist");
-    running.amend("network late").await;
-    assert_eq!(running.task("web.1").status.err, "no subnet is available for network late");
-    assert_eq!(running.waits("late").unwrap(), "no subnet is available for network late");
-    running.write(|tx| tx.delete::<Network>(&"a".into()).map(drop)).await;
-    assert_eq!(running.waits("late"), None);
-    let task = running.task("web.1");
-    assert_eq!((task.status.state, task.status.err.as_str()), (TaskState::Pending, ""));
-    assert_eq!(task.networks[0].addresses, ["10.2.0.3/24"], "the service has the one before");
-    assert_eq!(task.networks[1].addresses, ["10.1.0.3/24"]);
-    let network = task.networks[1].network.as_ref().unwrap();
-    assert_eq!(network.driver_state.as_ref().unwrap().name, "model");
-    assert_eq!(network.ipam, Some(model::ipam(1)));
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_address_is_free_again_when_its_task_is_over() {
-    let text = "network front; service web network=front; task web.1; task web.2; task web.3";
-    let running = Running::on(testing::store(text), SMALL).await;
-    assert_eq!(running.tasks(), "task web.1 pending\ntask web.2 pending\ntask web.3 new\n");
-    assert_eq!(running.task("web.3").status.err, "no address is available on network front");
-    running
-        .write(|tx| tx.edit(&"web.1".into(), |task: &mut Task| task.status.state = TaskState::Failed).map(drop))
-        .await;
-    assert_eq!(running.tasks(), "task web.1 failed\ntask web.2 pending\ntask web.3 pending\n");
-    running.write(|tx| tx.delete::<Task>(&"web.1".into()).map(drop)).await;
-    running.amend("task web.4").await;
-    assert_eq!(running.task("web.4").status.state, TaskState::New, "what was freed once is not freed again");
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_leader_keeps_what_is_given_out_and_gives_none_of_it_out_again() {
-    let running =
-        Running::on(testing::store("network front; service web network=front; service api; task web.1"), SMALL).await;
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    running.publish("api", &[port(80, 8080), port(81, 0)]).await;
-    let (store, before) = (running.store.clone(), running.store.version());
-    let (endpoint, task) = (running.ports("api"), running.task("web.1"));
-    running.end().await;
-
-    let next = Running::on(store, SMALL).await;
-    assert_eq!(next.store.version(), before, "nothing is written for what has all it needs");
-    next.amend("service late; task web.2").await;
-    next.publish("late", &[port(80, 8080)]).await;
-    assert_eq!((next.ports("api"), next.ports("late")), (endpoint, None));
-    next.publish("late", &[port(80, 0)]).await;
-    assert_eq!(next.ports("late").unwrap(), [30_001]);
-    assert_eq!(next.task("web.1"), task);
-    assert_eq!(next.task("web.2").networks[0].addresses, ["10.1.0.4/24"]);
-    next.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn five_hundred_tasks_become_pending_in_a_few_transactions() {
-    let running = Running::with("service web").await;
-    let before = running.store.version().0;
-    let tasks: String = (1..=500).map(|slot| format!("task web.{slot};")).collect();
-    running.amend(&tasks).await;
-    assert_eq!(running.store.version().0 - before, 1 + 3, "one to create them, three of at most 200 to admit them");
-    assert_eq!(running.store.view().find(TaskBy::State(TaskState::Pending)).count(), 500);
-    running.end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn protocols_have_ports_of_their_own() {
-    let running = Running::with("service web").await;
-    running.write(|tx| tx.create(ingress()).map(drop)).await;
-    let udp = PortConfig { protocol: Protocol::Udp.into(), ..port(53, 53) };
-    running.publish("web", &[port(53, 53), udp]).await;
-    assert_eq!(running.ports("web").unwrap(), [53, 53]);
-    running.end().await;
+/// A network that asks for the subnet with that number.
+fn with_subnet(name: &str, subnet: u8) -> Network {
+    let mut network = testing::network(name);
+    Arc::make_mut(&mut network.spec).ipam = Some(model::ipam(subnet));
+    network
 }

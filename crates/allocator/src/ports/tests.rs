@@ -135,3 +135,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_number_that_is_asked_for_is_not_chosen_for_another() {
+    let mut ports = Ports::default();
+    claim(&mut ports, &service("in", &[port(80, 30_000), port(81, 30_002)]));
+    claim(&mut ports, &service("out", &[port(80, 29_999), port(81, 32_768)]));
+    let asked = [port(1, 30_001), port(2, 0), port(3, 0)];
+    assert_eq!(plan(&ports, &service("web", &[]), &asked).unwrap(), [30_001, 30_003, 30_004]);
+    let mut fresh = Ports::default();
+    claim(&mut fresh, &service("out", &[port(80, 29_999), port(81, 32_768)]));
+    assert_eq!(plan(&fresh, &service("web", &[]), &[port(2, 0)]).unwrap(), [30_000]);
+}
