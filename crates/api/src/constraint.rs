@@ -336,6 +336,16 @@ mod tests {
     }
 
     #[test]
+    fn all_constraints_have_to_hold_and_what_else_a_node_has_does_not_matter() {
+        let holds = |expressions: &[&str]| all_match(&parse_all(expressions).unwrap(), &node());
+        assert!(holds(&[]) && holds(&["node.labels.Disk == ssd", "engine.labels.storage == zfs", "node.id != n2"]));
+        assert!(!holds(&["node.labels.Disk == ssd", "engine.labels.storage == ext4"]));
+        let mut more = node();
+        Arc::make_mut(&mut more.spec).annotations.as_mut().unwrap().labels.insert("disk".into(), "tape".into());
+        check(&more, &[("node.labels.Disk == ssd", true), ("node.labels.disk == ssd", false)]);
+    }
+
+    #[test]
     fn a_key_that_names_nothing_matches_no_node() {
         check(&node(), &[("node.colour == red", false), ("node.colour != red", false)]);
     }

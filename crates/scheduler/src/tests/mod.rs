@@ -2,6 +2,7 @@
 
 mod affinity;
 mod affinity_properties;
+mod books;
 mod explanations;
 mod filters;
 mod loops;

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, wire};
+use swarmkit_api::{Cluster, Node, NodeId, Service, ServiceId, Task, TaskId, TaskState, wire};
 use swarmkit_store::View;
-use wire::generic_resource::Resource;
+use wire::{generic_resource::Resource, swarmkit::scheduling::v1::Strategy};
 
 pub(super) use self::plain::waits;
 use self::plain::{
@@ -25,6 +25,7 @@ pub(super) struct Naive {
     now: SystemTime,
     pub(super) nodes: BTreeMap<NodeId, Arc<Node>>,
     services: BTreeMap<ServiceId, Arc<Service>>,
+    clusters: Vec<Arc<Cluster>>,
     pub(super) tasks: BTreeMap<TaskId, Task>,
 }
 
@@ -50,6 +51,7 @@ impl Naive {
             now,
             nodes: view.all::<Node>().map(|node| (node.id.clone(), node.clone())).collect(),
             services: view.all::<Service>().map(|service| (service.id.clone(), service.clone())).collect(),
+            clusters: view.all::<Cluster>().cloned().collect(),
             tasks: view.all::<Task>().map(|task| (task.id.clone(), Task::clone(task))).collect(),
         }
     }
@@ -140,9 +142,9 @@ impl Naive {
         emptiest.flat_map(|value| self.best_of(task, deeper, &below(all, value), &below(open, value))).collect()
     }
 
-    /// How good a node is, the least being the best: recent failures if there are five, active tasks of the service,
-    /// active tasks.
-    fn rank(&self, task: &Task, node: &NodeId) -> (usize, usize, usize) {
+    /// How good a node is, the least being the best: recent failures if there are five, then active tasks of the service
+    /// and active tasks, or the largest share that is reserved and again active tasks, the most being the best.
+    fn rank(&self, task: &Task, node: &NodeId) -> (i64, i64, i64) {
         let failures = self.tasks.values().filter(|failed| {
             let mode = task.service_id.as_ref().and_then(|id| self.services.get(id)?.spec.mode);
             let is_global =
@@ -156,9 +158,55 @@ impl Naive {
                 && (&failed.service_id, failed.spec_version) == (&task.service_id, task.spec_version)
                 && age < Duration::from_secs(5 * 60)
         });
-        let failures = Some(failures.count()).filter(|count| *count >= 5).unwrap_or(0);
-        let active = self.on(node).filter(|other| is_wanted(other)).count();
-        (failures, self.of_service(task, node), active)
+        let failures = Some(failures.count() as i64).filter(|count| *count >= 5).unwrap_or(0);
+        let active = self.on(node).filter(|other| is_wanted(other)).count() as i64;
+        if self.packs(task) {
+            return (failures, -self.share(&self.nodes[node]), -active);
+        }
+        (failures, self.of_service(task, node) as i64, active)
+    }
+
+    /// Whether a task goes to the fullest node: its service says, else the cluster, else not.
+    fn packs(&self, task: &Task) -> bool {
+        let service = task.service_id.as_ref().and_then(|service| self.services.get(service));
+        let own = service.and_then(|service| service.spec.scheduling.as_ref()).map(|own| own.strategy());
+        let of_cluster = self.clusters.first().and_then(|cluster| cluster.spec.scheduling.as_ref());
+        let of_cluster = of_cluster.map(|scheduling| scheduling.strategy());
+        own.filter(|own| *own != Strategy::Unset).or(of_cluster) == Some(Strategy::BinPack)
+    }
+
+    /// The largest part of anything of a node that is reserved, in parts of 2^20.
+    fn share(&self, node: &Node) -> i64 {
+        const WHOLE: i64 = 1 << 20;
+        if node.description.as_ref().is_none_or(|description| description.resources.is_none()) {
+            return 0;
+        }
+        let has = described(node);
+        let part = |taken: i64, has: i64| match taken {
+            0 => 0,
+            taken if taken >= has => WHOLE,
+            taken => i64::try_from(i128::from(taken) * i128::from(WHOLE) / i128::from(has)).unwrap(),
+        };
+        let sum = |amount: fn(&wire::Resources) -> i64| self.on(&node.id).map(|task| amount(&reserved(task))).sum();
+        let held: Vec<_> = self.on(&node.id).flat_map(|task| &task.assigned_generic_resources).collect();
+        let of_kind = |kind: &str| {
+            let counted: i64 = held
+                .iter()
+                .filter(|unit| plain::kind(unit) == kind && name(unit).is_none())
+                .map(|unit| count(unit))
+                .sum();
+            let names: BTreeSet<_> =
+                held.iter().filter(|unit| plain::kind(unit) == kind).filter_map(|unit| name(unit)).collect();
+            let units: Vec<_> = has.generic.iter().filter(|unit| plain::kind(unit) == kind).collect();
+            match units.first() {
+                Some(unit) if name(unit).is_none() => part(counted, count(unit)),
+                _ => part(counted + names.len() as i64, units.len() as i64),
+            }
+        };
+        let kinds: BTreeSet<&str> = held.iter().map(|unit| plain::kind(unit)).collect();
+        let plain =
+            [part(sum(|has| has.nano_cpus), has.nano_cpus), part(sum(|has| has.memory_bytes), has.memory_bytes)];
+        kinds.into_iter().map(of_kind).chain(plain).max().unwrap_or(0)
     }
 
     /// How many active tasks of a task's service are on each node.

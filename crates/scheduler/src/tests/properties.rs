@@ -235,10 +235,14 @@ proptest! {
         services in vec(service_shape(true), usize::from(SERVICES)),
         tasks in vec(task_shape(true), 0..40),
         failed in vec(failures(), 0..4),
+        strategy in strategy(),
     ) {
         let tasks = [tasks, failed.concat()].concat();
         let store = testing::store("");
-        write(&store, |tx| put(tx, &nodes, &services, &tasks));
+        write(&store, |tx| {
+            tx.create(cluster(strategy))?;
+            put(tx, &nodes, &services, &tasks)
+        });
         let view = store.view();
         let (world, plan) = learned(&view);
         prop_assert_eq!(told(&plan), told(&world.plan(&world.due, env().now())), "the same world, the same plan");
@@ -288,7 +292,7 @@ proptest! {
     #[test]
     fn whatever_happens_every_decision_is_allowed_and_nothing_that_fits_is_left_waiting(
         services in vec(service_shape(false), usize::from(SERVICES)),
-        events in vec(event(), 1..80),
+        events in vec(event(), 1..60),
     ) {
         let mut life = Life::begin(services);
         for batch in events.chunks(3) {

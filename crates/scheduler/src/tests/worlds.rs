@@ -5,10 +5,10 @@ mod objects;
 use proptest::{prelude::*, sample::select};
 use swarmkit_api::{
     TaskState,
-    wire::{node_spec::Availability, port_config::PublishMode},
+    wire::{node_spec::Availability, port_config::PublishMode, swarmkit::scheduling::v1::Strategy as Chosen},
 };
 
-pub(super) use self::objects::put;
+pub(super) use self::objects::{cluster, put};
 
 /// What a node has of a resource of its own.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,7 @@ pub(super) struct ServiceShape {
     global: bool,
     /// Deleted, while its tasks are still there.
     gone: bool,
+    strategy: Chosen,
     constraints: Vec<&'static str>,
     pub(super) preferences: Vec<&'static str>,
     platforms: Vec<(&'static str, &'static str)>,
@@ -137,9 +138,14 @@ const CONSTRAINTS: [&str; 10] = [
 pub(super) const PREFERENCES: [&str; 4] =
     ["node.labels.zone", "node.labels.rack", "engine.labels.disk", "something.else"];
 
+/// How a service, or the cluster, wants nodes to be chosen.
+pub(super) fn strategy() -> impl Strategy<Value = Chosen> {
+    prop_oneof![4 => Just(Chosen::Unset), 1 => Just(Chosen::Spread), 2 => Just(Chosen::BinPack)]
+}
+
 /// A service, which may be `gone` while its tasks are still there.
 pub(super) fn service_shape(gone: bool) -> impl Strategy<Value = ServiceShape> {
-    let kind = (prop::bool::weighted(0.15), prop::bool::weighted(if gone { 0.1 } else { 0.0 }));
+    let kind = (prop::bool::weighted(0.15), prop::bool::weighted(if gone { 0.1 } else { 0.0 }), strategy());
     let constraints =
         prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(select(CONSTRAINTS.to_vec()), 1..3)];
     let preferences =
@@ -167,10 +173,19 @@ pub(super) fn service_shape(gone: bool) -> impl Strategy<Value = ServiceShape> {
         1 => Just(Needed::ClusterVolume),
     ];
     (kind, constraints, preferences, platforms, amounts, port, needs).prop_map(
-        |((global, gone), constraints, preferences, platforms, (max_replicas, cpus, memory, gpus), port, needs)| {
+        |(
+            (global, gone, strategy),
+            constraints,
+            preferences,
+            platforms,
+            (max_replicas, cpus, memory, gpus),
+            port,
+            needs,
+        )| {
             ServiceShape {
                 global,
                 gone,
+                strategy,
                 constraints,
                 preferences,
                 platforms,
@@ -271,6 +286,7 @@ pub(super) fn plain_service() -> impl Strategy<Value = ServiceShape> {
     (preferences, 0..3_i64, 0..3_u64).prop_map(|(preferences, memory, max_replicas)| ServiceShape {
         global: false,
         gone: false,
+        strategy: Chosen::Unset,
         constraints: Vec::new(),
         preferences,
         platforms: Vec::new(),

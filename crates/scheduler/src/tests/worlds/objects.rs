@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use swarmkit_api::{
-    Network, NetworkId, Node, NodeId, Object as _, Service, ServiceId, Task, TaskId, TaskState, Version,
+    Cluster, Network, NetworkId, Node, NodeId, Object as _, Service, ServiceId, Task, TaskId, TaskState, Version,
     wire::{
-        self, DiscreteGenericResource, GenericResource, NamedGenericResource, generic_resource::Resource,
-        placement_preference::Preference, task_spec::Runtime,
+        self, DiscreteGenericResource, GenericResource, NamedGenericResource,
+        generic_resource::Resource,
+        placement_preference::Preference,
+        swarmkit::scheduling::v1::{ClusterScheduling, ServiceScheduling, Strategy},
+        task_spec::Runtime,
     },
 };
 use swarmkit_store::{StoreError, Transaction};
@@ -48,7 +51,9 @@ impl ServiceShape {
         let service = testing::service(&format!("s{id}")).spec_version(CURRENT);
         let service = if self.global { service.global() } else { service };
         let mut service = service.build();
-        Arc::make_mut(&mut service.spec).task = Some(self.task_spec());
+        let spec = Arc::make_mut(&mut service.spec);
+        spec.task = Some(self.task_spec());
+        spec.scheduling = Some(ServiceScheduling { strategy: self.strategy.into(), ..Default::default() });
         service
     }
 
@@ -129,6 +134,13 @@ impl TaskShape {
         }
         task
     }
+}
+
+/// A cluster that chooses nodes in that way.
+pub(in crate::tests) fn cluster(strategy: Strategy) -> Cluster {
+    let mut cluster = testing::cluster();
+    Arc::make_mut(&mut cluster.spec).scheduling = Some(ClusterScheduling { strategy: strategy.into() });
+    cluster
 }
 
 /// Puts a whole cluster into a store.
