@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::SystemTime,
 };
 
-use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, Volume, VolumeId};
+use swarmkit_api::{Node, NodeId, Service, ServiceId, Task, TaskState, Volume, VolumeId};
 use swarmkit_store::{State, TaskBy};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     books::{Books, NodeIx},
     draft::Draft,
     needs::Needs,
+    preemption::{asked_priority, claim, priority},
     volumes::{Volumes, cluster_mounts},
     world::{World, failed_at, is_placed},
 };
@@ -68,21 +70,34 @@ pub fn prospect(state: &State, task: &Task, now: SystemTime) -> Prospect {
         others.for_each(|other| books.add(other));
     }
     let service = task.service_id.as_ref().and_then(|service| state.get::<Service>(service));
+    let promised = promised(state, task);
     let world = World::of_books(books, affinities, service, state.cluster());
+    let takes = |ix: NodeIx| open(&world.books, ix) && !promised.contains(&world.books.get(ix).id);
     let company = world.company(task.service_id.as_ref());
     let mut draft = Draft::of(&world, now);
     let mut search = draft.search(&needs, task, company.as_ref());
     let mut chosen = None;
     while let Some(ix) = draft.next(&mut search, task.service_id.as_ref()) {
-        if open(&world.books, ix) {
+        if takes(ix) {
             chosen = Some(ix);
             break;
         }
         search.refuse(ix);
     }
     let id = |ix: NodeIx| world.books.get(ix).id.clone();
-    let without_room = would_do.into_iter().filter(|ix| !open(&world.books, *ix)).map(id).collect();
+    let without_room = would_do.into_iter().filter(|ix| !takes(*ix)).map(id).collect();
     Prospect { node: chosen.map(id), without_room }
+}
+
+/// The nodes where room is kept for others that are not less important. What is beside it is not counted.
+fn promised(state: &State, task: &Task) -> BTreeSet<NodeId> {
+    let service = |task: &Task| state.get::<Service>(task.service_id.as_ref()?).map(AsRef::as_ref);
+    if !state.all::<Service>().any(|service| asked_priority(Some(service)).is_some()) {
+        return BTreeSet::new();
+    }
+    let matters = |other: &&Arc<Task>| other.id != task.id && priority(service(other)) >= priority(service(task));
+    let waiting = state.find(TaskBy::State(TaskState::Pending)).filter(matters);
+    waiting.filter_map(|other| Some(claim(other)?.node_id.as_str().into())).collect()
 }
 
 /// What services ask of each other, if any does. Which tasks replace others is not counted: the one that moves is nowhere.
@@ -187,6 +202,19 @@ mod tests {
         let text = |failed: &str| format!("node a; node b; service web; {failed}task web.1 on a; task web.2 on a");
         check(&text(&failed), "web.1", Some("a"), &[]);
         check(&text(""), "web.1", Some("b"), &[]);
+    }
+
+    #[test]
+    fn a_node_where_room_is_kept_for_others_has_none_for_those_who_are_not_more_important() {
+        let text = |words: &str| {
+            format!(
+                "node a; node b memory=1GiB; service web {words}; task web.1 on a; task web.2 on a
+                 service vip priority=2 memory=1GiB; task vip.1 pending claims=b:"
+            )
+        };
+        check(&text(""), "web.1", Some("a"), &["b"]);
+        check(&text("priority=2"), "web.1", Some("a"), &["b"]);
+        check(&text("priority=3"), "web.1", Some("b"), &[]);
     }
 
     #[test]
