@@ -255,7 +255,8 @@ impl<'w> Planner<'w> {
         let mut tasks = group.tasks.values().filter(|task| !seated.contains(&task.id)).peekable();
         let mut company = self.draft.company(first.service_id.as_ref());
         let mut left_over = Vec::new();
-        if !self.making.claims.is_empty() || !self.stuck.contains_key(&asked) {
+        // What one has in common with those that could not be placed says nothing where it matters whom it replaces.
+        if company.is_some() || !self.making.claims.is_empty() || !self.stuck.contains_key(&asked) {
             let mut search = self.draft.search(&group.needs, first, company.as_ref());
             while let Some(task) = tasks.peek() {
                 if self.is_full() {

@@ -1,5 +1,6 @@
 //! The way of a task from its service to its node: orchestrator, allocator and scheduler on one store.
 
+mod apart;
 mod evicted;
 mod priorities;
 

@@ -6,14 +6,14 @@ use swarmkit_api::{ServiceId, wire::swarmkit::scheduling::v1::preemption::Side};
 use super::*;
 
 /// The loops of one leader, and the agents of all nodes.
-struct Term {
-    store: Store,
+pub(super) struct Term {
+    pub(super) store: Store,
     stop: CancellationToken,
     crew: Crew,
 }
 
 impl Term {
-    fn begin(store: &Store) -> Self {
+    pub(super) fn begin(store: &Store) -> Self {
         let (env, stop) = (testing::env(), CancellationToken::new());
         let mut crew = Crew::under(&stop);
         crew.spawn("orchestrator", |stop| swarmkit_orchestrator::run(env.clone(), store.clone(), stop));
@@ -24,13 +24,13 @@ impl Term {
         Self { store: store.clone(), stop, crew }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.crew.finish().await.expect("the loops end well");
     }
 
     /// Lets one thing happen after the other until nothing does any more. Tasks that are told to stop do so if `may_stop`.
-    async fn settle(&self, may_stop: bool) {
+    pub(super) async fn settle(&self, may_stop: bool) {
         for _ in 0..1000 {
             settle().await;
             let view = self.store.view();
@@ -43,7 +43,7 @@ impl Term {
     }
 
     /// The tasks that are wanted, by service: which run where, and which wait.
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         let view = self.store.view();
         let mut all: Vec<_> = view
             .all::<Task>()

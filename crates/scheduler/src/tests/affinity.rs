@@ -186,6 +186,12 @@ fn a_task_is_not_kept_apart_from_the_one_that_it_replaces() {
          task web.3 on c1 version=1; task web.4 on lone version=1; task web.3.new pending version=2",
         &["web.3.new goes to c2"],
     );
+    // Another one waits that replaces nobody, and needs the same.
+    check(
+        "node a; node b; service web must-apart=web start-first version=2; task web.1 on a version=1
+         task web.2 on b version=1; task web.3 pending version=1; task web.1.new pending version=2",
+        &["web.1.new goes to a"],
+    );
     // Where there is a place that nobody has, that is better.
     check(
         "node a; node b; service web must-apart=web version=2; task web.1 on a version=1; task web.1.new pending version=2",

@@ -89,7 +89,10 @@ fn happen(store: &Store, number: usize, event: &Event) {
                 }
             }
             Event::Asks(service, asked) => {
-                tx.edit::<Service>(&format!("s{service}").as_str().into(), |service| ask(service, asked))?;
+                tx.edit::<Service>(&format!("s{service}").as_str().into(), |service| {
+                    ask(service, asked);
+                    service.spec_version = Some(swarmkit_api::Version(number as u64));
+                })?;
             }
         }
         Ok(())
