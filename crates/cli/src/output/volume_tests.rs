@@ -1,3 +1,5 @@
+//! How volumes are shown.
+
 use std::time::Duration;
 
 use wire::{volume_publish_status::State, volume_spec::VolumeAvailability};
