@@ -112,9 +112,17 @@ impl Transaction {
     ///
     /// [`StoreError::NotFound`], and the rules of [`Transaction::update`].
     pub fn edit<O: Stored>(&mut self, id: &O::Id, edit: impl FnOnce(&mut O)) -> Result<Arc<O>, StoreError> {
-        let mut object = O::clone(self.get::<O>(id).ok_or(StoreError::NotFound)?);
+        let stored = self.get::<O>(id).ok_or(StoreError::NotFound)?;
+        let meta = *stored.meta();
+        let mut object = O::clone(stored);
         edit(&mut object);
-        self.update(object)
+        if object.id() != id || object.meta().version != meta.version {
+            return self.update(object);
+        }
+        // It is the stored one, so it need not be looked up again.
+        O::admit(&self.state.tables, &object, Some(id))?;
+        *object.meta_mut() = Meta { version: self.state.version, updated_at: Some(self.now), ..meta };
+        Ok(self.put(Action::Update, object))
     }
 
     /// Removes an object, and gives what it was.
