@@ -69,6 +69,21 @@ async fn a_pass_that_has_nothing_new_to_say_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loop_that_is_told_to_stop_twice_stops_and_decides_nothing_more() {
+    let store = testing::store("service web; task web.1 pending");
+    let stop = CancellationToken::new();
+    let mut crew = Crew::under(&stop);
+    crew.spawn("scheduler", |stop| crate::run(env(), store.clone(), stop));
+    settle().await;
+    stop.cancel();
+    stop.cancel();
+    crew.finish().await.unwrap();
+    testing::amend(&store, "node a");
+    settle().await;
+    assert_eq!(store.view().get::<Task>(&"web.1".into()).unwrap().node_id, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_loop_ends_with_an_error_when_the_store_is_closed() {
     let store = testing::store("node a; service web; task web.1 pending");
     let mut crew = Crew::under(&CancellationToken::new());

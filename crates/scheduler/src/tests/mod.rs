@@ -2,6 +2,7 @@
 
 mod affinity;
 mod affinity_properties;
+mod basics;
 mod books;
 mod explanations;
 mod filters;

@@ -6,9 +6,9 @@ use super::*;
 
 /// Commits a plan and gives the deltas to the world, as the loop does; then what is decided next.
 pub(super) struct Rounds {
-    store: Store,
+    pub(super) store: Store,
     updates: swarmkit_store::Watch,
-    world: World,
+    pub(super) world: World,
 }
 
 impl Rounds {
@@ -29,7 +29,7 @@ impl Rounds {
         told
     }
 
-    fn absorb(&mut self) {
+    pub(super) fn absorb(&mut self) {
         while let Some(update) = self.updates.try_next().unwrap() {
             self.world.absorb(&update, env().now());
         }
@@ -40,7 +40,7 @@ impl Rounds {
         self.round()
     }
 
-    fn edit_task(&mut self, id: &str, change: impl FnOnce(&mut Task)) -> Vec<String> {
+    pub(super) fn edit_task(&mut self, id: &str, change: impl FnOnce(&mut Task)) -> Vec<String> {
         write(&self.store, |tx| tx.edit(&id.into(), change).map(drop));
         self.round()
     }
