@@ -9,6 +9,7 @@ pub(crate) mod orch;
 pub(crate) mod raft;
 mod renewals;
 mod rotation;
+pub(crate) mod sched;
 mod start;
 mod store;
 mod upstream;
@@ -17,10 +18,10 @@ use crate::figure::{Figure, Unit};
 
 /// Every figure, in the order in which they are measured.
 pub(crate) fn all() -> impl Iterator<Item = &'static Figure> {
-    FIGURES.iter().chain(orch::FIGURES).chain(upstream::FIGURES)
+    FIGURES.iter().chain(orch::FIGURES).chain(sched::FIGURES).chain(upstream::FIGURES)
 }
 
-/// Every figure but those of orchestration, and those that only repeat what upstream measures.
+/// Every figure but those of orchestration and of the scheduler, and those that only repeat what upstream measures.
 static FIGURES: &[Figure] = &[
     Figure {
         id: "start.first_call",

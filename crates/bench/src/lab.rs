@@ -11,6 +11,7 @@ use crate::figures::{
     idle::Idle,
     orch::{Converged, Events},
     raft::{Loads, Pair},
+    sched::Placements,
 };
 
 /// About so many lines tell of the progress of one figure.
@@ -30,6 +31,8 @@ pub(crate) struct Lab {
     pub(crate) converged: Vec<Converged>,
     /// Those of events, by thousands of services.
     pub(crate) events: Events,
+    /// Those of clusters that were filled with tasks.
+    pub(crate) placements: Vec<Placements>,
 }
 
 impl Lab {
@@ -50,6 +53,7 @@ impl Lab {
             snapshots: Vec::new(),
             converged: Vec::new(),
             events: Events::new(),
+            placements: Vec::new(),
         })
     }
 
