@@ -97,7 +97,7 @@ impl NetworkFlags {
             driver_config: driver(self.driver.as_ref(), &self.opt)?,
             ipv6_enabled: self.ipv6,
             internal: self.internal,
-            ipam: has_ipam.then(|| wire::IpamOptions { driver: ipam_driver, configs: pools }),
+            ipam: has_ipam.then_some(wire::IpamOptions { driver: ipam_driver, configs: pools }),
             attachable: self.attachable,
             ingress: self.ingress,
             config_from: None,
