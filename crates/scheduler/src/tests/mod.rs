@@ -6,6 +6,8 @@ mod basics;
 mod books;
 mod explanations;
 mod filters;
+mod held;
+mod lives;
 mod loops;
 mod naive;
 mod packing;
