@@ -5,7 +5,10 @@ use std::path::Path;
 use swarmkit_api::wire::{
     ca_client::CaClient,
     control_client::ControlClient,
-    swarmkit::{backup::v1::backup_client::BackupClient, unlock::v1::unlock_client::UnlockClient},
+    swarmkit::{
+        backup::v1::backup_client::BackupClient, scheduling::v1::scheduling_client::SchedulingClient,
+        unlock::v1::unlock_client::UnlockClient,
+    },
     watch_client::WatchClient,
 };
 use swarmkit_rpc::{Channel, ConnectError, connect_unix};
@@ -59,6 +62,12 @@ impl Client {
     #[must_use]
     pub fn backup(&self) -> BackupClient<Channel> {
         BackupClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The calls that say why tasks wait, and what would become of services.
+    #[must_use]
+    pub fn scheduling(&self) -> SchedulingClient<Channel> {
+        SchedulingClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The calls that a manager answers while it waits for its unlock key, and nobody else.

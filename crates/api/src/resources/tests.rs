@@ -30,6 +30,25 @@ fn an_exact_fit_fits_and_one_unit_more_does_not() {
 }
 
 #[test]
+fn what_is_short_is_told_with_what_is_left_and_nothing_is_short_where_it_fits() {
+    let node = resources(2000, 100, &[count("gpu", 3), named("port", "a"), named("port", "b")]);
+    let mut reserved = Reserved::default();
+    reserved.book(Some(&resources(500, 160, &[])), &[count("gpu", 1), named("port", "a")]);
+    let short = |wanted: &Resources| {
+        let shortages = reserved.shortages(&node, wanted);
+        assert_eq!(shortages.is_empty(), reserved.fits(&node, wanted));
+        shortages.into_iter().map(|one| (one.resource, one.wanted, one.free)).collect::<Vec<_>>()
+    };
+    let told = |resource: &str, wanted, free| (resource.to_owned(), wanted, free);
+    assert_eq!(short(&resources(1500, 0, &[count("gpu", 2), count("port", 1)])), []);
+    assert_eq!(short(&resources(1501, 1, &[])), [told("cpu", 1501, 1500), told("memory", 1, -60)]);
+    assert_eq!(short(&resources(0, 0, &[count("gpu", 3), count("port", 2)])), [told("gpu", 3, 2), told("port", 2, 1)]);
+    assert_eq!(short(&resources(0, 0, &[count("gpu", 1), count("gpu", 2)])), [told("gpu", 3, 2)], "asked for in sum");
+    assert_eq!(short(&resources(0, 0, &[count("tpu", 0)])), [told("tpu", 0, 0)], "the kind is absent");
+    assert_eq!(short(&resources(0, 0, &[named("port", "b")])), [told("port", 1, 1)], "tasks do not ask by name");
+}
+
+#[test]
 fn adding_and_removing_a_task_leaves_the_books_as_they_were() {
     let given = [count("gpu", 2), named("port", "a"), named("port", "b")];
     let some = task(resources(1, 2, &[]), &given);

@@ -50,6 +50,9 @@ pub enum CtlError {
     /// The system does not tell of interrupts.
     #[error("cannot listen for interrupts: {0}")]
     Signals(io::Error),
+    /// By the plan that was shown, tasks would have to wait.
+    #[error("not all tasks would be placed")]
+    WouldWait,
     /// Standard output.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

@@ -15,6 +15,7 @@ mod network;
 mod network_flags;
 mod node;
 mod placement_flags;
+mod plan;
 mod priority_flags;
 mod rebalance_flags;
 mod rollout_flags;
@@ -51,6 +52,9 @@ use crate::{
 
 /// The exit code of every failure, as upstream.
 const EXIT_FAILURE: u8 = 255;
+
+/// The exit code of a plan by which not all tasks would be placed.
+const EXIT_WAITS: u8 = 2;
 
 /// Control a swarm cluster.
 #[derive(Debug, Parser)]
@@ -144,6 +148,8 @@ pub async fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has seen enough.
         Err(CtlError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // What there is to say has been shown.
+        Err(CtlError::WouldWait) => ExitCode::from(EXIT_WAITS),
         Err(error @ CtlError::Usage(_)) => {
             let usage = usage_of(&mut Args::command(), &matches);
             tell(&Outcome::Wrong(format!("Error: {error}\n\n{usage}\n")))
@@ -194,9 +200,11 @@ async fn run(args: Args) -> Result<(), CtlError> {
         {
             return Err(CtlError::State("this node is locked; to give it its key: swarmctl cluster unlock".to_owned()));
         }
-        done => done?,
+        done => {
+            context.out.flush()?;
+            done
+        }
     }
-    Ok(context.out.flush()?)
 }
 
 impl Context<'_> {

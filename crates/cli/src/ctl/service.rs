@@ -9,9 +9,13 @@ use super::{
     Context, CtlError, Format, ListFlags, depend_flags, lookup,
     network::{self, NetworkChanges},
     placement_flags::PlacementRemovals,
+    plan,
     service_flags::{Csv, Mode, RESTART_DEFAULT, ServiceFlags, parse_file_ref, set_replicas, values},
 };
-use crate::output::{inspect_service, is_current, json, list_services, running_on_live_nodes};
+use crate::output::{
+    Names, inspect_service, is_current, json, list_services, running_on_live_nodes, waiting_by_service,
+    waiting_section, waiting_tasks,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -60,6 +64,10 @@ pub(super) enum Command {
         #[command(flatten)]
         list: ListFlags,
     },
+    /// Show where the tasks of a service would go if it were created, or changed, now; nothing is changed
+    ///
+    /// Ends with 0 if all tasks would be placed, with 2 if some would have to wait, and with 255 if there is no plan.
+    Plan(plan::PlanFlags),
     /// Remove a service and stop its tasks
     #[command(visible_alias = "rm")]
     Remove {
@@ -158,11 +166,15 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             let counts = running_on_live_nodes(&tasks, &context.nodes().await?);
             let now = context.now;
             let ids = services.iter().map(|service| service.id.clone());
-            let json = services
-                .iter()
-                .map(|service| json::Service::new(service, counts.get(&service.id).copied().unwrap_or_default()));
+            let mut waiting = waiting_by_service(&tasks);
+            let json = services.iter().map(|service| {
+                let counts = counts.get(&service.id).copied().unwrap_or_default();
+                let waiting = waiting.remove(service.id.as_str()).unwrap_or_default();
+                json::Service::new(service, counts).with_waiting(&waiting, &Names::ids_only())
+            });
             context.list(list, ids, json, || list_services(&services, &counts, now).to_string())
         }
+        Command::Plan(flags) => plan::run(context, flags).await,
         Command::Remove { service: wanted, deferred } => {
             let service = lookup::service(&mut context.control, &wanted).await?;
             context.control.remove_service(wire::RemoveServiceRequest { service_id: service.id, deferred }).await?;
@@ -236,7 +248,7 @@ fn parse_scale(text: &str) -> Result<(String, u64), String> {
 }
 
 /// The specification of a new service, without secrets and configs.
-fn new_spec(name: String, mode: Mode, flags: &ServiceFlags) -> Result<wire::ServiceSpec, CtlError> {
+pub(super) fn new_spec(name: String, mode: Mode, flags: &ServiceFlags) -> Result<wire::ServiceSpec, CtlError> {
     let annotations = wire::Annotations { name, ..wire::Annotations::default() };
     let mut spec = wire::ServiceSpec {
         annotations: Some(annotations),
@@ -257,10 +269,14 @@ async fn inspect(context: &mut Context<'_>, wanted: &str, all: bool, format: For
     let mut tasks = context.tasks(filters).await?;
     let counts = running_on_live_nodes(&tasks, &context.nodes().await?);
     let counts = counts.get(&service.id).copied().unwrap_or_default();
+    let mut waiting = waiting_tasks(&tasks);
+    plan::explain_all(context, &mut waiting).await?;
     tasks.retain(|task| all || is_current(task));
     let (names, now) = (context.names().await?, context.now);
-    context
-        .show(format, &json::Service::new(&service, counts), || inspect_service(&service, counts, &tasks, &names, now))
+    let json = json::Service::new(&service, counts).with_waiting(&waiting, &names);
+    context.show(format, &json, || {
+        inspect_service(&service, counts, &tasks, &names, now) + &waiting_section(&waiting, &names)
+    })
 }
 
 /// Changes the specification of a service and gives its id.
@@ -297,7 +313,7 @@ async fn change_or_go_back(
     }
 }
 
-fn container(spec: &mut wire::ServiceSpec) -> Result<&mut wire::ContainerSpec, CtlError> {
+pub(super) fn container(spec: &mut wire::ServiceSpec) -> Result<&mut wire::ContainerSpec, CtlError> {
     match &mut spec.task.get_or_insert_default().runtime {
         Some(task_spec::Runtime::Container(container)) => Ok(container),
         _ => Err(CtlError::State("only services that run containers or processes can be changed".to_owned())),
@@ -306,13 +322,13 @@ fn container(spec: &mut wire::ServiceSpec) -> Result<&mut wire::ContainerSpec, C
 
 /// Secrets and configs that were asked for by name, and found.
 #[derive(Debug, Default)]
-struct References {
+pub(super) struct References {
     secrets: Vec<wire::SecretReference>,
     configs: Vec<wire::ConfigReference>,
 }
 
 impl References {
-    async fn find(context: &mut Context<'_>, secrets: &[Csv], configs: &[Csv]) -> Result<Self, CtlError> {
+    pub(super) async fn find(context: &mut Context<'_>, secrets: &[Csv], configs: &[Csv]) -> Result<Self, CtlError> {
         let mut found = Self::default();
         for text in values(secrets) {
             let (name, file) = parse_file_ref(text)?;
@@ -342,7 +358,7 @@ impl References {
     }
 
     /// Adds what is not there yet.
-    fn add_to(&self, container: &mut wire::ContainerSpec) {
+    pub(super) fn add_to(&self, container: &mut wire::ContainerSpec) {
         for secret in &self.secrets {
             if !container.secrets.contains(secret) {
                 container.secrets.push(secret.clone());

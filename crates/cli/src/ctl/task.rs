@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use swarmkit_api::wire;
 
-use super::{Context, CtlError, Format, ListFlags, lookup};
-use crate::output::{inspect_task, is_current, json, list_tasks};
+use super::{Context, CtlError, Format, ListFlags, lookup, plan};
+use crate::output::{explanation_section, inspect_task, is_current, json, list_tasks};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -68,5 +68,10 @@ async fn inspect(context: &mut Context<'_>, wanted: &str, format: Format) -> Res
             && (task.slot != 0 || parent.node_id == task.node_id)
     });
     let (names, now) = (context.names().await?, context.now);
-    context.show(format, &json::Task::new(&task, &names), || inspect_task(&task, &parents, &names, now))
+    let waits = plan::explanation(context, &task).await?;
+    let json = json::Task::new(&task, &names).waiting_for(waits.as_ref(), &names);
+    context.show(format, &json, || {
+        let section = waits.as_ref().map(|waits| explanation_section(waits, &names));
+        inspect_task(&task, &parents, &names, now) + &section.unwrap_or_default()
+    })
 }

@@ -6,6 +6,7 @@
 mod blob;
 mod cluster;
 mod columns;
+mod explanation;
 mod job;
 pub mod json;
 mod names;
@@ -26,6 +27,9 @@ mod volume;
 pub use blob::{inspect_config, inspect_secret, list_configs, list_secrets};
 pub use cluster::{inspect_cluster, list_clusters, unlock_key};
 pub use columns::Columns;
+pub use explanation::{
+    WaitingTasks, explanation_section, is_waiting, plan, waiting_by_service, waiting_section, waiting_tasks,
+};
 pub use job::next_run;
 pub use names::Names;
 pub use network::{inspect_network, list_networks};

@@ -14,6 +14,7 @@ mod locking;
 mod mending;
 mod metrics;
 mod order;
+mod plan;
 mod rafttool;
 mod recovery;
 mod restart;

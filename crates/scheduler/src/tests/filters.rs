@@ -117,16 +117,16 @@ fn a_platform_matches_by_what_it_lists_and_by_either_name_of_an_architecture() {
     );
 }
 
-fn plugin(class: &str, name: &str) -> PluginDescription {
+pub(super) fn plugin(class: &str, name: &str) -> PluginDescription {
     PluginDescription { r#type: class.to_owned(), name: name.to_owned() }
 }
 
-fn node_with(id: &str, plugins: &[(&str, &str)]) -> swarmkit_api::Node {
+pub(super) fn node_with(id: &str, plugins: &[(&str, &str)]) -> swarmkit_api::Node {
     let plugins = plugins.iter().map(|(class, name)| plugin(class, name)).collect();
     node(id).ready().description(|description| description.engine.get_or_insert_default().plugins = plugins).build()
 }
 
-fn volume(driver: &str, class: mount::Type) -> wire::Mount {
+pub(super) fn volume(driver: &str, class: mount::Type) -> wire::Mount {
     let driver = Some(wire::Driver { name: driver.to_owned(), ..Default::default() });
     wire::Mount {
         r#type: class.into(),
@@ -135,7 +135,7 @@ fn volume(driver: &str, class: mount::Type) -> wire::Mount {
     }
 }
 
-fn with_plugins(nodes: Vec<swarmkit_api::Node>, task: swarmkit_api::Task) -> Vec<String> {
+pub(super) fn with_plugins(nodes: Vec<swarmkit_api::Node>, task: swarmkit_api::Task) -> Vec<String> {
     let store = store("");
     write(&store, |tx| {
         nodes.into_iter().try_for_each(|node| tx.create(node).map(drop))?;
@@ -145,7 +145,7 @@ fn with_plugins(nodes: Vec<swarmkit_api::Node>, task: swarmkit_api::Task) -> Vec
     decisions(&store.view())
 }
 
-fn mounting(mounts: &[wire::Mount]) -> swarmkit_api::Task {
+pub(super) fn mounting(mounts: &[wire::Mount]) -> swarmkit_api::Task {
     let mut service = service("web").container(|container| container.mounts = mounts.to_vec()).build();
     service.spec_version = Some(swarmkit_api::Version(1));
     task("web.1").of(&service).state(swarmkit_api::TaskState::Pending).build()
@@ -238,7 +238,7 @@ fn a_generic_runtime_goes_where_its_kind_is_advertised() {
     assert_eq!(with_plugins(more, generic()), ["web.1 goes to c"]);
 }
 
-fn publishing(ports: &[PortConfig], nodes: &str, tasks: &[&str]) -> Vec<String> {
+pub(super) fn publishing(ports: &[PortConfig], nodes: &str, tasks: &[&str]) -> Vec<String> {
     let store = store(&format!("{nodes}; service web; service other"));
     let endpoint = Arc::new(wire::Endpoint { ports: ports.to_vec(), ..Default::default() });
     write(&store, |tx| {
@@ -254,7 +254,7 @@ fn publishing(ports: &[PortConfig], nodes: &str, tasks: &[&str]) -> Vec<String> 
     decisions(&store.view())
 }
 
-fn port(published: u32, protocol: wire::port_config::Protocol, mode: PublishMode) -> PortConfig {
+pub(super) fn port(published: u32, protocol: wire::port_config::Protocol, mode: PublishMode) -> PortConfig {
     PortConfig {
         published_port: published,
         target_port: 80,

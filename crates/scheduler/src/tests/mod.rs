@@ -15,6 +15,7 @@ mod placement;
 mod preassigned;
 mod preemption;
 mod properties;
+mod refusals;
 mod waiting;
 mod worlds;
 

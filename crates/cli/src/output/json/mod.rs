@@ -6,7 +6,8 @@
 //!
 //! - **service**: `id`, `name`, `labels`, `mode` (`replicated`, `global`, `replicated-job`, `global-job`), `replicas`
 //!   (`null` where the number of nodes decides), `running`, `completed`, `depends_on` (`service`, `condition`),
-//!   `waiting` (`null`, or `since`, `message`), `removing`, `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`,
+//!   `waiting` (`null`, or `since`, `message`), `removing`, `waiting_tasks` (`tasks`, `message`, and `explanation`, which
+//!   `ls` leaves `null`), `image`, `command`, `args`, `env`, `dir`, `user`, `constraints`, `limits` and `reservations` (`nano_cpus`, `memory_bytes`,
 //!   `generic_resources`), `restart` (`condition`, `delay_ms`,
 //!   `max_attempts`, `window_ms`), `update` and `rollback` (`parallelism`, `delay_ms`, `failure_action`, `monitor_ms`,
 //!   `max_failure_ratio`, `order`), `update_status` (`state`, `started_at`, `completed_at`, `message`), `rebalance` (`mode`,
@@ -17,10 +18,17 @@
 //!   `failed_history`, `suspended`), `job_limits` (`deadline_ms`, `max_failures`, `time_to_live_ms`), `next_run` and `runs`
 //!   (`iteration`, `scheduled_for`, `started_at`, `ended_at`, `outcome`, `message`).
 //! - **task**: `id`, `service_id`, `service`, `slot` (0 where there are none), `node_id`, `node`, `desired_state`, `state`,
-//!   `state_since`, `message`, `error`, `origin` (`null`, or `replaces` and `message` of a task that was moved),
+//!   `state_since`, `message`, `error`, `waiting_for` (an explanation, or `null`; always `null` in `ls`), `origin` (`null`, or `replaces` and `message` of a task that was moved),
 //!   `preemption` (`null`, or `claim` with `node_id` and `tasks` of one that others make room for, or `yield` with `task_id`,
 //!   `service_id` and `message` of one that makes room), `generic_resources` and `volumes` (`id`, `source`, `target`) that it was given, `container_id`, `pid`, `exit_code` (`null` until it has ended), `image`, `command`, `args`, `env`, `networks`
 //!   (`network_id`, `network`, `addresses`, `aliases`).
+//! - **explanation** of a task that waits: `standing` (`UNALLOCATED`, `WAITING`, `BOUND` …), `message`, `nodes` and how many
+//!   of them are `open`, `refusals` (`filter`, `nodes`, `message`, `needs_left_out`, `needs`: each with `nodes`, `message` and what it is, under one of
+//!   `condition`, `shortage`, `plugin`, `executor`, `constraint`, `platform`, `host_port`, `max_replicas`, `volume`, `affinity`),
+//!   `refused` (`node_id`, `node`, `filter`, `message`), `refused_left_out`.
+//! - **plan** of a service: `waits_for`, `created`, `kept`, `replaced` and `given_up` (numbers of tasks), `placements`
+//!   (`node_id`, `node`, `created`, `kept`), `placements_left_out`, `waits` (`tasks`, `message`, `explanation`), `nodes` (the
+//!   explanation of its first task), `preempted` (`task_id`, `service_id`, `node_id`), `version` of the state that it is of.
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
 //!   `memory_bytes`, `generic_resources`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
@@ -36,10 +44,12 @@
 //!   `since`, `message`), `removing`.
 //! - **secret** and **config**: `id`, `name`, `labels`, `data` (the content of a config if it is text, else `null`).
 //!
-//! All objects have `created_at` and `updated_at`; all but tasks have `version`.
+//! All objects have `created_at` and `updated_at`; all but tasks have `version`. Explanations and plans
+//! are no objects and have none of these but what is said above.
 
 mod blob;
 mod cluster;
+mod explanation;
 mod generic;
 mod job;
 mod network;
@@ -54,6 +64,7 @@ mod volume;
 
 pub use blob::Blob;
 pub use cluster::{Cluster, UnlockKey};
+pub use explanation::{Explanation, Plan};
 pub use network::Network;
 pub use node::Node;
 use rebalance::Rebalance;

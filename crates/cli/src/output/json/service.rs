@@ -8,6 +8,7 @@ use swarmkit_executor::container_spec;
 
 use super::{
     Rebalance,
+    explanation::Waiting,
     generic::{Units, generic},
     job::Job,
     millis,
@@ -17,6 +18,7 @@ use super::{
     time,
     volume::Mount,
 };
+use crate::output::{Names, WaitingTasks};
 
 /// A service.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +36,7 @@ pub struct Service {
     completed: u64,
     #[serde(flatten)]
     start: Start,
+    waiting_tasks: Vec<Waiting>,
     image: String,
     command: Vec<String>,
     args: Vec<String>,
@@ -142,6 +145,7 @@ impl Service {
             running,
             completed,
             start: Start::new(service),
+            waiting_tasks: Vec::new(),
             constraints: task.placement.map(|placement| placement.constraints).unwrap_or_default(),
             limits: Resources::new(requirements.limits),
             reservations: Resources::new(requirements.reservations),
@@ -167,6 +171,13 @@ impl Service {
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
         }
+    }
+
+    /// With its tasks that wait.
+    #[must_use]
+    pub fn with_waiting(mut self, groups: &[WaitingTasks], names: &Names) -> Self {
+        self.waiting_tasks = groups.iter().map(|group| Waiting::new(group, names)).collect();
+        self
     }
 }
 

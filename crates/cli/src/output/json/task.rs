@@ -7,6 +7,7 @@ use swarmkit_api::wire;
 use swarmkit_executor::container_spec;
 
 use super::{
+    Explanation,
     generic::{Units, generic},
     network::Attachment,
     priority::Preemption,
@@ -31,6 +32,8 @@ pub struct Task {
     state_since: Option<String>,
     message: String,
     error: String,
+    /// What it waits for, if it does and was asked.
+    waiting_for: Option<Explanation>,
     origin: Option<Origin>,
     preemption: Option<Preemption>,
     /// What it was given.
@@ -83,6 +86,7 @@ impl Task {
             state_since: time(status.timestamp.as_ref()),
             message: status.message.clone(),
             error: status.err.clone(),
+            waiting_for: None,
             origin: task.origin.as_ref().map(Origin::new),
             preemption: Preemption::of(task),
             generic_resources: generic(&task.assigned_generic_resources),
@@ -98,5 +102,12 @@ impl Task {
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
         }
+    }
+
+    /// With what it waits for.
+    #[must_use]
+    pub fn waiting_for(mut self, told: Option<&wire::swarmkit::scheduling::v1::Explanation>, names: &Names) -> Self {
+        self.waiting_for = told.map(|told| Explanation::new(told, names));
+        self
     }
 }
