@@ -1,4 +1,5 @@
 //! The figures, one file for each subject.
+mod alloc;
 mod build;
 mod e2e;
 mod embed;
@@ -18,10 +19,10 @@ use crate::figure::{Figure, Unit};
 
 /// Every figure, in the order in which they are measured.
 pub(crate) fn all() -> impl Iterator<Item = &'static Figure> {
-    FIGURES.iter().chain(orch::FIGURES).chain(sched::FIGURES).chain(upstream::FIGURES)
+    FIGURES.iter().chain(orch::FIGURES).chain(sched::FIGURES).chain(alloc::FIGURES).chain(upstream::FIGURES)
 }
 
-/// Every figure but those of orchestration and of the scheduler, and those that only repeat what upstream measures.
+/// Every figure but those of orchestration, scheduler and allocator, and those that only repeat what upstream measures.
 static FIGURES: &[Figure] = &[
     Figure {
         id: "start.first_call",
