@@ -198,7 +198,7 @@ async fn run(args: Args) -> Result<(), CtlError> {
         Err(CtlError::Refused(status))
             if status.code() == tonic::Code::Unimplemented && unlock::is_waiting(&context.client).await =>
         {
-            return Err(CtlError::State("this node is locked; to give it its key: swarmctl cluster unlock".to_owned()));
+            Err(CtlError::State("this node is locked; to give it its key: swarmctl cluster unlock".to_owned()))
         }
         done => {
             context.out.flush()?;

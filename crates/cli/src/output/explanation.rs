@@ -45,7 +45,7 @@ pub fn waiting_tasks<'t>(tasks: impl IntoIterator<Item = &'t wire::Task>) -> Vec
         groups.entry(message).or_insert_with(new).tasks += 1;
     }
     let mut groups: Vec<_> = groups.into_values().collect();
-    groups.sort_by(|a, b| b.tasks.cmp(&a.tasks));
+    groups.sort_by_key(|group| std::cmp::Reverse(group.tasks));
     groups
 }
 

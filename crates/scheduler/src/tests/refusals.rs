@@ -76,7 +76,7 @@ fn the_same_number_with_another_protocol_is_another_port() {
 fn a_host_port_is_free_when_the_last_task_that_has_it_has_ended() {
     let tcp = port(80, Protocol::Tcp, PublishMode::Host);
     let waits = ["web.3 waits: no suitable node (host-mode port already in use on 1 node)"];
-    assert_eq!(publishing(&[tcp.clone()], "node a", &["web.1 on a", "web.2 on a", "web.3"]), waits);
+    assert_eq!(publishing(std::slice::from_ref(&tcp), "node a", &["web.1 on a", "web.2 on a", "web.3"]), waits);
 
     let endpoint = Some(Arc::new(wire::Endpoint { ports: vec![tcp], ..Default::default() }));
     let mut rounds = Rounds::start("node a; service web; task web.1 on a; task web.2 on a; task web.3 new");
