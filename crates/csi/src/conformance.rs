@@ -1,4 +1,4 @@
-//! Whether a plugin keeps the obligations of [`VolumePlugin`](crate::VolumePlugin): for those who write one.
+//! Whether a plugin keeps the obligations of [`VolumePlugin`]: for those who write one.
 
 use swarmkit_api::wire::csi::v1::{
     ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest, CreateVolumeRequest, DeleteVolumeRequest,
