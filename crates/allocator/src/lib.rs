@@ -41,6 +41,7 @@
 //! - A service or task that has what it asks for is not written again.
 
 mod addresses;
+pub mod conformance;
 mod decision;
 mod error;
 mod holders;

@@ -16,6 +16,7 @@ use swarmkit_api::{Network, NetworkId, NodeId, ServiceId, TaskId, wire::Endpoint
 use crate::{
     NetworkAllocator,
     decision::Decision,
+    is_ingress_network,
     waits::{Cause, Wait, Waiter},
     world::{Due, World},
 };
@@ -78,9 +79,16 @@ impl Draft<'_> {
                 at = Bound::Excluded(waiter);
             }
         }
-        let due: Vec<_> =
+        let mut due: Vec<_> =
             self.due.iter().filter(|waiter| stage.is_of(waiter) && !seen.contains(waiter)).cloned().collect();
+        due.sort_by_key(|waiter| !self.is_for_ports(waiter));
         due.iter().for_each(|waiter| self.consider(waiter));
+    }
+
+    /// Whether it is the network that carries published ports: it comes first, and gets the first subnet, as upstream.
+    fn is_for_ports(&self, waiter: &Waiter) -> bool {
+        let Waiter::Network(id) = waiter else { return false };
+        self.world.networks.get(id).is_some_and(|network| is_ingress_network(network))
     }
 
     fn consider(&mut self, waiter: &Waiter) {

@@ -110,7 +110,7 @@
 //! A [`NetworkProvider`] knows which drivers there are, and makes the [`NetworkAllocator`](allocator::NetworkAllocator)
 //! of one leader term. That gives out subnets, and addresses to tasks, services and the load balancers of nodes; it is
 //! told everything that is stored, and remembers nothing else. Published ports are no business of its: the allocator
-//! gives them out by itself.
+//! gives them out by itself. [`allocator::conformance`] checks a provider.
 //!
 //! ## Where volumes of the cluster come from
 //!

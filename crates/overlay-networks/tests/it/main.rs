@@ -4,3 +4,8 @@
 
 mod histories;
 mod stories;
+
+#[test]
+fn the_provider_keeps_what_the_seam_obliges_to() {
+    swarmkit_allocator::conformance::all(&swarmkit_overlay_networks::OverlayNetworks);
+}

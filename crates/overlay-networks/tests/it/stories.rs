@@ -187,3 +187,22 @@ async fn a_node_has_an_address_on_each_overlay_of_its_tasks_and_what_is_over_giv
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_gives_the_first_subnet_to_the_network_that_carries_ports() {
+    let store = Store::local(testing::env());
+    let named = |name: &str, ingress: bool| {
+        let mut network = Network::new(name.into());
+        let annotations = Some(wire::Annotations { name: name.to_owned(), ..Default::default() });
+        network.spec = Arc::new(wire::NetworkSpec { annotations, ingress, ..Default::default() });
+        network
+    };
+    write(&store, |tx| tx.create(named("a", false)).and_then(|_| tx.create(named("z", true))).map(drop)).await;
+    with_allocator(&store, async || {
+        let view = store.view();
+        let subnet =
+            |id: &str| view.get::<Network>(&id.into()).unwrap().ipam.clone().unwrap().configs[0].subnet.clone();
+        assert_eq!((subnet("z"), subnet("a")), ("10.0.0.0/24".to_owned(), "10.0.1.0/24".to_owned()));
+    })
+    .await;
+}
