@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use swarmkit_api::Version;
 use swarmkit_runtime::Backoff;
 
-use crate::{MAX_PLAN_CHANGES, Store, StoreError, Transaction};
+use crate::{Store, StoreError, Transaction};
 
 /// The first and the longest delay before writing again: as long as a commit takes, and as an election does.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -57,7 +57,7 @@ impl Store {
         let write_one = &write_one;
         let edits = items.iter().enumerate();
         let edits: Vec<_> = edits.map(|(index, item)| move |tx: &mut Transaction| write_one(index, item, tx)).collect();
-        self.batch_by(MAX_PLAN_CHANGES, edits).await?;
+        self.batch(edits).await?;
         Ok(written.into_inner())
     }
 }
@@ -85,16 +85,5 @@ mod tests {
 
         let nothing = store.write_each(&["a"], create).await.unwrap();
         assert_eq!(nothing, Written { version: Version::default(), refused: vec![0] });
-    }
-
-    #[tokio::test]
-    async fn a_plan_is_split_after_1000_changes() {
-        let store = Store::local(swarmkit_runtime::Env::real());
-        let before = store.version();
-        let ids: Vec<_> = (0..2001).map(|number| format!("{number:04}")).collect();
-        let create = |id: &String, tx: &mut Transaction| tx.create(Node::new(NodeId::from(id.as_str()))).map(|_| true);
-        let written = store.write_each(&ids, create).await.unwrap();
-        assert_eq!(written, Written { version: before.next().next().next(), refused: Vec::new() });
-        assert_eq!(store.view().count::<Node>(), 2001);
     }
 }

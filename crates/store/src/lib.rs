@@ -75,6 +75,6 @@ pub use query::{
 };
 pub use snapshot::{Restore, SNAPSHOT_CHUNK_BYTES, Snapshot};
 pub use state::{DEFAULT_CLUSTER, State, Stored, View};
-pub use store::{Committed, MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MAX_IN_FLIGHT, MAX_PLAN_CHANGES, Pending, Store};
+pub use store::{Committed, MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MAX_IN_FLIGHT, Pending, Store};
 pub use transaction::Transaction;
 pub use watch::{Delta, HISTORY_CHANGES, Interest, PastChanges, Update, WATCH_QUEUE, Watch};

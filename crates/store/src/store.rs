@@ -27,11 +27,6 @@ pub const MAX_IN_FLIGHT: usize = 1024;
 /// The most writes of one group of a batch, as upstream.
 pub const MAX_BATCH_CHANGES: usize = 200;
 
-/// The most writes of one group of a [plan](Store::write_each). What is close together in the tables is written together then,
-/// and each part of a table is renewed once for many writes: with 200, most of the time went into copying parts of the index of
-/// nodes. The slot of writers is held for five milliseconds by that.
-pub const MAX_PLAN_CHANGES: usize = 1000;
-
 /// The size at which a group of a batch is closed, in bytes: three quarters of [`MAX_PROPOSAL_BYTES`], as upstream.
 pub const MAX_BATCH_BYTES: usize = MAX_PROPOSAL_BYTES / 4 * 3;
 
@@ -224,22 +219,13 @@ impl Store {
         E: From<StoreError>,
         F: FnOnce(&mut Transaction) -> Result<(), E>,
     {
-        self.batch_by(MAX_BATCH_CHANGES, edits).await
-    }
-
-    /// The same in groups of at most so many writes.
-    pub(crate) async fn batch_by<E, F>(&self, most: usize, edits: impl IntoIterator<Item = F>) -> Result<Version, E>
-    where
-        E: From<StoreError>,
-        F: FnOnce(&mut Transaction) -> Result<(), E>,
-    {
         let _span = tracing::debug_span!("store.batch");
         let mut edits = edits.into_iter().peekable();
         let mut groups = Vec::new();
         let mut failed = None;
         while failed.is_none() && edits.peek().is_some() {
             let place = self.writers.place().await?;
-            match self.transact(place, |tx| Ok::<_, E>(fill(tx, most, &mut edits))) {
+            match self.transact(place, |tx| Ok::<_, E>(fill(tx, &mut edits))) {
                 Ok((failure, group)) => {
                     failed = failure;
                     groups.push(group);
@@ -349,11 +335,11 @@ impl<E: From<StoreError>> Refusal<E> {
 }
 
 /// Runs edits until a group is full, or one fails, or there are no more.
-fn fill<E, F>(transaction: &mut Transaction, most: usize, edits: &mut impl Iterator<Item = F>) -> Option<E>
+fn fill<E, F>(transaction: &mut Transaction, edits: &mut impl Iterator<Item = F>) -> Option<E>
 where
     F: FnOnce(&mut Transaction) -> Result<(), E>,
 {
-    while transaction.changes() < most && transaction.size() < MAX_BATCH_BYTES {
+    while transaction.changes() < MAX_BATCH_CHANGES && transaction.size() < MAX_BATCH_BYTES {
         let edit = edits.next()?;
         if let Err(error) = transaction.attempt(edit) {
             return Some(error);
