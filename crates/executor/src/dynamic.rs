@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use swarmkit_api::{Node, Task, TaskId, wire};
 
-use crate::{Assignment, Controller, ExecError, Executor, LogOptions, LogStream, RuntimeStatus};
+use crate::{Assignment, Controller, ExecError, Executor, LogOptions, LogStream, RuntimeStatus, Usage};
 
 /// [`Executor`] for use behind a pointer. Not to be implemented.
 pub trait DynExecutor: Send + Sync + 'static {
@@ -49,6 +49,8 @@ pub trait DynController: Send + Sync + 'static {
     fn status(&self) -> BoxFuture<'_, Result<RuntimeStatus, ExecError>>;
     /// See [`Controller::logs`].
     fn logs(&self, options: LogOptions) -> BoxFuture<'_, Result<LogStream, ExecError>>;
+    /// See [`Controller::usage`].
+    fn usage(&self) -> BoxFuture<'_, Result<Usage, ExecError>>;
 }
 
 impl<E: Executor> DynExecutor for E {
@@ -119,5 +121,9 @@ impl<C: Controller> DynController for C {
 
     fn logs(&self, options: LogOptions) -> BoxFuture<'_, Result<LogStream, ExecError>> {
         Controller::logs(self, options).boxed()
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Usage, ExecError>> {
+        Controller::usage(self).boxed()
     }
 }

@@ -11,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     Assignment, Controller, ExecError, Executor, LogOptions, LogRecord, LogSource, LogStart, LogStream, RuntimeStatus,
-    Workload, describe_node, stop_grace,
+    Usage, Workload, describe_node, stop_grace,
 };
 
 /// What a task that was stopped politely ends with: 128 + SIGTERM.
@@ -36,6 +36,8 @@ pub struct Behaviour {
     pub ending: Ending,
     /// It has to be killed when its grace is over.
     pub ignores_stop: bool,
+    /// What it says that it uses while it runs, measured when it is asked. `None` for an executor that cannot tell.
+    pub usage: Option<Usage>,
 }
 
 /// When an inert task ends by itself.
@@ -360,6 +362,15 @@ impl Controller for InertController {
         };
         let container = wire::ContainerStatus { container_id: task.to_string(), pid: 0, exit_code };
         Ok(RuntimeStatus { container: Some(container), ports: None })
+    }
+
+    async fn usage(&self) -> Result<Usage, ExecError> {
+        let task = self.open()?;
+        let Some(usage) = &self.behaviour.usage else { return Err(ExecError::Unsupported("resource usage")) };
+        match self.machine.state(&task) {
+            Some(State::Running { .. }) => Ok(Usage { taken_at: self.machine.env.now(), ..usage.clone() }),
+            None | Some(State::Prepared | State::Ended { .. }) => Err(ExecError::failed("the task does not run")),
+        }
     }
 
     async fn logs(&self, options: LogOptions) -> Result<LogStream, ExecError> {

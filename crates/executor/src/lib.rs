@@ -43,6 +43,7 @@ mod job;
 mod logs;
 mod seam;
 mod shelf;
+mod usage;
 mod workload;
 
 pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies, Payload};
@@ -54,6 +55,7 @@ pub use job::{Job, Jobs};
 pub use logs::{LogOptions, LogRecord, LogSource, LogStart, LogStream};
 pub use seam::{Controller, Executor, RuntimeStatus};
 pub use shelf::Shelf;
+pub use usage::Usage;
 pub use workload::{
     DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, Workload, container_spec, describe_node, platform, stop_grace,
 };

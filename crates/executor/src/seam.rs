@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use swarmkit_api::{Node, Task, TaskId, wire};
 
-use crate::{Assignment, ExecError, LogOptions, LogStream};
+use crate::{Assignment, ExecError, LogOptions, LogStream, Usage};
 
 /// Describes what a node can run, and makes a controller for each task.
 ///
@@ -62,7 +62,7 @@ pub trait Executor: Send + Sync + 'static {
 /// # Obligations
 ///
 /// - Every method may be repeated; what is already so is success. One operation is called at a time, except that
-///   `remove`, `logs` and `status` may come while another one is being dropped or still waits.
+///   `remove`, `logs`, `status` and `usage` may come while another one is being dropped or still waits.
 /// - Every future may be dropped at any point; calling again resumes or finds the work done. Dropping one never stops
 ///   a task that runs.
 /// - After [`Controller::close`] every method answers [`ExecError::Closed`].
@@ -123,6 +123,18 @@ pub trait Controller: Send + Sync + 'static {
     fn logs(&self, options: LogOptions) -> impl Future<Output = Result<LogStream, ExecError>> + Send {
         let _ = options;
         std::future::ready(Err(ExecError::Unsupported("logs")))
+    }
+
+    /// What the task uses of its machine at this moment. Measured when it is called, within a second or so, and cheap
+    /// enough to be asked every few seconds.
+    ///
+    /// The default is [`ExecError::Unsupported`].
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Failed`] when the task does not run, so that there is nothing to measure.
+    fn usage(&self) -> impl Future<Output = Result<Usage, ExecError>> + Send {
+        std::future::ready(Err(ExecError::Unsupported("resource usage")))
     }
 }
 
