@@ -42,6 +42,7 @@ mod logs;
 mod manager;
 mod membership;
 mod payloads;
+mod progress;
 mod records;
 mod remote;
 mod reports;

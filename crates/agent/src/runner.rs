@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     controller::ControllerCell,
     payloads::Payloads,
+    progress::Telling,
     records::Records,
     reports::Reports,
     roster::Roster,
@@ -138,9 +139,12 @@ impl Runner {
             let wanted = &mut self.wanted;
             let task = &self.task;
             let state = self.status.state;
+            let telling = Telling { id: &self.id, tools: &self.tools, status: &self.status };
             tokio::select! { biased; // an operation that has ended is not forgotten for a new wish
                 end = operate(controller.as_ref(), operation) => end,
                 () = contradicted(wanted, task, state, operation) => return,
+                // Last, since it is only talk.
+                never = telling.tell(controller.as_ref(), operation) => match never {},
             }
         };
         let known = if matches!(&end, Err(error) if error.is_temporary()) {
@@ -155,6 +159,8 @@ impl Runner {
             }
             Verdict::Retry(status) => {
                 tracing::info!(task = %self.id, ?operation, error = status.err, "trying again later");
+                // If that is nothing new, what was told meanwhile is over all the same.
+                self.tools.reports.put(&self.id, &self.status);
                 self.settle(status);
                 self.pause().await;
             }
@@ -304,5 +310,7 @@ pub(crate) fn same_definition(a: &Task, b: &Task) -> bool {
     bare(a) == bare(b)
 }
 
+#[cfg(test)]
+mod progress_tests;
 #[cfg(test)]
 mod tests;

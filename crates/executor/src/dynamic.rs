@@ -47,6 +47,8 @@ pub trait DynController: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, Result<(), ExecError>>;
     /// See [`Controller::status`].
     fn status(&self) -> BoxFuture<'_, Result<RuntimeStatus, ExecError>>;
+    /// See [`Controller::progress`].
+    fn progress(&self) -> BoxFuture<'_, String>;
     /// See [`Controller::logs`].
     fn logs(&self, options: LogOptions) -> BoxFuture<'_, Result<LogStream, ExecError>>;
     /// See [`Controller::usage`].
@@ -117,6 +119,10 @@ impl<C: Controller> DynController for C {
 
     fn status(&self) -> BoxFuture<'_, Result<RuntimeStatus, ExecError>> {
         Controller::status(self).boxed()
+    }
+
+    fn progress(&self) -> BoxFuture<'_, String> {
+        Controller::progress(self).boxed()
     }
 
     fn logs(&self, options: LogOptions) -> BoxFuture<'_, Result<LogStream, ExecError>> {

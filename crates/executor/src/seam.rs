@@ -62,7 +62,7 @@ pub trait Executor: Send + Sync + 'static {
 /// # Obligations
 ///
 /// - Every method may be repeated; what is already so is success. One operation is called at a time, except that
-///   `remove`, `logs`, `status` and `usage` may come while another one is being dropped or still waits.
+///   `remove`, `logs`, `status`, `usage` and `progress` may come while another one is being dropped or still waits.
 /// - Every future may be dropped at any point; calling again resumes or finds the work done. Dropping one never stops
 ///   a task that runs.
 /// - After [`Controller::close`] every method answers [`ExecError::Closed`].
@@ -115,6 +115,15 @@ pub trait Controller: Send + Sync + 'static {
     /// What is known of the running or ended task. The default knows nothing.
     fn status(&self) -> impl Future<Output = Result<RuntimeStatus, ExecError>> + Send {
         std::future::ready(Ok(RuntimeStatus::default()))
+    }
+
+    /// What `prepare` or `start` is doing, for people: returns when there is something to say that was not said before,
+    /// such as how much of an image is here. Called again and again beside the operation, and dropped with it.
+    ///
+    /// The agent passes it on in the task's message, at most every few seconds, so what matters is the latest text and
+    /// not each one. The default never has anything to say.
+    fn progress(&self) -> impl Future<Output = String> + Send {
+        std::future::pending()
     }
 
     /// What the task has written. Waits until it runs or has ended.
