@@ -25,6 +25,11 @@ pub mod swarmkit {
             include!("swarmkit.ca.v1.rs");
         }
     }
+    pub mod exec {
+        pub mod v1 {
+            include!("swarmkit.exec.v1.rs");
+        }
+    }
     pub mod orchestration {
         pub mod v1 {
             include!("swarmkit.orchestration.v1.rs");

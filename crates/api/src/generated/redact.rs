@@ -219,6 +219,27 @@ impl fmt::Debug for super::swarmkit::backup::v1::SaveResponse {
     }
 }
 
+impl fmt::Debug for super::swarmkit::exec::v1::Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("args", &self.args)
+            .field("env", &length(&self.env))
+            .field("user", &self.user)
+            .field("dir", &self.dir)
+            .field("stdin", &self.stdin)
+            .field("terminal", &self.terminal)
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::swarmkit::exec::v1::Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Data")
+            .field("data", &length(&self.data))
+            .finish()
+    }
+}
+
 impl fmt::Debug for super::swarmkit::raft::v1::Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
@@ -266,6 +287,8 @@ pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::Decode
     ("raftpb.Entry", crate::redact::tests::print::<super::raftpb::Entry>),
     ("raftpb.Snapshot", crate::redact::tests::print::<super::raftpb::Snapshot>),
     ("swarmkit.backup.v1.SaveResponse", crate::redact::tests::print::<super::swarmkit::backup::v1::SaveResponse>),
+    ("swarmkit.exec.v1.Command", crate::redact::tests::print::<super::swarmkit::exec::v1::Command>),
+    ("swarmkit.exec.v1.Data", crate::redact::tests::print::<super::swarmkit::exec::v1::Data>),
     ("swarmkit.raft.v1.Command", crate::redact::tests::print::<super::swarmkit::raft::v1::Command>),
     ("swarmkit.raft.v1.SnapshotChunk", crate::redact::tests::print::<super::swarmkit::raft::v1::SnapshotChunk>),
     ("swarmkit.unlock.v1.OpenRequest", crate::redact::tests::print::<super::swarmkit::unlock::v1::OpenRequest>),

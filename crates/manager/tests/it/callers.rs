@@ -46,8 +46,9 @@ pub(crate) const LOCAL: [&str; 11] = [
     "Watch",
 ];
 
-/// Services that no manager has that runs: the one that takes the key of a manager that waits for it.
-pub(crate) const UNSERVED: [&str; 1] = ["Unlock"];
+/// Services that no manager has that runs: the one that takes the key of a manager that waits for it, and those of calls to
+/// nodes, which come with their broker.
+pub(crate) const UNSERVED: [&str; 3] = ["Exec", "ExecBroker", "Unlock"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
