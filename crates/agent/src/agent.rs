@@ -75,6 +75,8 @@ enum SessionEnd {
     NewDescription,
     /// Something went wrong.
     Failed(SessionError),
+    /// The agent is about to end.
+    Stopped,
 }
 
 // === impl AgentBuilder ===
@@ -193,7 +195,7 @@ impl Agent {
         // The templates of the first tasks may want to know the node.
         tokio::select! { biased; // an agent that ends asks nothing
             () = stop.cancelled() => {}
-            _ = tokio::time::timeout(ANSWER_TIMEOUT, liaison.describer.announce()) => {}
+            _ = liaison.describer.announce() => {}
         }
         let mut crew = Crew::under(&stop);
         let writer = records.clone();
@@ -249,14 +251,12 @@ impl Liaison {
     async fn run(mut self, stop: CancellationToken) -> Result<(), PartError> {
         loop {
             let delay = self.backoff.delay();
-            let end = tokio::select! { biased; // an agent that ends opens no session
+            tokio::select! { biased; // an agent that ends opens no session
                 () = stop.cancelled() => return Ok(()),
-                end = async {
-                    self.env.sleep(delay).await;
-                    self.one_session().await
-                } => end,
-            };
-            match end {
+                () = self.env.sleep(delay) => {}
+            }
+            match self.one_session(&stop).await {
+                SessionEnd::Stopped => return Ok(()),
                 SessionEnd::NewDescription => tracing::debug!("the node has changed, announcing it"),
                 SessionEnd::Failed(error) => {
                     // A session ends with every change of the leader; that the next one cannot be opened is worth a word.
@@ -276,42 +276,56 @@ impl Liaison {
         }
     }
 
-    async fn one_session(&mut self) -> SessionEnd {
-        let connection = match tokio::time::timeout(ANSWER_TIMEOUT, self.managers.connect()).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return SessionEnd::Failed(error.into()),
-            Err(_) => return SessionEnd::Failed(ConnectError::TimedOut.into()),
+    async fn one_session(&mut self, stop: &CancellationToken) -> SessionEnd {
+        let connecting = tokio::time::timeout(ANSWER_TIMEOUT, self.managers.connect());
+        let connection = match stop.run_until_cancelled(connecting).await {
+            Some(Ok(Ok(connection))) => connection,
+            Some(Ok(Err(error))) => return SessionEnd::Failed(error.into()),
+            Some(Err(_)) => return SessionEnd::Failed(ConnectError::TimedOut.into()),
+            None => return SessionEnd::Stopped,
         };
-        let end = self.converse(connection.client()).await;
+        let end = self.converse(connection.client(), stop).await;
         connection.close(match &end {
-            SessionEnd::NewDescription => Experience::Neutral,
+            SessionEnd::NewDescription | SessionEnd::Stopped => Experience::Neutral,
             SessionEnd::Failed(_) => Experience::Bad,
         });
         end
     }
 
-    async fn converse(&mut self, manager: Arc<dyn ManagerClient>) -> SessionEnd {
-        let description = self.describer.announce().await;
-        let (first, mut messages) = match open(manager.as_ref(), description, self.session.clone()).await {
-            Ok(opened) => opened,
-            Err(error) => return SessionEnd::Failed(error),
+    async fn converse(&mut self, manager: Arc<dyn ManagerClient>, stop: &CancellationToken) -> SessionEnd {
+        let opening = async {
+            let description = self.describer.announce().await;
+            open(manager.as_ref(), description, self.session.clone()).await
+        };
+        let (first, mut messages) = match stop.run_until_cancelled(opening).await {
+            Some(Ok(opened)) => opened,
+            Some(Err(error)) => return SessionEnd::Failed(error),
+            None => return SessionEnd::Stopped,
         };
         self.session.clone_from(&first.session_id);
-        self.herald.absorb(first).await;
         self.backoff.reset();
-        self.contact.send_modify(|contact| {
-            *contact = Contact { established: true, sessions: contact.sessions + 1, failures: 0, error: None };
-        });
-        let Self { env, worker, reports, unpublished, roster, herald, describer, .. } = self;
+        let Self { env, worker, reports, unpublished, roster, herald, describer, contact, .. } = self;
         let session = Session { env, manager: &manager, id: self.session.clone(), worker, reports, unpublished };
-        tokio::select! { biased; // the session's own word first: it may say why the rest is about to end
-            error = herald.listen(&mut messages) => SessionEnd::Failed(error),
+        let hear = async {
+            herald.absorb(first).await;
+            contact.send_modify(|contact| {
+                *contact = Contact { established: true, sessions: contact.sessions + 1, failures: 0, error: None };
+            });
+            herald.listen(&mut messages).await
+        };
+        let end = tokio::select! { biased; // stopping, then the session's own word: it may say why the rest is about to end
+            () = stop.cancelled() => SessionEnd::Stopped,
+            error = hear => SessionEnd::Failed(error),
             error = session.heartbeats() => SessionEnd::Failed(error),
             error = session.assignments() => SessionEnd::Failed(error),
             error = session.report() => SessionEnd::Failed(error),
             error = session.report_volumes() => SessionEnd::Failed(error),
             error = logs::serve(env, &manager, roster) => SessionEnd::Failed(error),
             () = describer.changed() => SessionEnd::NewDescription,
+        };
+        if matches!(end, SessionEnd::Stopped) {
+            session.flush().await;
         }
+        end
     }
 }

@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use swarmkit_api::wire;
-use swarmkit_executor::DynExecutor;
+use swarmkit_executor::{DynExecutor, ExecError};
 use swarmkit_runtime::Env;
 use tokio::sync::watch;
 
 /// How often the executor is asked whether the node has changed. As upstream.
 const REFRESH: Duration = Duration::from_secs(20);
+/// How long the executor may take to say what the node is. A session is opened without waiting longer: a node whose
+/// runtime hangs is alive all the same.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Describes the node: what the executor says, and what the agent adds.
 pub(crate) struct Describer {
@@ -58,7 +61,9 @@ impl Describer {
     }
 
     async fn describe(&mut self) -> Option<wire::NodeDescription> {
-        let mut description = match self.executor.describe().await {
+        let described = tokio::time::timeout(DESCRIBE_TIMEOUT, self.executor.describe()).await;
+        let mut description = match described.unwrap_or_else(|_| Err(ExecError::temporary("it did not answer in time")))
+        {
             Ok(description) => description,
             Err(error) => {
                 tracing::error!(%error, "the executor cannot describe this node");

@@ -66,6 +66,9 @@ pub enum SessionError {
     /// The manager ended a stream that should go on.
     #[error("the manager ended {0}")]
     Ended(&'static str),
+    /// Time and again the manager left out some of what it had to send.
+    #[error("the manager keeps leaving out assignments")]
+    Gaps,
     /// The agent itself is about to end.
     #[error("agent: closed")]
     Closed,

@@ -1,10 +1,10 @@
 //! What managers say about this node and its cluster, for the agent and for the node around it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use swarmkit_api::{Meta, Node, Object as _, wire};
-use swarmkit_executor::DynExecutor;
+use swarmkit_executor::{DynExecutor, ExecError};
 use tokio::sync::watch;
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
     manager::{Managers, Messages},
     session::next,
 };
+
+/// How long the executor may take over what managers say.
+const EXECUTOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What managers last said. Every part is empty until the first session.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +102,7 @@ impl Herald {
         if keys.iter().all(|key| self.known_keys.contains(&key.lamport_time)) {
             return;
         }
-        if let Err(error) = self.executor.set_network_bootstrap_keys(&keys).await {
+        if let Err(error) = in_time(self.executor.set_network_bootstrap_keys(&keys)).await {
             tracing::error!(%error, "the executor does not take the network keys");
             return;
         }
@@ -112,11 +115,17 @@ impl Herald {
         if !is_news {
             return;
         }
-        if let Err(error) = self.executor.configure(&node).await {
+        if let Err(error) = in_time(self.executor.configure(&node)).await {
             tracing::error!(%error, "the executor does not take the node's configuration");
         }
         self.membership.send_modify(|known| known.node = Some(Arc::new(node)));
     }
+}
+
+/// An executor that hangs does not keep the node from hearing its managers.
+async fn in_time(call: impl Future<Output = Result<(), ExecError>>) -> Result<(), ExecError> {
+    let end = tokio::time::timeout(EXECUTOR_TIMEOUT, call).await;
+    end.unwrap_or_else(|_| Err(ExecError::temporary("it did not answer in time")))
 }
 
 /// Puts a value in place of another, and says whether it is a different one.

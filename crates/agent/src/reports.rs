@@ -58,31 +58,33 @@ impl Reports {
         self.0.news.notify_one();
     }
 
-    /// At most `limit` statuses that have to be told, as soon as there are any. Whoever takes them tells them, or says
-    /// [`Reports::put_back`]; [`Reports::repeat_all`] covers one that was dropped meanwhile.
-    pub(crate) async fn take(&self, limit: usize) -> Vec<(TaskId, TaskStatus)> {
+    /// At most `limit` statuses that have to be told, as soon as there are any.
+    pub(crate) async fn take(&self, limit: usize) -> Batch {
         loop {
-            {
-                let mut state = self.0.state.lock();
-                let State { latest, untold } = &mut *state;
-                let mut batch = Vec::with_capacity(untold.len().min(limit));
-                while batch.len() < limit
-                    && let Some(task) = untold.pop_first()
-                {
-                    if let Some(status) = latest.get(&task) {
-                        batch.push((task, status.clone()));
-                    }
-                }
-                if !batch.is_empty() {
-                    return batch;
-                }
+            if let Some(batch) = self.take_now(limit) {
+                return batch;
             }
             self.0.news.notified().await;
         }
     }
 
-    /// These could not be told.
-    pub(crate) fn put_back(&self, tasks: impl IntoIterator<Item = TaskId>) {
+    /// The same, if there are any at this moment.
+    pub(crate) fn take_now(&self, limit: usize) -> Option<Batch> {
+        let mut state = self.0.state.lock();
+        let State { latest, untold } = &mut *state;
+        let mut statuses = Vec::with_capacity(untold.len().min(limit));
+        while statuses.len() < limit
+            && let Some(task) = untold.pop_first()
+        {
+            if let Some(status) = latest.get(&task) {
+                statuses.push((task, status.clone()));
+            }
+        }
+        (!statuses.is_empty()).then(|| Batch { of: self.clone(), statuses })
+    }
+
+    /// These could not be told: whatever is the latest of them by now is to be told later.
+    fn put_back(&self, tasks: impl IntoIterator<Item = TaskId>) {
         let mut state = self.0.state.lock();
         for task in tasks {
             if state.latest.contains_key(&task) {
@@ -94,9 +96,35 @@ impl Reports {
     }
 }
 
+/// Statuses that are being told. One that is dropped before it was [told](Self::told), because a call failed or was given
+/// up, counts as not told.
+pub(crate) struct Batch {
+    of: Reports,
+    statuses: Vec<(TaskId, TaskStatus)>,
+}
+
+impl Batch {
+    /// What to tell. Never empty.
+    pub(crate) fn statuses(&self) -> &[(TaskId, TaskStatus)] {
+        &self.statuses
+    }
+
+    /// A manager has taken them all.
+    pub(crate) fn told(mut self) {
+        self.statuses.clear();
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if !self.statuses.is_empty() {
+            self.of.put_back(self.statuses.drain(..).map(|(task, _)| task));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use swarmkit_api::TaskState;
 
     use super::*;
@@ -105,9 +133,12 @@ mod tests {
         TaskStatus { state, ..TaskStatus::default() }
     }
 
+    /// What is told now, by a manager that takes it.
     fn taken(reports: &Reports) -> Vec<(String, TaskState)> {
-        let batch = reports.take(10).now_or_never().unwrap_or_default();
-        batch.into_iter().map(|(task, status)| (task.to_string(), status.state)).collect()
+        let Some(batch) = reports.take_now(10) else { return Vec::new() };
+        let told = batch.statuses().iter().map(|(task, status)| (task.to_string(), status.state)).collect();
+        batch.told();
+        told
     }
 
     #[test]
@@ -133,19 +164,24 @@ mod tests {
     fn what_could_not_be_told_is_told_later_in_its_latest_form() {
         let reports = Reports::default();
         reports.put(&"a".into(), &status(TaskState::Starting));
-        assert_eq!(taken(&reports).len(), 1);
+        let given_up = reports.take_now(10).unwrap();
+        drop(given_up);
+        assert_eq!(taken(&reports), [("a".to_owned(), TaskState::Starting)]);
         reports.put(&"a".into(), &status(TaskState::Running));
-        reports.put_back(["a".into()]);
-        assert_eq!(taken(&reports), [("a".to_owned(), TaskState::Running)]);
+        let given_up = reports.take_now(10).unwrap();
+        reports.put(&"a".into(), &status(TaskState::Complete));
+        drop(given_up);
+        assert_eq!(taken(&reports), [("a".to_owned(), TaskState::Complete)]);
+        assert_eq!(taken(&reports), []);
     }
 
     #[test]
     fn a_task_that_is_gone_is_not_told_any_more() {
         let reports = Reports::default();
         reports.put(&"a".into(), &status(TaskState::Running));
-        assert_eq!(taken(&reports).len(), 1);
+        let given_up = reports.take_now(10).unwrap();
         reports.forget(&"a".into());
-        reports.put_back(["a".into()]);
+        drop(given_up);
         reports.repeat_all();
         assert_eq!(taken(&reports), []);
     }
@@ -168,6 +204,6 @@ mod tests {
             tokio::task::yield_now().await;
             reports.put(&"a".into(), &status(TaskState::Running));
         });
-        assert_eq!(batch.len(), 1);
+        assert_eq!(batch.statuses().len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use swarmkit_api::wire;
+use swarmkit_api::{TaskId, TaskStatus, wire};
 use swarmkit_runtime::{Backoff, Env};
 use tonic::{Code, Status};
 use wire::{
@@ -14,7 +14,7 @@ use wire::{
 use crate::{
     SessionError,
     manager::{ManagerClient, Messages},
-    reports::Reports,
+    reports::{Batch, Reports},
     volumes::Unpublished,
     worker::WorkerHandle,
 };
@@ -23,6 +23,10 @@ use crate::{
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a manager may take to record a batch of statuses. Longer, since it answers when that is replicated.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an agent that ends may take to tell its last statuses. What is missed is told by the next agent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often in a row a manager may leave out assignments before it is given up: each time it is asked for all of them.
+const GAPS: u32 = 3;
 /// How many statuses one report holds.
 const STATUSES_PER_REPORT: usize = 1024;
 /// The first pause before volumes are reported again, and the longest.
@@ -73,44 +77,58 @@ impl Session<'_> {
         self.reports.repeat_all();
         loop {
             let batch = self.reports.take(STATUSES_PER_REPORT).await;
-            let updates = batch
-                .iter()
-                .map(|(task, status)| TaskStatusUpdate { task_id: task.to_string(), status: Some(status.to_wire()) });
-            let request = wire::UpdateTaskStatusRequest { session_id: self.id.clone(), updates: updates.collect() };
-            let answer = in_time("a report", REPORT_TIMEOUT, self.manager.update_task_status(request)).await;
-            match answer {
-                Ok(_) => {}
-                Err(SessionError::Refused(status)) if status.code() == Code::PermissionDenied => {
-                    if let Err(error) = self.report_singly(batch).await {
-                        return error;
-                    }
-                }
-                Err(error) => {
-                    self.reports.put_back(batch.into_iter().map(|(task, _)| task));
-                    return error;
-                }
+            if let Err(error) = self.tell(batch).await {
+                return error;
             }
         }
     }
 
+    /// Tells what there is to tell at this moment, as far as that can be done quickly: the agent is about to end.
+    pub(crate) async fn flush(&self) {
+        let telling = async {
+            while let Some(batch) = self.reports.take_now(STATUSES_PER_REPORT) {
+                self.tell(batch).await?;
+            }
+            Ok::<_, SessionError>(())
+        };
+        if let Err(error) = tokio::time::timeout(FLUSH_TIMEOUT, telling).await.unwrap_or(Err(SessionError::Closed)) {
+            tracing::debug!(%error, "the last statuses were not told; the next agent tells them");
+        }
+    }
+
+    /// Tells a batch. What is not taken, whatever the reason, is to be told again.
+    async fn tell(&self, batch: Batch) -> Result<(), SessionError> {
+        match self.update(batch.statuses()).await {
+            Err(SessionError::Refused(status)) if status.code() == Code::PermissionDenied => {
+                self.tell_singly(batch.statuses()).await?;
+            }
+            answer => answer?,
+        }
+        batch.told();
+        Ok(())
+    }
+
     /// A batch was refused because of a task that is not, or no more, this node's. The others are told one by one.
-    async fn report_singly(
-        &self,
-        batch: Vec<(swarmkit_api::TaskId, swarmkit_api::TaskStatus)>,
-    ) -> Result<(), SessionError> {
-        for (task, status) in batch {
-            let update = TaskStatusUpdate { task_id: task.to_string(), status: Some(status.to_wire()) };
-            let request = wire::UpdateTaskStatusRequest { session_id: self.id.clone(), updates: vec![update] };
-            match in_time("a report", REPORT_TIMEOUT, self.manager.update_task_status(request)).await {
-                Ok(_) => {}
+    async fn tell_singly(&self, statuses: &[(TaskId, TaskStatus)]) -> Result<(), SessionError> {
+        for one in statuses {
+            match self.update(std::slice::from_ref(one)).await {
                 Err(SessionError::Refused(status)) if status.code() == Code::PermissionDenied => {
-                    tracing::warn!(%task, %status, "the manager does not take this task's status");
+                    tracing::warn!(task = %one.0, %status, "the manager does not take this task's status");
                 }
-                // What is left of the batch is told again in the next session, as everything is.
-                Err(error) => return Err(error),
+                answer => answer?,
             }
         }
         Ok(())
+    }
+
+    async fn update(&self, statuses: &[(TaskId, TaskStatus)]) -> Result<(), SessionError> {
+        let update = |(task, status): &(TaskId, TaskStatus)| TaskStatusUpdate {
+            task_id: task.to_string(),
+            status: Some(status.to_wire()),
+        };
+        let updates = statuses.iter().map(update).collect();
+        let request = wire::UpdateTaskStatusRequest { session_id: self.id.clone(), updates };
+        in_time("a report", REPORT_TIMEOUT, self.manager.update_task_status(request)).await.map(drop)
     }
 
     /// Tells which volumes are not published here any more. Not being heard does not end the session.
@@ -133,8 +151,10 @@ impl Session<'_> {
         }
     }
 
-    /// Takes what this node shall have: all of it, then what changes. A gap is mended by asking for all of it again.
+    /// Takes what this node shall have: all of it, then what changes. A gap is mended by asking for all of it again; a
+    /// manager whose every answer has one is given up.
     pub(crate) async fn assignments(&self) -> SessionError {
+        let mut gaps = 0;
         loop {
             let request = wire::AssignmentsRequest { session_id: self.id.clone() };
             let mut messages = match in_time("assignments", ANSWER_TIMEOUT, self.manager.assignments(request)).await {
@@ -157,10 +177,15 @@ impl Session<'_> {
                 match &last {
                     None if !complete => return SessionError::Ended("the assignments before they began"),
                     Some(last) if *last != message.applies_to => {
+                        gaps += 1;
+                        if gaps > GAPS {
+                            return SessionError::Gaps;
+                        }
                         tracing::warn!(expected = last, got = message.applies_to, "missed assignments, asking again");
                         break;
                     }
-                    _ => {}
+                    Some(_) => gaps = 0,
+                    None => {}
                 }
                 last = Some(message.results_in.clone());
                 if self.worker.assign(message).await.is_err() {

@@ -159,10 +159,11 @@ impl Running {
     async fn until(&self, state: TaskState) -> TaskStatus {
         let reached = async {
             loop {
-                for (_, status) in self.reports.take(10).await {
-                    if status.state == state {
-                        return status;
-                    }
+                let batch = self.reports.take(10).await;
+                let reached = batch.statuses().iter().find(|(_, status)| status.state == state).cloned();
+                batch.told();
+                if let Some((_, status)) = reached {
+                    return status;
                 }
             }
         };

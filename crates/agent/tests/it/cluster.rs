@@ -26,7 +26,7 @@ pub(crate) struct Cluster {
     pub(crate) env: Env,
     pub(crate) store: Store,
     pub(crate) network: MemoryNetwork,
-    _managers: watch::Sender<Vec<wire::Peer>>,
+    managers: watch::Sender<Vec<wire::Peer>>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: LogBroker,
     pub(crate) crew: Crew,
@@ -54,7 +54,7 @@ impl Cluster {
         let crew = Crew::under(&CancellationToken::new());
         let network = MemoryNetwork::default();
         let term = CancellationToken::new();
-        let mut cluster = Self { env, store, network, _managers: managers, dispatcher, logs, crew, server: None, term };
+        let mut cluster = Self { env, store, network, managers, dispatcher, logs, crew, server: None, term };
         cluster.lead();
         cluster.listen().await;
         cluster
@@ -85,14 +85,25 @@ impl Cluster {
 
     /// Listens on the network.
     pub(crate) async fn listen(&mut self) {
-        let own = identity("m1", NodeRole::Manager);
+        self.server = Some(self.listen_at("m1", "m1:4242").await);
+    }
+
+    /// Listens there too, as that node, until what this gives is dropped.
+    pub(crate) async fn listen_at(&self, node: &str, address: &str) -> Crew {
+        let own = identity(node, NodeRole::Manager);
         let services = self.services(own.clone());
-        let listener = self.network.transport(Some(own)).listen("m1:4242").await.unwrap();
+        let listener = self.network.transport(Some(own)).listen(address).await.unwrap();
         let crew = Crew::under(self.crew.stop());
         let spawner = crew.spawner();
         let serving = serve(listener, services, ServerOptions::default(), spawner.clone());
         drop(spawner.spawn("server", serving));
-        self.server = Some(crew);
+        crew
+    }
+
+    /// These are the managers that there are.
+    pub(crate) fn name(&self, managers: &[(&str, &str)]) {
+        let peer = |(node, addr): &(&str, &str)| wire::Peer { node_id: (*node).into(), addr: (*addr).into() };
+        self.managers.send_replace(managers.iter().map(peer).collect());
     }
 
     /// Cuts every connection. Nobody listens any more.
@@ -102,13 +113,18 @@ impl Cluster {
 
     /// Starts an agent with its state in `dir`, or in memory.
     pub(crate) fn start<E: Executor>(&self, node: &str, executor: E, dir: Option<&TempDir>) -> Running {
-        self.start_with(node, executor, dir, |managers| managers)
+        self.start_with(node, executor, dir, &["m1:4242"], |managers| managers)
+    }
+
+    /// Starts an agent that knows managers at several places.
+    pub(crate) fn start_knowing<E: Executor>(&self, node: &str, executor: E, addresses: &[&str]) -> Running {
+        self.start_with(node, executor, None, addresses, |managers| managers)
     }
 
     /// Starts an agent on a node that runs a manager too.
     pub(crate) fn start_beside(&self, node: &str, own: watch::Receiver<Option<Channel>>) -> Running {
         let executor = InertExecutor::new().hostname(node);
-        self.start_with(node, executor, None, |managers| managers.preferring(node.into(), own))
+        self.start_with(node, executor, None, &["m1:4242"], |managers| managers.preferring(node.into(), own))
     }
 
     fn start_with<E: Executor>(
@@ -116,11 +132,13 @@ impl Cluster {
         node: &str,
         executor: E,
         dir: Option<&TempDir>,
+        addresses: &[&str],
         managers: impl FnOnce(ClusterManagers) -> ClusterManagers,
     ) -> Running {
         let stop = CancellationToken::new();
         let crew = Crew::under(&stop);
-        let remotes = Remotes::new([Remote { node: None, address: "m1:4242".into() }], &self.env);
+        let known = addresses.iter().map(|address| Remote { node: None, address: (*address).to_owned() });
+        let remotes = Remotes::new(known, &self.env);
         let transport = Arc::new(self.network.transport(Some(identity(node, NodeRole::Worker))));
         let channels = Channels::new(transport, ChannelOptions::default(), crew.spawner());
         let managers = Arc::new(managers(ClusterManagers::new(remotes, channels)));
@@ -200,6 +218,14 @@ impl Running {
 
 pub(crate) fn identity(node: &str, role: NodeRole) -> Identity {
     Identity::new(NodeId::from(node), role, "c1".into())
+}
+
+/// Waits for a session after so many, and gives how many there were then.
+pub(crate) async fn next_session(agent: &Running, after: u64) -> u64 {
+    let mut contact = agent.handle.contact();
+    let opened = contact.wait_for(|contact| contact.established && contact.sessions > after);
+    let contact = tokio::time::timeout(PATIENCE, opened).await.expect("a session in time");
+    contact.expect("the agent runs").sessions
 }
 
 /// Waits until something holds that nobody tells of.

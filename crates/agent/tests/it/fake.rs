@@ -1,11 +1,15 @@
 //! A manager that does what a test says.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parking_lot::Mutex;
 use swarmkit_agent::{
-    Agent, AgentHandle, Call, ConnectError, Connection, Experience, ManagerClient, Managers, Messages,
+    Agent, AgentBuilder, AgentHandle, Call, ConnectError, Connection, Experience, ManagerClient, Managers, Messages,
 };
 use swarmkit_api::wire;
 use swarmkit_executor::{Executor, InertExecutor, Machine};
@@ -35,6 +39,8 @@ struct Shared {
     assignments: Mutex<VecDeque<Answer<Messages<wire::AssignmentsMessage>>>>,
     tasks: Mutex<VecDeque<Answer<Messages<wire::TasksMessage>>>>,
     statuses: Mutex<VecDeque<Answer<()>>>,
+    /// The last state of each task in a report that was taken.
+    taken: Mutex<BTreeMap<String, &'static str>>,
     learned: Mutex<Vec<wire::WeightedPeer>>,
     closed: Mutex<Vec<Experience>>,
 }
@@ -107,6 +113,11 @@ impl Fake {
         self.0.calls.lock().iter().filter(|call| call.starts_with(word)).cloned().collect()
     }
 
+    /// The last state of each task that this manager was told, and has taken.
+    pub(crate) fn taken(&self) -> BTreeMap<String, &'static str> {
+        self.0.taken.lock().clone()
+    }
+
     pub(crate) fn learned(&self) -> Vec<wire::WeightedPeer> {
         self.0.learned.lock().clone()
     }
@@ -124,12 +135,20 @@ impl Fake {
     }
 
     pub(crate) fn start_with(self, env: Env, executor: impl Executor, machine: Machine) -> Node {
+        self.start_as(env, executor, machine, |builder| builder)
+    }
+
+    /// The same, with an agent that is told something else as well.
+    pub(crate) fn start_as(
+        self,
+        env: Env,
+        executor: impl Executor,
+        machine: Machine,
+        told: impl FnOnce(AgentBuilder) -> AgentBuilder,
+    ) -> Node {
         let (tls_info, receiver) = watch::channel(None);
-        let agent = Agent::builder(env, Arc::new(executor), Arc::new(self.clone()), "")
-            .without_disk()
-            .tls_info(receiver)
-            .build()
-            .unwrap();
+        let builder = Agent::builder(env, Arc::new(executor), Arc::new(self.clone()), "");
+        let agent = told(builder.without_disk().tls_info(receiver)).build().unwrap();
         let stop = CancellationToken::new();
         let crew = Crew::under(&stop);
         let handle = agent.handle();
@@ -178,11 +197,9 @@ impl ManagerClient for Fake {
     fn session(&self, request: wire::SessionRequest) -> Call<'_, Messages<wire::SessionMessage>> {
         let description = request.description.unwrap_or_default();
         let tls = description.tls_info.map(|info| String::from_utf8_lossy(&info.trust_root).into_owned());
-        self.note(
-            format!("session {} {} {}", request.session_id, description.hostname, tls.unwrap_or_default())
-                .trim_end()
-                .to_owned(),
-        );
+        let said = format!("session {} {} {}", request.session_id, description.hostname, tls.unwrap_or_default());
+        let fips = if description.fips { " fips" } else { "" };
+        self.note(format!("{}{fips}", said.trim_end()));
         Self::answer(&self.0.sessions, || lasting(session_message("s1")))
     }
 
@@ -195,12 +212,17 @@ impl ManagerClient for Fake {
     }
 
     fn update_task_status(&self, request: wire::UpdateTaskStatusRequest) -> Call<'_, wire::UpdateTaskStatusResponse> {
-        let updates = request
-            .updates
-            .iter()
-            .map(|update| format!("{} {}", update.task_id, update.status.as_ref().unwrap().state().as_str_name()));
-        self.note(format!("status {}", updates.collect::<Vec<_>>().join(", ")));
-        Self::answer(&self.0.statuses, || ()).map(|answer| answer.map(|()| wire::UpdateTaskStatusResponse {})).boxed()
+        let updates = request.updates.into_iter();
+        let updates: Vec<_> = updates.map(|it| (it.task_id, it.status.unwrap().state().as_str_name())).collect();
+        let words: Vec<_> = updates.iter().map(|(task, state)| format!("{task} {state}")).collect();
+        self.note(format!("status {}", words.join(", ")));
+        let answer = Self::answer(&self.0.statuses, || ());
+        async move {
+            answer.await?;
+            self.0.taken.lock().extend(updates);
+            Ok(wire::UpdateTaskStatusResponse {})
+        }
+        .boxed()
     }
 
     fn update_volume_status(

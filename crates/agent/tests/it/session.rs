@@ -18,7 +18,7 @@ fn task(id: &str, desired: TaskState) -> wire::Task {
     swarmkit_testing::task(id).on("a").state(TaskState::Assigned).desired(desired).build().to_wire()
 }
 
-fn assign(kind: Type, applies_to: &str, results_in: &str, tasks: &[&str]) -> wire::AssignmentsMessage {
+pub(crate) fn assign(kind: Type, applies_to: &str, results_in: &str, tasks: &[&str]) -> wire::AssignmentsMessage {
     let changes = tasks.iter().map(|word| {
         let (action, id) = match word.strip_prefix('-') {
             Some(id) => (AssignmentAction::Remove, id),
@@ -111,6 +111,30 @@ async fn a_gap_in_the_assignments_is_mended_by_asking_for_all_of_them() {
     assert_eq!(node.manager.calls("assignments").len(), 2);
     assert_eq!(node.manager.calls("session").len(), 1);
     assert!(node.manager.calls("status").iter().all(|call| !call.contains("w.9")), "what came after the gap was taken");
+    node.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_keeps_leaving_out_assignments_is_given_up() {
+    let fake = Fake::default();
+    let feeds: Vec<_> = (0..4)
+        .map(|_| {
+            let (feed, messages) = Feed::new();
+            fake.next_assignments(Answer::Give(messages));
+            feed
+        })
+        .collect();
+    let node = fake.start();
+    for feed in feeds {
+        feed.send(assign(Type::Complete, "", "1", &["w.1"])).await;
+        feed.send(assign(Type::Incremental, "7", "8", &["w.9"])).await;
+        feed.abandoned().await;
+    }
+    let mut contact = node.handle.contact();
+    contact.wait_for(|contact| contact.sessions == 2).await.unwrap();
+    assert_eq!(node.manager.closed(), [Experience::Bad]);
+    assert_eq!(node.manager.calls("assignments").len(), 5);
+    assert_eq!(node.machine.running(), 1, "and what it had said before goes on");
     node.end().await;
 }
 
