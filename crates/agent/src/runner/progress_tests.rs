@@ -83,7 +83,9 @@ async fn reported(executor: Slow, until: TaskState) -> Vec<(Duration, TaskStatus
     let mut told = Vec::new();
     while told.last().is_none_or(|(_, status): &(_, TaskStatus)| status.state != until) {
         let taken = tokio::time::timeout(Duration::from_secs(3600), reports.take(10)).await;
-        told.extend(taken.expect("there is more to come").into_iter().map(|(_, status)| (begin.elapsed(), status)));
+        let batch = taken.expect("there is more to come");
+        told.extend(batch.statuses().iter().map(|(_, status)| (begin.elapsed(), status.clone())));
+        batch.told();
     }
     stop.cancel();
     crew.join().await;
