@@ -15,7 +15,8 @@ use std::{
 use parking_lot::Mutex;
 use swarmkit_api::{Task, wire};
 use swarmkit_executor::{
-    Assignment, Controller, Dependencies, ExecError, LogOptions, LogStream, RuntimeStatus, container_spec, stop_grace,
+    Assignment, Controller, Dependencies, ExecError, LogOptions, LogStream, RuntimeStatus, Usage, container_spec,
+    stop_grace,
 };
 use swarmkit_runtime::Spawner;
 
@@ -32,6 +33,7 @@ use crate::{
     removal::{self, Patience, Stage},
     supervisor::{Answer, kill_leftovers},
     task_dir::{Claim, Ended, TaskDir},
+    usage,
     users::Users,
 };
 use starting::Starting;
@@ -54,6 +56,8 @@ pub struct ProcessController {
     health: tokio::sync::Mutex<Option<Health>>,
     /// A supervisor that was started and has not yet answered.
     starting: tokio::sync::Mutex<Option<Starting>>,
+    /// What was measured last.
+    measured: Mutex<Option<Usage>>,
     closed: AtomicBool,
 }
 
@@ -68,6 +72,7 @@ impl ProcessController {
             dir,
             health: tokio::sync::Mutex::new(None),
             starting: tokio::sync::Mutex::new(None),
+            measured: Mutex::new(None),
             closed: AtomicBool::new(false),
         }
     }
@@ -277,6 +282,22 @@ impl Controller for ProcessController {
         }
         let alive = if options.follow { Alive::watch(&self.dir.alive()).map_err(ExecError::temporary)? } else { None };
         logs::read(self.dir.logs(), options, alive).await
+    }
+
+    async fn usage(&self) -> Result<Usage, ExecError> {
+        self.open()?;
+        let nothing = || ExecError::failed("the task does not run");
+        let Stage::Started(started) = self.stage()? else { return Err(nothing()) };
+        let groups = self.dir.plan().map_err(ExecError::temporary)?.map(|plan| plan.cgroups).unwrap_or_default();
+        let now = self.shared.env.now();
+        let measured = Spawner::blocking(move || usage::measure(&started, &groups, now)).await;
+        let measured = measured.map_err(ExecError::temporary)?.ok_or_else(nothing)?;
+        let mut last = self.measured.lock();
+        let measured = match &*last {
+            Some(last) => usage::not_below(last, measured),
+            None => measured,
+        };
+        Ok(last.insert(measured).clone())
     }
 }
 

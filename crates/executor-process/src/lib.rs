@@ -55,6 +55,7 @@ mod removal;
 mod signals;
 mod supervisor;
 mod task_dir;
+mod usage;
 mod users;
 
 pub use controller::ProcessController;

@@ -10,5 +10,6 @@ mod limits;
 mod running;
 mod stopping;
 mod suite;
+mod usage;
 mod user;
 mod world;
