@@ -14,7 +14,8 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use parking_lot::Mutex;
 use swarmkit_api::{Task, wire};
 use swarmkit_executor::{
-    Assignment, Controller, Dependencies, DeviceFile, ExecError, LogOptions, LogStream, RuntimeStatus, stop_grace,
+    Assignment, Controller, Dependencies, DeviceFile, ExecError, LogOptions, LogStream, RuntimeStatus, Usage,
+    stop_grace,
 };
 use swarmkit_runtime::Spawner;
 use tokio::{sync::watch, task::JoinHandle};
@@ -26,6 +27,7 @@ use crate::{
     labels::container_name,
     logs,
     request::{Offer, Request, container_of},
+    usage,
 };
 
 /// How long to wait before a container is looked at again, when the engine did not answer and no event came since.
@@ -338,6 +340,23 @@ impl Controller for DockerController {
             }
             self.news(&mut watch, &look).await;
         }
+    }
+
+    async fn usage(&self) -> Result<Usage, ExecError> {
+        let task = self.open()?;
+        let nothing = || ExecError::failed("the task does not run");
+        let Some(Container { stage: Stage::Running { .. }, id, .. }) =
+            self.look().await.map_err(ExecError::temporary)?
+        else {
+            return Err(nothing());
+        };
+        let answer = match self.engine().stats(&id).await {
+            Err(EngineError::NotFound(_)) => return Err(nothing()),
+            answer => answer.map_err(ExecError::temporary)?,
+        };
+        let limits = task.spec.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+        let limited = limits.is_some_and(|limits| limits.memory_bytes > 0);
+        usage::read(answer, limited, self.shared.env.now()).ok_or_else(nothing)
     }
 }
 

@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc, time::Du
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     container::LogOutput,
-    models::{ContainerCreateBody, CreateImageInfo, EventMessage, Plugin, SystemInfo},
+    models::{ContainerCreateBody, ContainerStatsResponse, CreateImageInfo, EventMessage, Plugin, SystemInfo},
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-        LogsOptions, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        LogsOptions, RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use futures_util::{Stream, TryStreamExt as _, future::BoxFuture};
@@ -230,6 +230,13 @@ impl Engine {
         ];
         let options = EventsOptionsBuilder::new().since(since).filters(&filters.into_iter().collect()).build();
         self.docker.events(Some(options)).map_err(Into::into)
+    }
+
+    /// What a container uses at this moment. The engine's usual answer takes a second, over which it measures a rate.
+    pub(crate) async fn stats(&self, name: &str) -> Result<ContainerStatsResponse, EngineError> {
+        let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
+        let first = async |docker: Docker| docker.stats(name, Some(options)).try_next().await;
+        Ok(self.ask(QUESTION, first).await?.unwrap_or_default())
     }
 
     /// What a container has written.

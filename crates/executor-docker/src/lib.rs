@@ -50,6 +50,7 @@ mod labels;
 mod logs;
 mod pull;
 mod request;
+mod usage;
 
 pub use controller::DockerController;
 pub use executor::{Builder, DEFAULT_SOCKET, DockerExecutor, OpenError};

@@ -28,6 +28,8 @@ pub struct Usage {
     pub memory_limit: Option<u64>,
     /// How many processes it has now, each thread counted, as the kernel counts them for a limit.
     pub pids: Option<u64>,
+    /// How many of them it may have at most. `None` also where nothing limits it.
+    pub pids_limit: Option<u64>,
     /// Bytes that it has had read from block devices. A total.
     pub block_read: Option<u64>,
     /// Bytes that it has had written to block devices. A total.
@@ -48,6 +50,7 @@ impl Usage {
             memory: None,
             memory_limit: None,
             pids: None,
+            pids_limit: None,
             block_read: None,
             block_written: None,
             network_received: None,

@@ -11,4 +11,5 @@ mod images;
 mod inside;
 mod owners;
 mod suite;
+mod usage;
 mod world;

@@ -23,11 +23,12 @@ pub(super) fn add(group: &Path, usage: &mut Usage) {
         let cached = text("memory.stat").and_then(|stat| entry(&stat, cached)).unwrap_or_default();
         Some(held.saturating_sub(cached))
     });
+    // Where there is no limit the kernel says "max", which is no number.
     usage.memory_limit = usage.memory_limit.or_else(|| {
-        // Without a limit the second generation says "max", which is no number.
         number("memory.max").or_else(|| number("memory.limit_in_bytes").filter(|bytes| *bytes < UNLIMITED))
     });
     usage.pids = usage.pids.or_else(|| number("pids.current"));
+    usage.pids_limit = usage.pids_limit.or_else(|| number("pids.max"));
     if usage.block_read.is_none()
         && let Some((read, written)) =
             text("io.stat").map(|stat| (sum_of_pairs(&stat, "rbytes="), sum_of_pairs(&stat, "wbytes="))).or_else(|| {
@@ -82,11 +83,13 @@ mod tests {
             ("memory.stat", "inactive_file 1\ntotal_cache 5000\ntotal_inactive_file 2000\n"),
             ("memory.limit_in_bytes", "16777216\n"),
             ("pids.current", "3\n"),
+            ("pids.max", "50\n"),
             ("blkio.throttle.io_service_bytes", "8:0 Read 10\n8:0 Write 20\n8:16 Read 1\n8:16 Write 2\nTotal 33\n"),
         ]);
         assert_eq!(usage.cpu, Some(Duration::from_nanos(1_500_000_001)));
         assert_eq!((usage.memory, usage.memory_limit), (Some(7000), Some(16 << 20)));
-        assert_eq!((usage.pids, usage.block_read, usage.block_written), (Some(3), Some(11), Some(22)));
+        assert_eq!((usage.pids, usage.pids_limit), (Some(3), Some(50)));
+        assert_eq!((usage.block_read, usage.block_written), (Some(11), Some(22)));
         assert_eq!((usage.network_received, usage.network_sent), (None, None));
         assert_eq!(told(&[("memory.limit_in_bytes", "9223372036854771712\n")]).memory_limit, None);
     }
@@ -99,10 +102,12 @@ mod tests {
             ("memory.stat", "anon 4000\ninactive_file 2000\n"),
             ("memory.max", "max\n"),
             ("pids.current", "4\n"),
+            ("pids.max", "max\n"),
             ("io.stat", "8:0 rbytes=10 wbytes=20 rios=1 wios=1 dbytes=7\n8:16 rbytes=1 wbytes=2\n"),
         ]);
         assert_eq!(usage.cpu, Some(Duration::from_millis(2500)));
-        assert_eq!((usage.memory, usage.memory_limit, usage.pids), (Some(7000), None, Some(4)));
+        assert_eq!((usage.memory, usage.memory_limit), (Some(7000), None));
+        assert_eq!((usage.pids, usage.pids_limit), (Some(4), None));
         assert_eq!((usage.block_read, usage.block_written), (Some(11), Some(22)));
         assert_eq!(told(&[("memory.max", "4096\n")]).memory_limit, Some(4096));
     }
