@@ -10,7 +10,8 @@ use crate::{
     step::{self, Operation},
 };
 
-/// How far apart two such messages of a task are at least. Each is a write of the managers.
+/// How far apart two such messages of a task are at least, and how long an operation goes on before the first one. Each
+/// is a write of the managers.
 const APART: Duration = Duration::from_secs(2);
 /// How long such a message is at most, in characters.
 const LENGTH: usize = 200;
@@ -31,12 +32,13 @@ impl Telling<'_> {
             return std::future::pending().await;
         }
         loop {
+            // First, so that what takes no time says nothing.
+            self.tools.env.sleep(APART).await;
             let said: String = controller.progress().await.chars().take(LENGTH).collect();
             let message = format!("{}: {said}", self.status.message);
             let shown = TaskStatus { message, ..self.status.clone() };
             let shown = step::stamped(self.status, shown, self.tools.env.now());
             self.tools.reports.put(self.id, &shown);
-            self.tools.env.sleep(APART).await;
         }
     }
 }

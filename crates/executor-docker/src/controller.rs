@@ -21,6 +21,7 @@ use swarmkit_runtime::Spawner;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
+    doing::Doing,
     engine::{Container, Engine, EngineError, Stage, Wellness},
     executor::Shared,
     files::{self, TaskFile},
@@ -49,6 +50,8 @@ pub struct DockerController {
     begun: tokio::sync::Mutex<Option<Operation>>,
     /// Why the task was given up. It stands, also after the container was stopped for it.
     verdict: Mutex<Option<String>>,
+    /// What is done for it at the moment.
+    doing: Doing,
     closed: AtomicBool,
 }
 
@@ -61,6 +64,7 @@ impl DockerController {
             dependencies: assignment.dependencies,
             begun: tokio::sync::Mutex::new(None),
             verdict: Mutex::new(None),
+            doing: Doing::new(),
             closed: AtomicBool::new(false),
         }
     }
@@ -179,7 +183,9 @@ impl DockerController {
                     Some(Container { wellness: Some(Wellness::Unwell(reason)), .. }) => {
                         return self.give_up(task, reason).await;
                     }
-                    Some(Container { wellness: Some(Wellness::NotYet), .. }) => {}
+                    Some(Container { wellness: Some(Wellness::NotYet), .. }) => {
+                        self.doing.say("waiting for the first health check that goes well");
+                    }
                 }
             }
             self.news(&mut watch, &look).await;
@@ -233,7 +239,9 @@ impl Controller for DockerController {
         let (api, owner) = (shared.engine.api(), &*shared.owner);
         let offer = Offer { api, owner, files: &files, devices: &devices, dependencies };
         let Request { name, pull, body } = Request::new(&task, &offer)?;
-        shared.pulls.provide(&shared.engine, &shared.crew.spawner(), shared.policy, &pull).await?;
+        let spawner = shared.crew.spawner();
+        shared.pulls.provide(&shared.engine, &spawner, shared.policy, &pull, &self.doing).await?;
+        self.doing.say("making the container");
         self.put_files(&task).await?;
         let (engine, task) = (shared.engine.clone(), task.id.to_string());
         self.carry_out(Box::pin(async move { create(&engine, &task, &name, &pull.platform, *body).await })).await
@@ -323,6 +331,10 @@ impl Controller for DockerController {
         let status = wire::ContainerStatus { container_id: container.id, pid, exit_code };
         let ports = (pid != 0).then_some(wire::PortStatus { ports: container.ports });
         Ok(RuntimeStatus { container: Some(status), ports })
+    }
+
+    async fn progress(&self) -> String {
+        self.doing.news().await
     }
 
     async fn logs(&self, options: LogOptions) -> Result<LogStream, ExecError> {

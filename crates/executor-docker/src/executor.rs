@@ -26,7 +26,7 @@ use crate::{
     engine::{Engine, EngineError},
     events::{self, Watchers},
     files,
-    pull::Pulls,
+    pull::{DEFAULT_PULL_TRIES, Pulls},
     request::container_of,
 };
 
@@ -101,6 +101,7 @@ pub struct Builder {
     socket: PathBuf,
     env: Env,
     policy: PullPolicy,
+    pull_tries: u32,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
     devices: Devices,
@@ -125,6 +126,13 @@ impl Builder {
     #[must_use]
     pub fn pull(self, policy: PullPolicy) -> Self {
         Self { policy, ..self }
+    }
+
+    /// How often a fetch is tried before the task is rejected, at least once. Default: [`DEFAULT_PULL_TRIES`]. What a
+    /// registry refuses is not asked for again, and an image that is on the node does not wait for its registry.
+    #[must_use]
+    pub fn pull_tries(self, pull_tries: u32) -> Self {
+        Self { pull_tries, ..self }
     }
 
     /// Labels beside those of the engine, which placement constraints can ask for.
@@ -175,13 +183,14 @@ impl Builder {
             move |stop| events::follow(engine, owner, watchers, env, stop)
         };
         crew.spawn("docker events", follow);
+        let pulls = Pulls::new(self.env.clone(), self.pull_tries);
         Ok(DockerExecutor(Arc::new(Shared {
             engine,
             env: self.env,
             owner,
             shelf,
             watchers,
-            pulls: Pulls::new(),
+            pulls,
             policy: self.policy,
             crew,
             warned: AtomicBool::new(false),
@@ -230,6 +239,7 @@ impl DockerExecutor {
             socket: DEFAULT_SOCKET.into(),
             env: Env::real(),
             policy: PullPolicy::default(),
+            pull_tries: DEFAULT_PULL_TRIES,
             labels: BTreeMap::new(),
             generic: Vec::new(),
             devices: Devices::default(),

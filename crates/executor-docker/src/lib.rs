@@ -42,6 +42,7 @@
 
 mod controller;
 mod describe;
+mod doing;
 mod engine;
 mod events;
 mod executor;
@@ -54,4 +55,4 @@ mod usage;
 
 pub use controller::DockerController;
 pub use executor::{Builder, DEFAULT_SOCKET, DockerExecutor, OpenError};
-pub use pull::PullPolicy;
+pub use pull::{DEFAULT_PULL_TRIES, PullPolicy};

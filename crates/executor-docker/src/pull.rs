@@ -1,19 +1,28 @@
 //! Images: when they are fetched, and that each is fetched once at a time.
 
+mod progress;
+
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use parking_lot::Mutex;
 use swarmkit_executor::ExecError;
-use swarmkit_runtime::Spawner;
+use swarmkit_runtime::{Backoff, Env, Spawner};
 use tokio::sync::{Semaphore, watch};
 
-use crate::engine::{Engine, EngineError, Pull};
+use self::progress::Layers;
+use crate::{
+    doing::Doing,
+    engine::{Engine, EngineError, Pull},
+};
 
 /// How many images are fetched at a time; an engine fetches the parts of each side by side already.
 const AT_ONCE: usize = 3;
 /// How long a registry may be silent before the fetch is given up.
 const SILENCE: Duration = Duration::from_secs(300);
+/// How long to wait before a fetch is tried again, at first and at most.
+const RETRY: Duration = Duration::from_millis(500);
+const RETRY_CAP: Duration = Duration::from_secs(10);
 
 /// When an image is fetched from its registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,19 +37,29 @@ pub enum PullPolicy {
     Never,
 }
 
-/// The end of a fetch, once there is one.
-type Fetched = watch::Receiver<Option<Result<(), EngineError>>>;
+/// How often a fetch is tried before the task is rejected, unless told otherwise.
+pub const DEFAULT_PULL_TRIES: u32 = 5;
+
+/// Where a fetch is.
+#[derive(Clone, Debug)]
+enum Fetch {
+    /// Under way, with what there is to say of it.
+    Goes(String),
+    Ended(Result<(), EngineError>),
+}
 
 /// The fetches under way. They go on when whoever asked for them goes away, and are found when he comes back.
 #[derive(Clone, Debug)]
 pub(crate) struct Pulls {
-    running: Arc<Mutex<BTreeMap<Pull, Fetched>>>,
+    env: Env,
+    tries: u32,
+    running: Arc<Mutex<BTreeMap<Pull, watch::Receiver<Fetch>>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Pulls {
-    pub(crate) fn new() -> Self {
-        Self { running: Arc::default(), permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(crate) fn new(env: Env, tries: u32) -> Self {
+        Self { env, tries: tries.max(1), running: Arc::default(), permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Sees to it that an image is on the node, as far as the policy says.
@@ -50,6 +69,7 @@ impl Pulls {
         spawner: &Spawner,
         policy: PullPolicy,
         pull: &Pull,
+        doing: &Doing,
     ) -> Result<(), ExecError> {
         let here = engine.has_image(&pull.image).await.map_err(EngineError::rejected)?;
         match (asks_registry(policy, &pull.image), here) {
@@ -59,7 +79,9 @@ impl Pulls {
             (Asks::Never | Asks::IfMissing, true) => return Ok(()),
             (Asks::IfMissing, false) | (Asks::Always, _) => {}
         }
-        match self.fetch(engine, spawner, pull).await {
+        // An image that is here need not wait for its registry.
+        let tries = if here { 1 } else { self.tries };
+        match self.fetch(engine, spawner, pull, tries, doing).await {
             Ok(()) => Ok(()),
             Err(error) if here => {
                 tracing::info!(image = pull.image, %error, "the image on this node will do");
@@ -71,41 +93,99 @@ impl Pulls {
     }
 
     /// Fetches an image, or waits for a fetch that is under way.
-    async fn fetch(&self, engine: &Engine, spawner: &Spawner, pull: &Pull) -> Result<(), EngineError> {
-        let mut fetched = self.join_or_begin(engine, spawner, pull);
-        let end = fetched.wait_for(Option::is_some).await;
-        end.ok().and_then(|end| end.clone()).unwrap_or_else(|| Err(EngineError::Away("the node stops".to_owned())))
-    }
-
-    fn join_or_begin(&self, engine: &Engine, spawner: &Spawner, pull: &Pull) -> Fetched {
-        let mut running = self.running.lock();
-        if let Some(fetched) = running.get(pull) {
-            return fetched.clone();
-        }
-        let (end, fetched) = watch::channel(None);
-        running.insert(pull.clone(), fetched.clone());
-        drop(running);
-        let (pulls, engine, pull) = (self.clone(), engine.clone(), pull.clone());
-        spawner.spawn("pull", async move {
-            let result = pulls.run(&engine, &pull).await;
-            pulls.running.lock().remove(&pull);
-            end.send_replace(Some(result));
-        });
-        fetched
-    }
-
-    async fn run(&self, engine: &Engine, pull: &Pull) -> Result<(), EngineError> {
-        let _permit = self.permits.acquire().await;
-        tracing::info!(image = pull.image, "fetching");
-        let mut progress = pin!(engine.pull(pull));
+    async fn fetch(
+        &self,
+        engine: &Engine,
+        spawner: &Spawner,
+        pull: &Pull,
+        tries: u32,
+        doing: &Doing,
+    ) -> Result<(), EngineError> {
+        let mut fetch = self.join_or_begin(engine, spawner, pull, tries);
         loop {
-            let next = tokio::time::timeout(SILENCE, progress.try_next()).await;
-            match next.map_err(|_| EngineError::Refused("the registry has stopped answering".to_owned()))?? {
-                Some(step) => tracing::debug!(image = pull.image, step = step.status, part = step.id, "fetching"),
-                None => return Ok(()),
+            match &*fetch.borrow_and_update() {
+                Fetch::Goes(text) => doing.say(text),
+                Fetch::Ended(end) => return end.clone(),
+            }
+            if fetch.changed().await.is_err() {
+                return Err(EngineError::Away("the node stops".to_owned()));
             }
         }
     }
+
+    fn join_or_begin(&self, engine: &Engine, spawner: &Spawner, pull: &Pull, tries: u32) -> watch::Receiver<Fetch> {
+        let mut running = self.running.lock();
+        if let Some(fetch) = running.get(pull) {
+            return fetch.clone();
+        }
+        let (tell, fetch) = watch::channel(Fetch::Goes(format!("waiting to fetch {}", pull.image)));
+        running.insert(pull.clone(), fetch.clone());
+        drop(running);
+        let (pulls, engine, pull) = (self.clone(), engine.clone(), pull.clone());
+        spawner.spawn("pull", async move {
+            let end = pulls.run(&engine, &pull, tries, &tell).await;
+            pulls.running.lock().remove(&pull);
+            tell.send_replace(Fetch::Ended(end));
+        });
+        fetch
+    }
+
+    /// Tries to fetch an image until it is here, or trying again is of no use.
+    async fn run(
+        &self,
+        engine: &Engine,
+        pull: &Pull,
+        tries: u32,
+        tell: &watch::Sender<Fetch>,
+    ) -> Result<(), EngineError> {
+        let mut backoff = Backoff::new(RETRY, RETRY_CAP, self.env.rng(&format!("docker-pull/{}", pull.image)));
+        for left in (0..tries).rev() {
+            let failed = match self.attempt(engine, pull, tell).await {
+                Err(EngineError::Refused(reason)) if left > 0 && may_pass(&reason) => reason,
+                end => return end,
+            };
+            tracing::info!(image = pull.image, failed, left, "cannot be fetched; trying again");
+            tell.send_replace(Fetch::Goes(format!("cannot fetch {}, trying again: {failed}", pull.image)));
+            self.env.sleep(backoff.next_delay()).await;
+        }
+        Err(EngineError::Refused("it was never tried".to_owned()))
+    }
+
+    async fn attempt(&self, engine: &Engine, pull: &Pull, tell: &watch::Sender<Fetch>) -> Result<(), EngineError> {
+        let _permit = self.permits.acquire().await;
+        tracing::info!(image = pull.image, "fetching");
+        tell.send_replace(Fetch::Goes(format!("fetching {}", pull.image)));
+        let mut layers = Layers::default();
+        let mut messages = pin!(engine.pull(pull));
+        loop {
+            let next = tokio::time::timeout(SILENCE, messages.try_next()).await;
+            match next.map_err(|_| EngineError::Refused("the registry has stopped answering".to_owned()))?? {
+                None => return Ok(()),
+                Some(message) => layers.absorb(&message),
+            }
+            if let Some(text) = layers.text() {
+                tell.send_replace(Fetch::Goes(format!("fetching {}: {text}", pull.image)));
+            }
+        }
+    }
+}
+
+/// Whether a fetch that failed for that reason may go well later. What the engine says is all there is to go by: it
+/// passes on in the same way what a registry has refused and that it has not come so far as to ask it.
+fn may_pass(reason: &str) -> bool {
+    const FOR_GOOD: [&str; 9] = [
+        "unauthorized",
+        "authentication required",
+        "no basic auth credentials",
+        "access denied",
+        "manifest unknown",
+        "no matching manifest",
+        "invalid reference",
+        "unsupported",
+        "no space left",
+    ];
+    let reason = reason.to_lowercase();
+    !FOR_GOOD.iter().any(|words| reason.contains(words))
 }
 
 /// When the registry is asked for an image.
@@ -161,5 +241,27 @@ mod tests {
         assert_eq!(asks_registry(PullPolicy::Missing, "nginx:latest"), Asks::IfMissing);
         assert_eq!(asks_registry(PullPolicy::Never, "nginx:latest"), Asks::Never);
         assert_eq!(asks_registry(PullPolicy::Always, &format!("sha256:{}", "0a".repeat(32))), Asks::Never);
+    }
+
+    #[test]
+    fn what_a_registry_has_refused_is_not_asked_for_again_and_one_that_is_away_is() {
+        let refused = [
+            "pull access denied for a/b, repository does not exist or may require 'docker login'",
+            "manifest for localhost:5000/a:1 not found: manifest unknown",
+            "no matching manifest for linux/arm64 in the manifest list entries",
+            "Get https://r/v2/: no basic auth credentials",
+            "Get https://r/v2/: unauthorized: authentication required",
+            "write /tmp/layer: no space left on device",
+        ];
+        assert!(refused.iter().all(|reason| !may_pass(reason)), "{refused:?}");
+        let away = [
+            "Get http://127.0.0.1:1/v2/: dial tcp 127.0.0.1:1: connect: connection refused",
+            "Get https://r/v2/: net/http: TLS handshake timeout",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "toomanyrequests: You have reached your pull rate limit",
+            "unexpected EOF",
+            "the registry has stopped answering",
+        ];
+        assert!(away.iter().all(|reason| may_pass(reason)), "{away:?}");
     }
 }

@@ -120,8 +120,8 @@ pub trait Controller: Send + Sync + 'static {
     /// What `prepare` or `start` is doing, for people: returns when there is something to say that was not said before,
     /// such as how much of an image is here. Called again and again beside the operation, and dropped with it.
     ///
-    /// The agent passes it on in the task's message, at most every few seconds, so what matters is the latest text and
-    /// not each one. The default never has anything to say.
+    /// The agent passes it on in the task's message while the operation takes longer than a few seconds, and not more
+    /// often than that, so what matters is the latest text and not each one. The default never has anything to say.
     fn progress(&self) -> impl Future<Output = String> + Send {
         std::future::pending()
     }

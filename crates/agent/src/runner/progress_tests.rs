@@ -96,7 +96,7 @@ async fn reported(executor: Slow, until: TaskState) -> Vec<(Duration, TaskStatus
 async fn what_a_preparation_is_doing_is_told_now_and_then_until_it_is_done() {
     let told = reported(Slow::default(), TaskState::Running).await;
     let doing: Vec<_> = told.iter().filter(|(_, status)| status.message.starts_with("preparing: x")).collect();
-    assert!(doing.len() == 5 && doing.iter().all(|(_, status)| status.state == TaskState::Preparing), "{told:?}");
+    assert!(doing.len() == 4 && doing.iter().all(|(_, status)| status.state == TaskState::Preparing), "{told:?}");
     assert!(doing.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(2)), "{told:?}");
     assert!(doing.iter().all(|(_, status)| status.message.len() == "preparing: ".len() + 200), "it is cut off");
     let (_, last) = told.last().expect("it runs");

@@ -38,7 +38,8 @@ pub(crate) struct ExecutorFlags {
     /// An option of the executor, as KEY=VALUE; may be given again
     ///
     /// process and docker: label=NAME=VALUE (a label of the node's engine). docker: socket=PATH (of the engine; default
-    /// /run/docker.sock), pull=always|missing|never (when images are fetched; default always).
+    /// /run/docker.sock), pull=always|missing|never (when images are fetched; default always), pull-tries=N (how often a
+    /// fetch is tried before the task is rejected; default 5). docs/docker-executor.md says more.
     #[arg(long = "executor-option", value_name = "KEY=VALUE")]
     options: Vec<String>,
 
@@ -79,12 +80,13 @@ struct Options {
     labels: BTreeMap<String, String>,
     socket: Option<String>,
     pull: PullPolicy,
+    pull_tries: Option<u32>,
 }
 
 impl ExecutorFlags {
     /// Opens the executor of a node.
     pub(crate) async fn open(&self, state_dir: &Path, env: &Env) -> Result<Arc<dyn DynExecutor>, ExecutorError> {
-        let Options { labels, socket, pull } = self.options()?;
+        let Options { labels, socket, pull, pull_tries } = self.options()?;
         let (generic, devices) = self.to_give()?;
         for missing in devices.missing() {
             tracing::warn!(device = missing, "is not there, and is not offered until it is");
@@ -102,6 +104,10 @@ impl ExecutorFlags {
                 let builder = builder.generic_resources(generic).devices(devices);
                 let builder = match socket {
                     Some(socket) => builder.socket(socket),
+                    None => builder,
+                };
+                let builder = match pull_tries {
+                    Some(tries) => builder.pull_tries(tries),
                     None => builder,
                 };
                 Arc::new(Box::pin(builder.open()).await.map_err(|error| failed(error.into()))?)
@@ -130,7 +136,7 @@ impl ExecutorFlags {
     fn options(&self) -> Result<Options, ExecutorError> {
         let known: &[&str] = match self.executor {
             ExecutorKind::Process => &["label"],
-            ExecutorKind::Docker => &["label", "socket", "pull"],
+            ExecutorKind::Docker => &["label", "socket", "pull", "pull-tries"],
             ExecutorKind::Inert => &[],
         };
         let mut options = Options::default();
@@ -143,6 +149,10 @@ impl ExecutorFlags {
             match key {
                 "socket" => options.socket = Some(value.strip_prefix("unix://").unwrap_or(value).to_owned()),
                 "pull" => options.pull = policy(value).ok_or_else(|| refuse("always, missing or never".to_owned()))?,
+                "pull-tries" => {
+                    let tries = value.parse().ok().filter(|tries| *tries > 0);
+                    options.pull_tries = Some(tries.ok_or_else(|| refuse("a number from 1".to_owned()))?);
+                }
                 _ => {
                     let label = value.split_once('=').filter(|(name, _)| !name.is_empty());
                     let (name, value) = label.ok_or_else(|| refuse("a label is NAME=VALUE".to_owned()))?;
@@ -183,9 +193,10 @@ mod tests {
 
     #[test]
     fn options_are_those_of_the_executor() {
-        let given = ["socket=unix:///tmp/d.sock", "pull=never", "label=zone=a=b", "label=disk="];
+        let given = ["socket=unix:///tmp/d.sock", "pull=never", "pull-tries=1", "label=zone=a=b", "label=disk="];
         let read = options(ExecutorKind::Docker, &given).unwrap();
         assert_eq!((read.socket.as_deref(), read.pull), (Some("/tmp/d.sock"), PullPolicy::Never));
+        assert_eq!(read.pull_tries, Some(1));
         let labels: Vec<_> = read.labels.iter().map(|(name, value)| format!("{name}:{value}")).collect();
         assert_eq!(labels, ["disk:", "zone:a=b"]);
         assert_eq!(options(ExecutorKind::Process, &["label=a=b"]).unwrap().labels.len(), 1);
@@ -201,6 +212,7 @@ mod tests {
         assert_eq!(refusal(ExecutorKind::Inert, "label=a=b"), text);
         assert!(refusal(ExecutorKind::Docker, "pull").ends_with("it is not KEY=VALUE"));
         assert!(refusal(ExecutorKind::Docker, "pull=often").ends_with("always, missing or never"));
+        assert!(refusal(ExecutorKind::Docker, "pull-tries=0").ends_with("a number from 1"));
         assert!(refusal(ExecutorKind::Docker, "label=zone").ends_with("a label is NAME=VALUE"));
     }
 

@@ -10,6 +10,7 @@ mod devices;
 mod images;
 mod inside;
 mod owners;
+mod registry;
 mod suite;
 mod usage;
 mod world;
