@@ -8,7 +8,10 @@ use std::sync::Arc;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use swarmkit_api::{Node, Task, TaskId, wire};
 
-use crate::{Assignment, Controller, ExecError, Executor, LogOptions, LogStream, RuntimeStatus, Usage};
+use crate::{
+    Assignment, AttachOptions, Controller, ExecCommand, ExecError, ExecInputs, ExecOutputs, Executor, LogOptions,
+    LogStream, RuntimeStatus, Usage,
+};
 
 /// [`Executor`] for use behind a pointer. Not to be implemented.
 pub trait DynExecutor: Send + Sync + 'static {
@@ -51,6 +54,10 @@ pub trait DynController: Send + Sync + 'static {
     fn progress(&self) -> BoxFuture<'_, String>;
     /// See [`Controller::logs`].
     fn logs(&self, options: LogOptions) -> BoxFuture<'_, Result<LogStream, ExecError>>;
+    /// See [`Controller::exec`].
+    fn exec(&self, command: ExecCommand, inputs: ExecInputs) -> BoxFuture<'_, Result<ExecOutputs, ExecError>>;
+    /// See [`Controller::attach`].
+    fn attach(&self, options: AttachOptions, inputs: ExecInputs) -> BoxFuture<'_, Result<ExecOutputs, ExecError>>;
     /// See [`Controller::usage`].
     fn usage(&self) -> BoxFuture<'_, Result<Usage, ExecError>>;
 }
@@ -127,6 +134,14 @@ impl<C: Controller> DynController for C {
 
     fn logs(&self, options: LogOptions) -> BoxFuture<'_, Result<LogStream, ExecError>> {
         Controller::logs(self, options).boxed()
+    }
+
+    fn exec(&self, command: ExecCommand, inputs: ExecInputs) -> BoxFuture<'_, Result<ExecOutputs, ExecError>> {
+        Controller::exec(self, command, inputs).boxed()
+    }
+
+    fn attach(&self, options: AttachOptions, inputs: ExecInputs) -> BoxFuture<'_, Result<ExecOutputs, ExecError>> {
+        Controller::attach(self, options, inputs).boxed()
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<Usage, ExecError>> {

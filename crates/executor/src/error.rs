@@ -27,6 +27,15 @@ pub enum ExecError {
     /// task ends as REJECTED if it was never started, else as FAILED.
     #[error("{0}")]
     Failed(#[source] Cause),
+    /// A command in a task cannot be run, since its program cannot. Concerns nobody but who asked for it.
+    #[error("{reason}")]
+    NoProgram {
+        /// There is such a program.
+        is_there: bool,
+        /// What the machine says.
+        #[source]
+        reason: Cause,
+    },
     /// This executor does not have that ability. The agent does without.
     #[error("this executor does not offer {0}")]
     Unsupported(&'static str),
@@ -72,7 +81,12 @@ impl ExecError {
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Exited { code, .. } => Some(*code),
-            Self::Temporary(_) | Self::Rejected(_) | Self::Failed(_) | Self::Unsupported(_) | Self::Closed => None,
+            Self::Temporary(_)
+            | Self::Rejected(_)
+            | Self::Failed(_)
+            | Self::NoProgram { .. }
+            | Self::Unsupported(_)
+            | Self::Closed => None,
         }
     }
 }

@@ -38,6 +38,7 @@ pub mod conformance;
 mod devices;
 mod dynamic;
 mod error;
+mod exec;
 mod inert;
 mod job;
 mod logs;
@@ -50,6 +51,7 @@ pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies
 pub use devices::{Device, DeviceFile, Devices};
 pub use dynamic::{DynController, DynExecutor};
 pub use error::{Cause, ExecError};
+pub use exec::{AttachOptions, ExecCommand, ExecInput, ExecInputs, ExecOutput, ExecOutputs, TerminalSize};
 pub use inert::{Behaviour, Ending, InertController, InertExecutor, Machine};
 pub use job::{Job, Jobs};
 pub use logs::{LogOptions, LogRecord, LogSource, LogStart, LogStream};

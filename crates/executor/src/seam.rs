@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use swarmkit_api::{Node, Task, TaskId, wire};
 
-use crate::{Assignment, ExecError, LogOptions, LogStream, Usage};
+use crate::{Assignment, AttachOptions, ExecCommand, ExecError, ExecInputs, ExecOutputs, LogOptions, LogStream, Usage};
 
 /// Describes what a node can run, and makes a controller for each task.
 ///
@@ -132,6 +132,44 @@ pub trait Controller: Send + Sync + 'static {
     fn logs(&self, options: LogOptions) -> impl Future<Output = Result<LogStream, ExecError>> + Send {
         let _ = options;
         std::future::ready(Err(ExecError::Unsupported("logs")))
+    }
+
+    /// Runs a command where the task runs: in its container, or beside its process with its limits.
+    ///
+    /// May be called while other operations wait, and several times at once. The command is none of the task's: however it
+    /// ends, the task goes on. When the task ends, so does the command. When the stream is dropped, so is the command, with
+    /// everything that it has started: by SIGHUP, and by force some seconds later. Signals go to the command itself.
+    ///
+    /// The default is [`ExecError::Unsupported`].
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::NoProgram`] when there is no such program, [`ExecError::Failed`] when the task does not run. Either may
+    /// also be the first item of the stream.
+    fn exec(
+        &self,
+        command: ExecCommand,
+        inputs: ExecInputs,
+    ) -> impl Future<Output = Result<ExecOutputs, ExecError>> + Send {
+        let _ = (command, inputs);
+        std::future::ready(Err(ExecError::Unsupported("commands in tasks")))
+    }
+
+    /// Reads what the task writes from now on, and writes to its standard input if that is asked for. Ends with the task.
+    /// When the stream is dropped, nothing happens to the task.
+    ///
+    /// The default is [`ExecError::Unsupported`]; who calls makes do with [`Controller::logs`] then, without standard input.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Rejected`] for standard input that the task does not have, [`ExecError::Failed`] when it does not run.
+    fn attach(
+        &self,
+        options: AttachOptions,
+        inputs: ExecInputs,
+    ) -> impl Future<Output = Result<ExecOutputs, ExecError>> + Send {
+        let _ = (options, inputs);
+        std::future::ready(Err(ExecError::Unsupported("attaching to tasks")))
     }
 
     /// What the task uses of its machine at this moment. Measured when it is called, within a second or so, and cheap
