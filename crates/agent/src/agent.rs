@@ -13,7 +13,7 @@ use crate::{
     backoff::SessionBackoff,
     database::Database,
     describe::Describer,
-    logs,
+    exec, logs,
     manager::{Experience, ManagerClient, Managers},
     membership::{Contact, Herald, Membership},
     payloads::Payloads,
@@ -321,6 +321,7 @@ impl Liaison {
             error = session.report() => SessionEnd::Failed(error),
             error = session.report_volumes() => SessionEnd::Failed(error),
             error = logs::serve(env, &manager, roster) => SessionEnd::Failed(error),
+            error = exec::serve(env, &manager, roster) => SessionEnd::Failed(error),
             () = describer.changed() => SessionEnd::NewDescription,
         };
         if matches!(end, SessionEnd::Stopped) {

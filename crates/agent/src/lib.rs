@@ -38,6 +38,7 @@ mod controller;
 mod database;
 mod describe;
 mod error;
+mod exec;
 mod logs;
 mod manager;
 mod membership;

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use swarmkit_api::wire;
+use swarmkit_api::wire::{self, swarmkit::exec::v1 as exec};
 use tonic::Status;
 
 use crate::ConnectError;
@@ -50,6 +50,17 @@ pub trait ManagerClient: Send + Sync + 'static {
         &self,
         messages: BoxStream<'static, wire::PublishLogsMessage>,
     ) -> Call<'_, wire::PublishLogsResponse>;
+    /// Asks which commands somebody wants to run in the tasks of this node. The default is for managers that have no such
+    /// calls.
+    fn listen_calls(&self, request: exec::ListenRequest) -> Call<'_, Messages<exec::Assigned>> {
+        let _ = request;
+        Box::pin(std::future::ready(Err(Status::unimplemented("calls to nodes"))))
+    }
+    /// Serves one of these. The default is as above.
+    fn serve_call(&self, messages: BoxStream<'static, exec::ServeRequest>) -> Call<'_, Messages<exec::Input>> {
+        let _ = messages;
+        Box::pin(std::future::ready(Err(Status::unimplemented("calls to nodes"))))
+    }
 }
 
 /// Where an agent finds managers.

@@ -15,7 +15,11 @@ use swarmkit_api::{NodeId, wire};
 use swarmkit_rpc::{Channel, Channels, OBSERVATION_DEFAULT, Remote, Remotes};
 use tokio::sync::watch;
 use tonic::{Response, Streaming};
-use wire::{dispatcher_client::DispatcherClient, log_broker_client::LogBrokerClient};
+use wire::{
+    dispatcher_client::DispatcherClient,
+    log_broker_client::LogBrokerClient,
+    swarmkit::exec::v1::{self as exec, exec_broker_client::ExecBrokerClient},
+};
 
 use crate::{
     ConnectError,
@@ -136,6 +140,7 @@ impl WeightedPeer {
 pub struct GrpcManager {
     dispatcher: DispatcherClient<Channel>,
     logs: LogBrokerClient<Channel>,
+    calls: ExecBrokerClient<Channel>,
 }
 
 impl GrpcManager {
@@ -144,7 +149,8 @@ impl GrpcManager {
     pub fn new(channel: Channel) -> Self {
         Self {
             dispatcher: DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            logs: LogBrokerClient::new(channel),
+            logs: LogBrokerClient::new(channel.clone()),
+            calls: ExecBrokerClient::new(channel),
         }
     }
 }
@@ -198,6 +204,16 @@ impl ManagerClient for GrpcManager {
     ) -> Call<'_, wire::PublishLogsResponse> {
         let mut client = self.logs.clone();
         async move { client.publish_logs(Outgoing(messages)).await.map(Response::into_inner) }.boxed()
+    }
+
+    fn listen_calls(&self, request: exec::ListenRequest) -> Call<'_, Messages<exec::Assigned>> {
+        let mut client = self.calls.clone();
+        async move { client.listen(request).await.map(stream) }.boxed()
+    }
+
+    fn serve_call(&self, messages: BoxStream<'static, exec::ServeRequest>) -> Call<'_, Messages<exec::Input>> {
+        let mut client = self.calls.clone();
+        async move { client.serve(Outgoing(messages)).await.map(stream) }.boxed()
     }
 }
 

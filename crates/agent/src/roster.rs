@@ -26,6 +26,11 @@ impl Roster {
         self.tasks.lock().remove(task);
     }
 
+    /// A task of this node.
+    pub(crate) fn find(&self, task: &TaskId) -> Option<ControllerCell> {
+        self.tasks.lock().get(task).cloned()
+    }
+
     /// Told whenever a task was added.
     pub(crate) fn additions(&self) -> watch::Receiver<u64> {
         self.additions.subscribe()

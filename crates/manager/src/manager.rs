@@ -10,6 +10,7 @@ use swarmkit_api::wire;
 use swarmkit_ca::Identity;
 use swarmkit_control::{HealthApi, Members};
 use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
+use swarmkit_exec::ExecBroker;
 use swarmkit_raft::{KeyRotation, KeyRotator, LogKeys, RaftError, RaftProposer, RpcMessenger};
 use swarmkit_rpc::{
     Authority, Channel, ChannelOptions, Channels, ControlSocket, Forward, Leader, Listener, ServerOptions, Services,
@@ -223,6 +224,7 @@ impl Manager {
         let dispatcher =
             Dispatcher::new(env.clone(), store.clone(), own.node.clone(), voters.clone(), DispatcherConfig::default());
         let logs = LogBroker::new(env.clone(), store.clone());
+        let exec = ExecBroker::new(env.clone(), store.clone());
         let (authority, waiting) =
             (Authority::of(&credentials).reached_at(addr.parse().ok()), CancellationToken::new());
         let parts = Parts {
@@ -235,6 +237,7 @@ impl Manager {
             networks: &networks,
             dispatcher: &dispatcher,
             logs: &logs,
+            exec: &exec,
             seat: &seat,
             membership: &MembershipApi::new(env.clone(), seat.clone(), store.clone(), transport, connections.spawner()),
             spawner: &connections.spawner(),
@@ -267,6 +270,7 @@ impl Manager {
             external_ca,
             dispatcher,
             logs,
+            exec,
         };
         Ok(Self {
             handle,

@@ -16,7 +16,9 @@ use swarmkit_api::wire::{
     raft_server::RaftServer,
     resource_allocator_server::ResourceAllocatorServer,
     swarmkit::{
-        backup::v1::backup_server::BackupServer, raft::v1::raft_member_server::RaftMemberServer,
+        backup::v1::backup_server::BackupServer,
+        exec::v1::{exec_broker_server::ExecBrokerServer, exec_server::ExecServer},
+        raft::v1::raft_member_server::RaftMemberServer,
         scheduling::v1::scheduling_server::SchedulingServer,
     },
     watch_server::WatchServer,
@@ -26,6 +28,7 @@ use swarmkit_control::{
     AttachmentApi, BackupApi, ControlApi, ControlConfig, HealthApi, Members, SchedulingApi, WatchApi,
 };
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
+use swarmkit_exec::ExecBroker;
 use swarmkit_issuer::CaApi;
 use swarmkit_raft::RaftService;
 use swarmkit_rpc::{Authority, Forward, MountError, Services};
@@ -54,6 +57,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) networks: &'a Arc<dyn NetworkProvider>,
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) logs: &'a LogBroker,
+    pub(crate) exec: &'a ExecBroker,
     pub(crate) seat: &'a Seat,
     pub(crate) membership: &'a MembershipApi,
     /// What answers run in that go on after the call.
@@ -111,6 +115,8 @@ fn joint(parts: &Parts<'_>, health: HealthApi) -> Result<Services, MountError> {
         .with_forwarded(NodeCaServer::new(ca), parts.forward)?
         .with_forwarded(DispatcherServer::new(parts.dispatcher.clone()), parts.forward)?
         .with_forwarded(LogBrokerServer::new(parts.logs.clone()), parts.forward)?
+        .with_forwarded(ExecServer::new(parts.exec.clone()), parts.forward)?
+        .with_forwarded(ExecBrokerServer::new(parts.exec.clone()), parts.forward)?
         .with_forwarded(ResourceAllocatorServer::new(attachments), parts.forward)?
         .with_forwarded(BackupServer::new(backup), parts.forward)?
         .with_forwarded(SchedulingServer::new(scheduling), parts.forward)

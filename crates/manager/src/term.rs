@@ -6,6 +6,7 @@ use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::{ExternalCa, Identity};
 use swarmkit_csi::VolumePlugins;
 use swarmkit_dispatcher::{Dispatcher, LogBroker};
+use swarmkit_exec::ExecBroker;
 use swarmkit_raft::{Raft, RaftOptions};
 use swarmkit_runtime::{Crew, Env, PartError};
 use swarmkit_store::Store;
@@ -30,6 +31,7 @@ pub(crate) struct LeaderTerm {
     pub(crate) external_ca: Arc<dyn ExternalCa>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) logs: LogBroker,
+    pub(crate) exec: ExecBroker,
 }
 
 impl LeaderTerm {
@@ -39,7 +41,8 @@ impl LeaderTerm {
     ///
     /// Why the first part ended that did so before its time.
     pub(crate) async fn run(self, raft: Raft, stop: CancellationToken) -> Result<(), PartError> {
-        let Self { env, store, own, first, options, networks, volume_plugins, external_ca, dispatcher, logs } = self;
+        let Self { env, store, own, first, options, networks, volume_plugins, external_ca, dispatcher, logs, exec } =
+            self;
         let first = first.as_ref();
         let with = Bootstrap { env: &env, own: &own, first, raft: &options, networks: &*networks };
         bootstrap::ensure(&store, &with).await?;
@@ -56,6 +59,7 @@ impl LeaderTerm {
         crew.spawn("role manager", |stop| roles::run(env.clone(), store.clone(), raft, stop));
         crew.spawn("dispatcher", move |stop| async move { dispatcher.run(stop).await });
         crew.spawn("log broker", move |stop| async move { logs.run(stop).await });
+        crew.spawn("exec broker", move |stop| async move { exec.run(stop).await });
         crew.finish().await
     }
 }

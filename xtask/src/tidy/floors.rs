@@ -20,6 +20,7 @@ const FLOORS: &[(Floor, &[&str])] = &[
             "raft",
             "issuer",
             "dispatcher",
+            "exec",
             "control",
             "csi",
             "agent",

@@ -2398,6 +2398,11 @@ pub struct ClusterSpec {
     pub scheduling: ::core::option::Option<
         super::super::super::swarmkit::scheduling::v1::ClusterScheduling,
     >,
+    /// Whether commands may be run in tasks; absent: they may. Of this project: other peers of the wire skip it.
+    #[prost(message, optional, tag = "57002")]
+    pub exec: ::core::option::Option<
+        super::super::super::swarmkit::exec::v1::ExecSettings,
+    >,
 }
 /// About tasks that have ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -27,8 +27,9 @@ const OUR_NUMBERS: u32 = 57_000;
 
 /// Fields of this project in messages of the wire. Their numbers are beyond those of the wire, and peers skip what they do
 /// not know. What each is for is said beside it in `proto/`.
-const OURS: [&str; 26] = [
+const OURS: [&str; 27] = [
     "Cluster.network_keys_rotated_at",
+    "ClusterSpec.exec",
     "ClusterSpec.scheduling",
     "IssueNodeCertificateRequest.returning",
     "Meta.created_version",

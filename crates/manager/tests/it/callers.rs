@@ -13,11 +13,13 @@ use tonic_prost::ProstCodec;
 use crate::world::{Machine, add_worker, identity, in_time, settle, web};
 
 /// What a manager serves to other nodes.
-pub(crate) const REMOTE: [&str; 15] = [
+pub(crate) const REMOTE: [&str; 17] = [
     "Backup",
     "CA",
     "Control",
     "Dispatcher",
+    "Exec",
+    "ExecBroker",
     "Health",
     "LogBroker",
     "Logs",
@@ -32,11 +34,13 @@ pub(crate) const REMOTE: [&str; 15] = [
 ];
 
 /// What it serves on its control socket.
-pub(crate) const LOCAL: [&str; 11] = [
+pub(crate) const LOCAL: [&str; 13] = [
     "Backup",
     "CA",
     "Control",
     "Dispatcher",
+    "Exec",
+    "ExecBroker",
     "Health",
     "LogBroker",
     "Logs",
@@ -46,9 +50,8 @@ pub(crate) const LOCAL: [&str; 11] = [
     "Watch",
 ];
 
-/// Services that no manager has that runs: the one that takes the key of a manager that waits for it, and those of calls to
-/// nodes, which come with their broker.
-pub(crate) const UNSERVED: [&str; 3] = ["Exec", "ExecBroker", "Unlock"];
+/// Services that no manager has that runs: the one that takes the key of a manager that waits for it.
+pub(crate) const UNSERVED: [&str; 1] = ["Unlock"];
 
 fn short(method: &Method) -> &'static str {
     method.service.rsplit('.').next().unwrap()
