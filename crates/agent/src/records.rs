@@ -15,16 +15,51 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// A queue of changes in front of the task database. Clones share it.
 ///
-/// The queue holds one entry a task, so it is no longer than the node has tasks.
+/// It holds one entry a task, so it is no longer than the node has tasks.
 #[derive(Clone)]
 pub(crate) struct Records(Arc<Shared>);
 
 struct Shared {
     database: Arc<Database>,
-    queue: Mutex<BTreeMap<TaskId, Change>>,
+    queue: Mutex<Queue>,
     filled: Notify,
     /// Held while writing: one write at a time, and what is queued meanwhile goes with the next.
     writer: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// What is to be written.
+    waiting: BTreeMap<TaskId, Change>,
+    /// All that is or shall be written, for when the database has lost it.
+    all: BTreeMap<TaskId, Change>,
+}
+
+impl Queue {
+    fn put(&mut self, task: &TaskId, change: Change) {
+        if change.fate == Some(Fate::Deleted) {
+            self.all.remove(task);
+        } else {
+            self.all.entry(task.clone()).or_default().absorb(change.clone());
+        }
+        self.waiting.entry(task.clone()).or_default().absorb(change);
+    }
+
+    /// Changes that could not be written go below what was queued since.
+    fn put_back(&mut self, changes: &BTreeMap<TaskId, Change>) {
+        for (task, change) in changes {
+            let mut merged = change.clone();
+            if let Some(later) = self.waiting.remove(task) {
+                merged.absorb(later);
+            }
+            self.waiting.insert(task.clone(), merged);
+        }
+    }
+
+    /// Everything is to be written again.
+    fn repeat_all(&mut self) {
+        self.waiting.extend(self.all.iter().map(|(task, change)| (task.clone(), change.clone())));
+    }
 }
 
 impl Records {
@@ -40,12 +75,21 @@ impl Records {
     /// Everything that an earlier agent has left behind.
     pub(crate) async fn load(&self) -> Result<Vec<Record>, PartError> {
         let database = Arc::clone(&self.0.database);
-        Ok(self.on_database(move || database.load()).await??)
+        let records = self.on_database(move || database.load()).await??;
+        let mut queue = self.0.queue.lock();
+        for record in &records {
+            let fate = Some(if record.assigned { Fate::Assigned } else { Fate::Released });
+            let (task, status) = (Some(Arc::clone(&record.task)), Some(record.task.status.clone()));
+            let mut known = Change { task, status, fate };
+            known.absorb(queue.all.remove(&record.task.id).unwrap_or_default());
+            queue.all.insert(record.task.id.clone(), known);
+        }
+        Ok(records)
     }
 
     /// Queues a change. It is written soon.
     pub(crate) fn put(&self, task: &TaskId, change: Change) {
-        self.0.queue.lock().entry(task.clone()).or_default().absorb(change);
+        self.0.queue.lock().put(task, change);
         self.0.filled.notify_one();
     }
 
@@ -67,20 +111,27 @@ impl Records {
     /// When it cannot be written; it stays queued.
     pub(crate) async fn commit(&self) -> Result<(), PartError> {
         let _writing = self.0.writer.lock().await;
-        let changes = std::mem::take(&mut *self.0.queue.lock());
+        let reopenings = self.0.database.reopenings();
+        self.write_waiting().await?;
+        if self.0.database.reopenings() != reopenings {
+            self.0.queue.lock().repeat_all();
+            self.write_waiting().await?;
+        }
+        Ok(())
+    }
+
+    async fn write_waiting(&self) -> Result<(), PartError> {
+        let changes = Arc::new(std::mem::take(&mut self.0.queue.lock().waiting));
         if changes.is_empty() {
             return Ok(());
         }
-        let changes = Arc::new(changes);
         let (database, written) = (Arc::clone(&self.0.database), Arc::clone(&changes));
         let result = self.on_database(move || database.write(&written)).await;
-        let error: PartError = match result {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.into(),
-            Err(error) => error,
-        };
-        self.put_back(&changes);
-        Err(error)
+        if let Err(error) = result.and_then(|written| written) {
+            self.0.queue.lock().put_back(&changes);
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Writes what is queued, and tells the disk a moment later. Runs until stopped.
@@ -122,19 +173,6 @@ impl Records {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot sync the task database"),
             Err(error) => tracing::warn!(error, "cannot sync the task database"),
-        }
-    }
-
-    /// Changes that could not be written go below what was queued since.
-    fn put_back(&self, changes: &BTreeMap<TaskId, Change>) {
-        let mut queue = self.0.queue.lock();
-        for (task, change) in changes {
-            let later = queue.remove(task);
-            let mut merged = change.clone();
-            if let Some(later) = later {
-                merged.absorb(later);
-            }
-            queue.insert(task.clone(), merged);
         }
     }
 
@@ -197,7 +235,7 @@ mod tests {
             },
         );
         let earlier = Change { status: Some(TaskStatus::default()), ..assigned("a") };
-        records.put_back(&BTreeMap::from([(id.clone(), earlier)]));
+        records.0.queue.lock().put_back(&BTreeMap::from([(id.clone(), earlier)]));
         records.commit().await.unwrap();
         let [record] = &records.load().await.unwrap()[..] else { panic!("one task") };
         assert!(record.assigned);
