@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use swarmkit_api::{Object as _, Task, TaskId, VolumeId, wire};
-use swarmkit_runtime::{PartError, Spawner};
+use swarmkit_executor::ExecError;
+use swarmkit_runtime::{Backoff, Env, PartError, Spawner};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::{assignment::Item, assignment_change::AssignmentAction, assignments_message::Type};
@@ -25,6 +27,10 @@ use crate::{
 const REQUESTS: usize = 16;
 /// How many ended runners may wait to be noted.
 const ENDINGS: usize = 64;
+/// How long the executor may take to clear what earlier tasks have left. What is not done by then is done later.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(60);
+/// The first pause before that is tried again, and the longest.
+const CLEAR_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Asks the worker for something. Clones ask the same one.
 #[derive(Clone)]
@@ -46,6 +52,14 @@ pub(crate) struct Worker {
     /// Who waits for the last task to be gone. Once there is anyone, nothing is assigned any more.
     leaving: Vec<oneshot::Sender<()>>,
     left: bool,
+    /// What earlier tasks have left could not be cleared, and is tried again.
+    uncleared: Option<Uncleared>,
+}
+
+/// See [`Worker::clear`].
+struct Uncleared {
+    backoff: Backoff,
+    pause: BoxFuture<'static, ()>,
 }
 
 /// A task of this node.
@@ -92,42 +106,66 @@ impl Worker {
     pub(crate) fn new(tools: Tools) -> (Self, WorkerHandle) {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let endings = mpsc::channel(ENDINGS);
-        let worker = Self { tools, requests, tasks: BTreeMap::new(), endings, leaving: Vec::new(), left: false };
+        let (tasks, leaving) = (BTreeMap::new(), Vec::new());
+        let worker = Self { tools, requests, tasks, endings, leaving, left: false, uncleared: None };
         (worker, WorkerHandle { requests: sender })
     }
 
     /// Takes up the tasks of an earlier agent, then serves requests until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), PartError> {
         let spawner = Spawner::current().ok_or(AgentError::Closed)?;
-        tokio::select! { biased; // clearing what earlier tasks have left may take long
-            () = stop.cancelled() => return Ok(()),
-            resumed = self.resume(&spawner) => resumed?,
+        match stop.run_until_cancelled(self.resume(&spawner)).await {
+            Some(resumed) => resumed?,
+            None => return Ok(()),
         }
         loop {
             tokio::select! { biased; // endings first: a request may be about the same task
                 () = stop.cancelled() => return Ok(()),
                 Some(task) = self.endings.1.recv() => self.ended(task, &spawner),
                 Some(request) = self.requests.recv() => self.serve(request, &spawner).await,
+                () = due(&mut self.uncleared) => {
+                    let known: Vec<_> = self.tasks.keys().cloned().collect();
+                    stop.run_until_cancelled(self.clear(&known)).await;
+                }
             }
         }
     }
 
-    /// Finds the tasks that an earlier agent had, and goes on with them.
+    /// Finds the tasks that an earlier agent had, and goes on with them. One that it had not yet removed is removed.
     async fn resume(&mut self, spawner: &Spawner) -> Result<(), PartError> {
         let records = self.tools.records.load().await?;
-        let (known, released): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.assigned);
-        let ids: Vec<_> = known.iter().map(|record| record.task.id.clone()).collect();
-        match self.tools.executor.reconcile(&ids).await {
-            // The executor has removed everything else, so what was released is gone.
-            Ok(()) => released.iter().for_each(|record| self.tools.records.put_fate(&record.task.id, Fate::Deleted)),
-            Err(error) => tracing::warn!(%error, "cannot clear what earlier tasks have left"),
-        }
+        let known: Vec<_> =
+            records.iter().filter(|record| record.assigned).map(|record| record.task.id.clone()).collect();
+        self.clear(&known).await;
         tracing::info!(tasks = known.len(), "resuming");
-        for record in known {
-            self.tools.reports.put(&record.task.id, &record.task.status);
-            self.begin(record.task, spawner);
+        for record in records {
+            if record.assigned {
+                self.tools.reports.put(&record.task.id, &record.task.status);
+                self.begin(record.task, spawner);
+            } else {
+                self.begin_removal(record.task, spawner);
+            }
         }
         Ok(())
+    }
+
+    /// Has the executor remove what is left of tasks that nobody knows. As long as it cannot, that is tried again.
+    ///
+    /// Nothing is begun meanwhile, so that what is begun is not taken for unknown.
+    async fn clear(&mut self, known: &[TaskId]) {
+        let cleared = tokio::time::timeout(CLEAR_TIMEOUT, self.tools.executor.reconcile(known)).await;
+        match cleared.unwrap_or_else(|_| Err(ExecError::temporary("not done in time"))) {
+            Ok(()) => self.uncleared = None,
+            Err(error) => {
+                tracing::warn!(%error, "cannot clear what earlier tasks have left; trying again");
+                let env = &self.tools.env;
+                let backoff = match self.uncleared.take() {
+                    Some(uncleared) => uncleared.backoff,
+                    None => Backoff::new(CLEAR_RETRY.0, CLEAR_RETRY.1, env.rng("agent/clear")),
+                };
+                self.uncleared = Some(Uncleared::new(backoff, env.clone()));
+            }
+        }
     }
 
     async fn serve(&mut self, request: Request, spawner: &Spawner) {
@@ -202,7 +240,7 @@ impl Worker {
 
     /// A kill after this finds the tasks. One that cannot be written down is run all the same: a kill then loses its
     /// record, the executor clears what is left of it, and the managers assign it again.
-    async fn write_down(&self, tasks: &[Arc<Task>]) {
+    async fn write_down(&mut self, tasks: &[Arc<Task>]) {
         for task in tasks {
             let (status, fate) = (Some(task.status.clone()), Some(Fate::Assigned));
             self.tools.records.put(&task.id, Change { task: Some(Arc::clone(task)), status, fate });
@@ -213,11 +251,23 @@ impl Worker {
     }
 
     fn begin(&mut self, task: Arc<Task>, spawner: &Spawner) {
+        let wanted = watch::Sender::new(Wanted::Task(Arc::clone(&task)));
+        self.run_task(&task, &wanted, spawner);
+        self.tasks.insert(task.id.clone(), Held { wanted, task: Some(task) });
+    }
+
+    /// Removes what a task of an earlier agent has left.
+    fn begin_removal(&mut self, task: Arc<Task>, spawner: &Spawner) {
+        let wanted = watch::Sender::new(Wanted::Gone { within: None });
+        self.run_task(&task, &wanted, spawner);
+        self.tasks.insert(task.id.clone(), Held { wanted, task: None });
+    }
+
+    fn run_task(&self, task: &Arc<Task>, wanted: &watch::Sender<Wanted>, spawner: &Spawner) {
         let tools = self.tools.clone();
-        let controller = ControllerCell::new(Arc::clone(&tools.executor), tools.payloads.clone(), Arc::clone(&task));
+        let controller = ControllerCell::new(Arc::clone(&tools.executor), tools.payloads.clone(), Arc::clone(task));
         self.tools.roster.add(task.id.clone(), controller.clone());
-        let (wanted, receiver) = watch::channel(Wanted::Task(Arc::clone(&task)));
-        let mut runner = Runner::new(tools, controller, Arc::clone(&task), receiver);
+        let mut runner = Runner::new(tools, controller, Arc::clone(task), wanted.subscribe());
         let endings = self.endings.0.clone();
         let stop = spawner.stop().clone();
         drop(spawner.spawn("task", async move {
@@ -225,7 +275,6 @@ impl Worker {
                 endings.send(task).await.ok();
             }
         }));
-        self.tasks.insert(task.id.clone(), Held { wanted, task: Some(task) });
     }
 
     fn release(&mut self, task: &TaskId) {
@@ -264,6 +313,23 @@ impl Worker {
                 waiting.send(()).ok();
             }
         }
+    }
+}
+
+// === impl Uncleared ===
+
+impl Uncleared {
+    fn new(mut backoff: Backoff, env: Env) -> Self {
+        let delay = backoff.next_delay();
+        Self { backoff, pause: async move { env.sleep(delay).await }.boxed() }
+    }
+}
+
+/// Waits until it is time to clear again, if there is anything to clear.
+async fn due(uncleared: &mut Option<Uncleared>) {
+    match uncleared {
+        Some(uncleared) => (&mut uncleared.pause).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -107,6 +107,12 @@ impl Machine {
         tasks.values_mut().map(Instance::settle).filter(|state| matches!(state, State::Running { .. })).count()
     }
 
+    /// Whether there is anything of a task: it was prepared and not removed since.
+    #[must_use]
+    pub fn knows(&self, task: &TaskId) -> bool {
+        self.state(task).is_some()
+    }
+
     /// The state of a task, after it was given the chance to end by itself. `None` if there is nothing of it.
     fn state(&self, task: &TaskId) -> Option<State> {
         self.tasks.lock().get_mut(task).map(Instance::settle)

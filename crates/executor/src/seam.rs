@@ -40,8 +40,10 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Stops and removes every task of this state that is not in `known`.
     ///
-    /// The agent calls it once after it has read its own records and before it makes the first controller, so that
-    /// what an earlier program started and nobody asks for any more does not run for ever.
+    /// The agent calls it after it has read its own records and before it makes the first controller, so that what an
+    /// earlier program started and nobody asks for any more does not run for ever. If it fails, or takes longer than a
+    /// minute, the agent goes on and calls it again later, with the tasks that it has then; it makes no controller
+    /// meanwhile.
     fn reconcile(&self, known: &[TaskId]) -> impl Future<Output = Result<(), ExecError>> + Send {
         let _ = known;
         std::future::ready(Ok(()))
