@@ -78,7 +78,7 @@ pub(crate) fn container_of(task: &Task) -> Result<&ContainerSpec, ExecError> {
     match Workload::of(&task.spec) {
         _ if spec.image.is_empty() => Err(ExecError::rejected("image required")),
         Some(Workload::Container) => Ok(spec),
-        Some(Workload::Process) | None => {
+        Some(Workload::Process | Workload::ProcessImage) | None => {
             Err(ExecError::rejected(format!("this node runs containers, not the process {:?}", spec.image)))
         }
     }

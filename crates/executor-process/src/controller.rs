@@ -1,6 +1,7 @@
 //! Drives one task.
 
 mod starting;
+mod surroundings;
 
 use std::{
     fmt, io,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rustix::process::Signal;
 use swarmkit_api::{Task, wire};
 use swarmkit_executor::{
     Assignment, Controller, Dependencies, ExecError, LogOptions, LogStream, RuntimeStatus, Usage, container_spec,
@@ -22,16 +24,17 @@ use swarmkit_runtime::Spawner;
 
 use crate::{
     alive::Alive,
+    capabilities,
     cgroups::Limits,
     devices,
-    executor::{Shared, Warned},
-    files::TaskFiles,
-    health::{Health, HealthCheck, Unhealthy},
+    executor::{Shared, Supervision, Warned},
+    files::{CONFIGS, SECRETS, TaskFiles},
+    health::{Entrance, Health, HealthCheck, Unhealthy},
     logs::{self, DirWatch},
     order::Order,
-    plan::{Offer, Plan, Stop},
+    plan::{Offer, Plan, Planned, Stop},
     removal::{self, Patience, Stage},
-    supervisor::{Answer, kill_leftovers},
+    supervisor::{self, Answer, kill_leftovers},
     task_dir::{Claim, Ended, TaskDir},
     usage,
     users::Users,
@@ -162,14 +165,27 @@ impl ProcessController {
         let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
         let Some(check) = HealthCheck::of(spec).map_err(ExecError::rejected)? else { return Ok(None) };
         match self.stage()? {
-            Stage::Started(_) => Ok(self.dir.plan().map_err(ExecError::temporary)?.map(|plan| (check, plan))),
+            Stage::Started(_) => {
+                let plan = self.dir.plan().map_err(ExecError::temporary)?;
+                Ok(plan.map(|plan| (check.within(self.entrance(&plan)), plan)))
+            }
             Stage::Absent | Stage::Prepared | Stage::Ended(_) => Ok(None),
+        }
+    }
+
+    /// How to get into the task, if that takes more than being its user.
+    fn entrance(&self, plan: &Plan) -> Option<Entrance> {
+        match &self.shared.supervision {
+            Supervision::Processes(program) if plan.isolation.is_some() || plan.capabilities.is_some() => {
+                Some(Entrance { program: program.clone(), dir: self.dir.clone() })
+            }
+            Supervision::Processes(_) | Supervision::Inside => None,
         }
     }
 
     /// Stops a task that is not well.
     async fn give_up(&self, task: &Task, unhealthy: Unhealthy) -> Result<(), ExecError> {
-        self.stop(polite(task)).await?;
+        self.stop(polite(task, &self.dir)).await?;
         Err(ExecError::failed(unhealthy))
     }
 }
@@ -197,7 +213,9 @@ impl Controller for ProcessController {
                 continue;
             };
             let (shared, dir, dependencies) = (self.shared.clone(), self.dir.clone(), self.dependencies.clone());
-            let prepared = Spawner::blocking(move || prepare(&shared, &dir, &task, &*dependencies, &claim)).await;
+            let isolation = shared.isolation().await.clone();
+            let prepared =
+                Spawner::blocking(move || prepare(&shared, &dir, &task, &*dependencies, &isolation, &claim)).await;
             return prepared.map_err(ExecError::temporary)?;
         }
         Ok(())
@@ -237,7 +255,7 @@ impl Controller for ProcessController {
 
     async fn shutdown(&self) -> Result<(), ExecError> {
         let task = self.open()?;
-        self.stop(polite(&task)).await
+        self.stop(polite(&task, &self.dir)).await
     }
 
     async fn terminate(&self) -> Result<(), ExecError> {
@@ -301,11 +319,17 @@ impl Controller for ProcessController {
     }
 }
 
-/// How to stop a task politely. A specification that cannot be read was not started from either, so that any signal
-/// will do.
-fn polite(task: &Task) -> Order {
-    let usual = || Stop { signal: rustix::process::Signal::TERM, grace: stop_grace(&task.spec) };
-    Order::Stop(Stop::of(task).unwrap_or_else(|_| usual()))
+/// How to stop a task politely: as it says, or else its image. A specification that cannot be read was not started from
+/// either, so that any signal will do.
+fn polite(task: &Task, dir: &TaskDir) -> Order {
+    let usual = || Stop { signal: Signal::TERM, grace: stop_grace(&task.spec) };
+    let stop = Stop::of(task).unwrap_or_else(|_| usual());
+    let is_said = container_spec(&task.spec).is_some_and(|spec| !spec.stop_signal.is_empty());
+    let of_image = dir.plan().ok().flatten().and_then(|plan| Signal::from_named_raw(plan.stop_signal?));
+    match of_image {
+        Some(signal) if !is_said => Order::Stop(Stop { signal, ..stop }),
+        _ => Order::Stop(stop),
+    }
 }
 
 /// Puts everything in place for a start. What is there from an earlier attempt is put anew.
@@ -317,16 +341,40 @@ fn prepare(
     dir: &TaskDir,
     task: &Task,
     dependencies: &dyn Dependencies,
+    isolation: &Result<(), String>,
     _claim: &Claim,
 ) -> Result<(), ExecError> {
     let spec = container_spec(&task.spec).ok_or_else(|| ExecError::rejected("unsupported runtime"))?;
     let files = TaskFiles(shared.shelf.task(task.id.as_str()));
-    let mut plan = {
+    let given = shared.devices.of(task)?;
+    let Planned { mut plan, directories, texts } = {
         let users = Users::read().map_err(ExecError::temporary)?;
-        let (secrets_dir, configs_dir) = (&files.secrets(), &files.configs());
-        Plan::new(task, &Offer { own: &shared.own, users: &users, secrets_dir, configs_dir, logs: shared.logs })?
+        let image = shared.images.find(&spec.image)?;
+        let (secrets_dir, configs_dir) = match image {
+            None => (files.secrets(), files.configs()),
+            Some(_) => (SECRETS.into(), CONFIGS.into()),
+        };
+        let offer = Offer {
+            own: &shared.own,
+            users: &users,
+            secrets_dir: &secrets_dir,
+            configs_dir: &configs_dir,
+            logs: shared.logs,
+            ceiling: |resource| rustix::process::getrlimit(resource).maximum,
+            mode: shared.mode,
+            isolation,
+            map: supervisor::own_map(),
+            capabilities: capabilities::own(),
+            image: image.as_ref(),
+            task_dir: dir.path(),
+            volumes_dir: &shared.volumes(),
+            dependencies,
+            devices: &given,
+            files: &files.placed(spec)?,
+        };
+        Plan::decide(task, &offer)?
     };
-    devices::check(&shared.devices.of(task)?, plan.identity.as_ref())?;
+    devices::check(&given, plan.identity.as_ref())?;
     HealthCheck::of(spec).map_err(ExecError::rejected)?;
     if !spec.secrets.is_empty() && !shared.shelf.is_in_memory() && Warned::first(&shared.warned.secrets) {
         tracing::warn!("this machine offers no place in memory: secrets are in files on a disk while their tasks run");
@@ -337,6 +385,9 @@ fn prepare(
     files.put(spec, dependencies, plan.identity.as_ref())?;
     plan.cgroups = limit(shared, task)
         .map_err(|error| ExecError::temporary(format!("setting the limits of the task: {error}")))?;
+    let user = plan.identity.as_ref();
+    directories.iter().try_for_each(|directory| surroundings::make(directory, user)).map_err(ExecError::temporary)?;
+    texts.iter().try_for_each(|(file, text)| surroundings::write(file, text)).map_err(ExecError::temporary)?;
     dir.put_plan(&plan).map_err(ExecError::temporary)
 }
 

@@ -7,16 +7,19 @@ use swarmkit_executor::{Workload, platform};
 
 use crate::logs::LOG_DRIVERS;
 
-/// What this executor can do, by type and name: run processes, and keep their output in files.
-fn plugins() -> Vec<wire::PluginDescription> {
+/// What this executor can do, by type and name: run processes, also with an image if it can isolate them, and keep their
+/// output in files.
+fn plugins(isolates: bool) -> Vec<wire::PluginDescription> {
     let logs = LOG_DRIVERS.map(|name| wire::PluginDescription { r#type: "Log".to_owned(), name: name.to_owned() });
-    [Workload::Process.plugin()].into_iter().chain(logs).collect()
+    let images = isolates.then(|| Workload::ProcessImage.plugin());
+    [Workload::Process.plugin()].into_iter().chain(images).chain(logs).collect()
 }
 
 /// Describes the machine, as an engine would.
 pub(crate) fn describe(
     labels: &BTreeMap<String, String>,
     generic: &[wire::GenericResource],
+    isolates: bool,
 ) -> io::Result<wire::NodeDescription> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let memory = rustix::system::sysinfo();
@@ -32,7 +35,7 @@ pub(crate) fn describe(
         engine: Some(wire::EngineDescription {
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
             labels: labels.clone(),
-            plugins: plugins(),
+            plugins: plugins(isolates),
         }),
         ..Default::default()
     })

@@ -22,9 +22,11 @@ use swarmkit_runtime::{Crew, Env, Spawner};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LogLimits, ProcessController,
+    IsolationMode, LogLimits, ProcessController,
     cgroups::Cgroups,
-    describe, removal, supervisor,
+    describe,
+    images::Images,
+    removal, supervisor,
     task_dir::TaskDir,
     users::{User, Users},
 };
@@ -56,6 +58,10 @@ pub(crate) struct Shared {
     /// Owns the supervisors that run inside this program.
     pub(crate) crew: Crew,
     pub(crate) warned: Warned,
+    pub(crate) mode: IsolationMode,
+    pub(crate) images: Images,
+    /// Why tasks cannot be isolated, if that is so. Found out when it is first asked.
+    isolation: tokio::sync::OnceCell<Result<(), String>>,
     state_dir: PathBuf,
     /// How much was put into the trash.
     trashed: AtomicU64,
@@ -109,6 +115,8 @@ pub struct Builder {
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
     devices: Devices,
+    isolation: IsolationMode,
+    images: Option<PathBuf>,
 }
 
 // === impl Builder ===
@@ -152,6 +160,20 @@ impl Builder {
         Self { devices, ..self }
     }
 
+    /// Whether tasks have mounts, processes, a host name and inter-process communication of their own; if not set,
+    /// [`IsolationMode::Auto`].
+    #[must_use]
+    pub fn isolation(self, isolation: IsolationMode) -> Self {
+        Self { isolation, ..self }
+    }
+
+    /// Where the images are that tasks can have, each in a directory of its name: a root file system as it is, or an
+    /// image layout. If not set it is `images` within the state directory.
+    #[must_use]
+    pub fn images(self, images: impl Into<PathBuf>) -> Self {
+        Self { images: Some(images.into()), ..self }
+    }
+
     /// Opens the executor. Tasks that an earlier one has started run on, and are adopted when they are asked for.
     ///
     /// # Errors
@@ -175,7 +197,7 @@ impl Builder {
             let what = format!("{what} {}", self.state_dir.display());
             move |source| OpenError::Io { what, source }
         };
-        for dir in ["tasks", "trash"] {
+        for dir in ["tasks", "trash", "volumes", "images"] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(self.state_dir.join(dir));
             made.map_err(during("creating"))?;
         }
@@ -199,6 +221,9 @@ impl Builder {
             supervision,
             crew: Crew::under(&CancellationToken::new()),
             warned: Warned::default(),
+            mode: self.isolation,
+            images: Images::new(self.images.unwrap_or_else(|| state_dir.join("images"))),
+            isolation: tokio::sync::OnceCell::new(),
             state_dir,
             trashed: AtomicU64::new(0),
             labels: self.labels,
@@ -261,6 +286,8 @@ impl ProcessExecutor {
             labels: BTreeMap::new(),
             generic: Vec::new(),
             devices: Devices::default(),
+            isolation: IsolationMode::default(),
+            images: None,
         }
     }
 }
@@ -278,12 +305,13 @@ impl Executor for ProcessExecutor {
         let devices = self.0.devices.clone();
         let present = Spawner::blocking(move || devices.present()).await.map_err(ExecError::temporary)?;
         let generic = [self.0.generic.as_slice(), &present].concat();
-        describe::describe(&self.0.labels, &generic).map_err(ExecError::temporary)
+        let isolates = self.0.mode != IsolationMode::Never && self.0.isolation().await.is_ok();
+        describe::describe(&self.0.labels, &generic, isolates).map_err(ExecError::temporary)
     }
 
     async fn controller(&self, assignment: Assignment) -> Result<ProcessController, ExecError> {
         let task = &assignment.task;
-        if Workload::of(&task.spec) != Some(Workload::Process) {
+        if !matches!(Workload::of(&task.spec), Some(Workload::Process | Workload::ProcessImage)) {
             let asked = container_spec(&task.spec).map_or("no image", |spec| &spec.image);
             return Err(ExecError::rejected(format!("this node runs processes, and the task is {asked:?}")));
         }
@@ -318,6 +346,20 @@ impl Shared {
         }
         let found = Cgroups::find(&self.name)?;
         Ok(self.cgroups.get_or_init(|| found))
+    }
+
+    /// Why tasks cannot be isolated here, if that is so.
+    pub(crate) async fn isolation(&self) -> &Result<(), String> {
+        let find_out = async || match &self.supervision {
+            Supervision::Inside => Err("the program does not call run_if_requested()".to_owned()),
+            Supervision::Processes(program) => supervisor::probe(program).await,
+        };
+        self.isolation.get_or_init(find_out).await
+    }
+
+    /// Where the volumes are that have a name.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.state_dir.join("volumes")
     }
 
     /// The directory of a task. Its id becomes a name in the file system, so it must be able to be one.

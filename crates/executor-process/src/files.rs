@@ -15,6 +15,18 @@ use crate::plan::Identity;
 /// The mode of a file whose reference does not say one.
 const MODE: u32 = 0o400;
 
+/// Where tasks with an image find their secrets. As container engines have it.
+pub(crate) const SECRETS: &str = "/run/secrets";
+/// And their configs.
+pub(crate) const CONFIGS: &str = "/";
+
+/// A file, and where a task with a root of its own finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) source: PathBuf,
+    pub(crate) target: PathBuf,
+}
+
 /// Where the files of one task are.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskFiles(pub(crate) PathBuf);
@@ -26,6 +38,22 @@ impl TaskFiles {
 
     pub(crate) fn configs(&self) -> PathBuf {
         self.0.join("configs")
+    }
+
+    /// The files that [`Self::put`] puts down for a specification.
+    pub(crate) fn placed(&self, spec: &wire::ContainerSpec) -> Result<Vec<Placed>, ExecError> {
+        let secrets = spec.secrets.iter().map(|secret| {
+            let target = secret.target.as_ref().map(|secret_reference::Target::File(file)| file);
+            placed(&self.secrets(), Path::new(SECRETS), &secret.secret_name, target)
+        });
+        let configs = spec.configs.iter().filter_map(|config| match &config.target {
+            Some(config_reference::Target::Runtime(_)) => None,
+            Some(config_reference::Target::File(file)) => Some((config, Some(file))),
+            None => Some((config, None)),
+        });
+        let configs =
+            configs.map(|(config, target)| placed(&self.configs(), Path::new(CONFIGS), &config.config_name, target));
+        secrets.chain(configs).collect::<Result<_, _>>().map_err(ExecError::rejected)
     }
 
     /// Puts down everything that the specification lists, in place of whatever was there.
@@ -65,6 +93,13 @@ impl TaskFiles {
             removed => removed,
         }
     }
+}
+
+fn placed(dir: &Path, usual: &Path, name: &str, target: Option<&FileTarget>) -> Result<Placed, Cause> {
+    let name = target.map(|target| target.name.as_str()).filter(|name| !name.is_empty()).unwrap_or(name);
+    let below = relative(name)?;
+    let target = if name.starts_with('/') { Path::new("/").join(&below) } else { usual.join(&below) };
+    Ok(Placed { source: dir.join(below), target })
 }
 
 /// Puts down one file.

@@ -1,6 +1,6 @@
 //! Asking a task whether it is well, by the command that its specification gives.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{io, path::PathBuf, process::Stdio, time::Duration};
 
 use rustix::{
     fs::OFlags,
@@ -16,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::plan::Plan;
+use crate::{plan::Plan, supervisor, task_dir::TaskDir};
 
 /// What applies where the specification says nothing. As container engines have it.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 const OUTPUT_BYTES_MAX: usize = 4096;
 
 /// How to ask a task whether it is well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct HealthCheck {
     argv: Vec<String>,
     interval: Duration,
@@ -40,6 +40,16 @@ pub(crate) struct HealthCheck {
     start_period: Duration,
     /// How often to ask within that time, until the task is well.
     start_interval: Duration,
+    /// How to get to where the command runs, if it is not where we are.
+    entrance: Option<Entrance>,
+}
+
+/// The way into an isolated task.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    /// The program that supervisors are started from.
+    pub(crate) program: PathBuf,
+    pub(crate) dir: TaskDir,
 }
 
 /// What the checks of a task have told so far.
@@ -90,7 +100,13 @@ impl HealthCheck {
             retries: u32::try_from(check.retries).ok().filter(|retries| *retries > 0).unwrap_or(RETRIES),
             start_period: period(&check.start_period, Duration::ZERO)?,
             start_interval: period(&check.start_interval, START_INTERVAL)?.max(INTERVAL_MIN),
+            entrance: None,
         }))
+    }
+
+    /// The same check, within an isolated task.
+    pub(crate) fn within(self, entrance: Option<Entrance>) -> Self {
+        Self { entrance, ..self }
     }
 
     /// Asks until the task is well. An error is the verdict that it is not.
@@ -139,12 +155,23 @@ impl HealthCheck {
 
     /// Runs the command once, as the user, in the directory and with the environment of the task.
     async fn run(&self, plan: &Plan) -> Result<(), String> {
-        let mut command = Command::new(&self.argv[0]);
-        command.args(&self.argv[1..]).env_clear().envs(&plan.env).current_dir(&plan.dir).process_group(0);
-        command.stdin(Stdio::null());
-        if let Some(identity) = &plan.identity {
-            command.uid(identity.uid).gid(identity.gid);
-        }
+        let mut command = match &self.entrance {
+            // It does all the rest by itself.
+            Some(Entrance { program, dir }) => {
+                let mut command = Command::from(supervisor::entering(program, dir));
+                command.args(&self.argv);
+                command
+            }
+            None => {
+                let mut command = Command::new(&self.argv[0]);
+                command.args(&self.argv[1..]).env_clear().envs(&plan.env).current_dir(&plan.dir);
+                if let Some(identity) = &plan.identity {
+                    command.uid(identity.uid).gid(identity.gid);
+                }
+                command
+            }
+        };
+        command.stdin(Stdio::null()).process_group(0);
         let mut check = Running::start(command).map_err(|error| format!("{}: {error}", self.argv[0]))?;
         match tokio::time::timeout(self.timeout, check.end()).await {
             Err(_) => Err(format!("no answer within {:?}", self.timeout)),

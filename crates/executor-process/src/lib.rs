@@ -4,7 +4,9 @@
 //! command with its arguments, environment, directory, user, limits, secrets and configs, in a session of its own. It needs no
 //! root; what only root can do (running as other users) is refused without. It is for Linux.
 //!
-//! It is no isolation: a process sees the machine's files, network and other processes, as far as its user may.
+//! A process sees the machine's files, network and other processes, as far as its user may, unless it is isolated: then it
+//! has mounts, processes, a host name and inter-process communication of its own, and perhaps a root file system, but never
+//! a network. See [`IsolationMode`].
 //!
 //! ```no_run
 //! use swarmkit_executor::Executor as _;
@@ -27,7 +29,8 @@
 //!   was given; and above all what its specification says. An entry without `=` takes a variable away. The task's id stays.
 //! - Its secrets as files in `SWARMKIT_SECRETS_DIR` and its configs in `SWARMKIT_CONFIGS_DIR`, under the name of their
 //!   target. A target that is an absolute path is placed below that directory too: the machine's own files are not
-//!   touched. Only the task's user can read them, and they are kept in memory where the machine offers that.
+//!   touched. Only the task's user can read them, and they are kept in memory where the machine offers that. A task with
+//!   an image finds them where containers do: secrets in `/run/secrets`, configs in `/`, or at their absolute target.
 //! - `/` as its directory, unless its specification says otherwise, and nothing on its standard input.
 //!
 //! # Invariants
@@ -41,6 +44,7 @@
 //!   and the orders of its pipe change by addition only.
 
 mod alive;
+mod capabilities;
 mod cgroups;
 mod controller;
 mod describe;
@@ -48,6 +52,8 @@ mod devices;
 mod executor;
 mod files;
 mod health;
+mod images;
+mod isolation;
 mod logs;
 mod order;
 mod plan;
@@ -60,5 +66,6 @@ mod users;
 
 pub use controller::ProcessController;
 pub use executor::{Builder, OpenError, ProcessExecutor};
+pub use isolation::IsolationMode;
 pub use logs::LogLimits;
 pub use supervisor::run_if_requested;

@@ -7,10 +7,14 @@
 //!
 //! A program whose `main` does not open that door gets supervisors inside itself, which end with it.
 
+mod enter;
 mod family;
 mod inherited;
+mod inside;
 mod launch;
 mod leftovers;
+mod namespaces;
+mod probe;
 mod spawn;
 mod watch;
 
@@ -28,7 +32,9 @@ use swarmkit_runtime::Env;
 
 use crate::task_dir::TaskDir;
 
+pub(crate) use enter::entering;
 pub(crate) use leftovers::kill_leftovers;
+pub(crate) use probe::{own_map, probe};
 pub(crate) use watch::supervise;
 
 /// The first argument of a supervisor; the second is the task's directory.
@@ -62,6 +68,9 @@ pub(crate) enum Answer {
     Trouble(String),
 }
 
+/// What this program can be, for a task; gives its exit code.
+type Role = fn(&TaskDir) -> i32;
+
 /// Runs a task's supervisor and does not return, if this process was started to be one. Otherwise returns at once.
 ///
 /// To be called first thing in `main`, before anything else is set up, by programs that use
@@ -73,16 +82,18 @@ pub(crate) enum Answer {
 /// ```
 pub fn run_if_requested() {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(door), Some(dir), None) = (arguments.next(), arguments.next(), arguments.next()) else {
-        OFFERED.store(true, Ordering::Relaxed);
-        return;
-    };
-    let dir = TaskDir::new(PathBuf::from(dir));
-    if door == OsStr::new(SUPERVISE) {
-        exit(run(&dir));
-    }
-    if door == OsStr::new(LAUNCH) {
-        exit(launch::run(&dir));
+    let door = arguments.next().unwrap_or_default();
+    let doors: [(&str, Role); 5] = [
+        (SUPERVISE, run),
+        (LAUNCH, launch::run),
+        (inside::INSIDE, inside::run),
+        (enter::ENTER, enter::run),
+        (probe::PROBE, probe::run),
+    ];
+    if let Some((_, run)) = doors.into_iter().find(|(name, _)| door == OsStr::new(name))
+        && let Some(dir) = arguments.next()
+    {
+        exit(run(&TaskDir::new(PathBuf::from(dir))));
     }
     OFFERED.store(true, Ordering::Relaxed);
 }

@@ -1,6 +1,18 @@
 //! Users and groups of the machine, as its files list them.
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
+
+/// How much of a list of users or groups is read.
+const LIST_BYTES_MAX: u64 = 4 << 20;
 
 /// The machine's users and groups: `/etc/passwd` and `/etc/group`, and no other source.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +42,22 @@ impl Users {
             read => read,
         };
         Ok(Self { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+    }
+
+    /// Reads those of a root file system, whatever links there are in it. Where there are none, users are numbers.
+    pub(crate) fn read_in(root: &Path) -> io::Result<Self> {
+        let root = rustix::fs::openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let read = |file: &str| {
+            let (flags, within) = (OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, ResolveFlags::IN_ROOT);
+            let opened = match rustix::fs::openat2(&root, file, flags, Mode::empty(), within) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(String::new()),
+                opened => File::from(opened?),
+            };
+            let mut bytes = Vec::new();
+            opened.take(LIST_BYTES_MAX).read_to_end(&mut bytes)?;
+            Ok::<_, io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        Ok(Self { passwd: read("etc/passwd")?, group: read("etc/group")? })
     }
 
     /// Reads `name`, `uid`, `name:group` or `uid:gid`.

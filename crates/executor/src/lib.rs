@@ -59,5 +59,6 @@ pub use seam::{Controller, Executor, RuntimeStatus};
 pub use shelf::Shelf;
 pub use usage::Usage;
 pub use workload::{
-    DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, Workload, container_spec, describe_node, platform, stop_grace,
+    DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, PROCESS_IMAGES, Workload, container_spec, describe_node,
+    platform, stop_grace,
 };

@@ -14,6 +14,10 @@ use swarmkit_api::wire::{
 /// name finds nothing to run in its place.
 pub const PROCESS_IMAGE: &str = "swarmkit.process/host";
 
+/// The beginning of the image of a task that is a process with a root file system of its own. What follows names that
+/// among what its node has: a name, and perhaps a tag or a digest.
+pub const PROCESS_IMAGES: &str = "swarmkit.process/image/";
+
 /// The type of the plugin entries in which a node lists the kinds of task that it runs.
 pub const EXECUTOR_PLUGIN: &str = "Executor";
 
@@ -27,6 +31,8 @@ pub enum Workload {
     Container,
     /// A plain process of the machine.
     Process,
+    /// A process in a root file system of its own, which the node has under that name. Nodes run it that can isolate.
+    ProcessImage,
 }
 
 impl Workload {
@@ -36,6 +42,7 @@ impl Workload {
         match self {
             Self::Container => "container",
             Self::Process => "process",
+            Self::ProcessImage => "process-image",
         }
     }
 
@@ -43,7 +50,11 @@ impl Workload {
     #[must_use]
     pub fn of(spec: &TaskSpec) -> Option<Self> {
         let image = &container_spec(spec)?.image;
-        Some(if is_process_image(image) { Self::Process } else { Self::Container })
+        Some(match image.strip_prefix(PROCESS_IMAGES) {
+            Some(_) => Self::ProcessImage,
+            None if is_process_image(image) => Self::Process,
+            None => Self::Container,
+        })
     }
 
     /// The plugin entry by which a node says that it runs this kind.
@@ -123,6 +134,9 @@ mod tests {
     fn the_reserved_image_with_or_without_a_tag_is_a_process() {
         for image in ["swarmkit.process/host", "swarmkit.process/host:latest", "swarmkit.process/host@sha256:00"] {
             assert_eq!(Workload::of(&task(image)), Some(Workload::Process), "{image}");
+        }
+        for image in ["swarmkit.process/image/web", "swarmkit.process/image/team/web:1.2"] {
+            assert_eq!(Workload::of(&task(image)), Some(Workload::ProcessImage), "{image}");
         }
         for image in ["nginx", "swarmkit.process/hosts", "docker.io/swarmkit.process/host", ""] {
             assert_eq!(Workload::of(&task(image)), Some(Workload::Container), "{image}");

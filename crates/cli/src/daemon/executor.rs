@@ -1,12 +1,17 @@
 //! What runs the tasks of a node, as the flags choose it.
 
-use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::ValueEnum;
 use swarmkit_api::wire::{self, GenericResource};
 use swarmkit_executor::{Device, Devices, DynExecutor, InertExecutor};
 use swarmkit_executor_docker::{DockerExecutor, PullPolicy};
-use swarmkit_executor_process::ProcessExecutor;
+use swarmkit_executor_process::{IsolationMode, ProcessExecutor};
 use swarmkit_runtime::Env;
 
 use crate::units::GenericResources;
@@ -37,9 +42,12 @@ pub(crate) struct ExecutorFlags {
 
     /// An option of the executor, as KEY=VALUE; may be given again
     ///
-    /// process and docker: label=NAME=VALUE (a label of the node's engine). docker: socket=PATH (of the engine; default
-    /// /run/docker.sock), pull=always|missing|never (when images are fetched; default always), pull-tries=N (how often a
-    /// fetch is tried before the task is rejected; default 5). docs/docker-executor.md says more.
+    /// process and docker: label=NAME=VALUE (a label of the node's engine). process: isolation=auto|always|never (mounts,
+    /// processes and a host name of their own for tasks; default auto: for those that ask for it), images=DIR (root file
+    /// systems and image layouts by name; default executor/images in the state directory). docker: socket=PATH (of the
+    /// engine; default /run/docker.sock), pull=always|missing|never (when images are fetched; default always),
+    /// pull-tries=N (how often a fetch is tried before the task is rejected; default 5). docs/process-executor.md and
+    /// docs/docker-executor.md say more.
     #[arg(long = "executor-option", value_name = "KEY=VALUE")]
     options: Vec<String>,
 
@@ -81,12 +89,14 @@ struct Options {
     socket: Option<String>,
     pull: PullPolicy,
     pull_tries: Option<u32>,
+    isolation: IsolationMode,
+    images: Option<PathBuf>,
 }
 
 impl ExecutorFlags {
     /// Opens the executor of a node.
     pub(crate) async fn open(&self, state_dir: &Path, env: &Env) -> Result<Arc<dyn DynExecutor>, ExecutorError> {
-        let Options { labels, socket, pull, pull_tries } = self.options()?;
+        let Options { labels, socket, pull, pull_tries, isolation, images } = self.options()?;
         let (generic, devices) = self.to_give()?;
         for missing in devices.missing() {
             tracing::warn!(device = missing, "is not there, and is not offered until it is");
@@ -95,7 +105,11 @@ impl ExecutorFlags {
         Ok(match self.executor {
             ExecutorKind::Process => {
                 let builder = ProcessExecutor::builder(state_dir.join(PROCESS_DIR)).env(env.clone()).labels(labels);
-                let builder = builder.generic_resources(generic).devices(devices);
+                let builder = builder.generic_resources(generic).devices(devices).isolation(isolation);
+                let builder = match images {
+                    Some(images) => builder.images(images),
+                    None => builder,
+                };
                 Arc::new(Box::pin(builder.open()).await.map_err(|error| failed(error.into()))?)
             }
             ExecutorKind::Docker => {
@@ -135,7 +149,7 @@ impl ExecutorFlags {
     /// Understands the options. One that the executor does not have is refused.
     fn options(&self) -> Result<Options, ExecutorError> {
         let known: &[&str] = match self.executor {
-            ExecutorKind::Process => &["label"],
+            ExecutorKind::Process => &["label", "isolation", "images"],
             ExecutorKind::Docker => &["label", "socket", "pull", "pull-tries"],
             ExecutorKind::Inert => &[],
         };
@@ -153,6 +167,13 @@ impl ExecutorFlags {
                     let tries = value.parse().ok().filter(|tries| *tries > 0);
                     options.pull_tries = Some(tries.ok_or_else(|| refuse("a number from 1".to_owned()))?);
                 }
+                "isolation" => {
+                    options.isolation = mode(value).ok_or_else(|| refuse("auto, always or never".to_owned()))?;
+                }
+                "images" if !Path::new(value).is_absolute() => {
+                    return Err(refuse("the directory is not absolute".to_owned()));
+                }
+                "images" => options.images = Some(value.into()),
                 _ => {
                     let label = value.split_once('=').filter(|(name, _)| !name.is_empty());
                     let (name, value) = label.ok_or_else(|| refuse("a label is NAME=VALUE".to_owned()))?;
@@ -181,6 +202,15 @@ fn policy(word: &str) -> Option<PullPolicy> {
     }
 }
 
+fn mode(word: &str) -> Option<IsolationMode> {
+    match word {
+        "auto" => Some(IsolationMode::Auto),
+        "always" => Some(IsolationMode::Always),
+        "never" => Some(IsolationMode::Never),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,19 +230,24 @@ mod tests {
         let labels: Vec<_> = read.labels.iter().map(|(name, value)| format!("{name}:{value}")).collect();
         assert_eq!(labels, ["disk:", "zone:a=b"]);
         assert_eq!(options(ExecutorKind::Process, &["label=a=b"]).unwrap().labels.len(), 1);
+        let process = options(ExecutorKind::Process, &["isolation=always", "images=/srv/images"]).unwrap();
+        assert_eq!((process.isolation, process.images), (IsolationMode::Always, Some("/srv/images".into())));
+        assert_eq!(options(ExecutorKind::Process, &[]).unwrap().isolation, IsolationMode::Auto);
         assert_eq!(options(ExecutorKind::Inert, &[]).unwrap(), Options::default());
     }
 
     #[test]
     fn an_option_that_has_no_effect_is_refused() {
         let refusal = |kind, option| options(kind, &[option]).unwrap_err();
-        let text = "--executor-option \"pull=never\": the process executor has label";
+        let text = "--executor-option \"pull=never\": the process executor has label, isolation, images";
         assert_eq!(refusal(ExecutorKind::Process, "pull=never"), text);
         let text = "--executor-option \"label=a=b\": the inert executor has no options";
         assert_eq!(refusal(ExecutorKind::Inert, "label=a=b"), text);
         assert!(refusal(ExecutorKind::Docker, "pull").ends_with("it is not KEY=VALUE"));
         assert!(refusal(ExecutorKind::Docker, "pull=often").ends_with("always, missing or never"));
         assert!(refusal(ExecutorKind::Docker, "pull-tries=0").ends_with("a number from 1"));
+        assert!(refusal(ExecutorKind::Process, "isolation=some").ends_with("auto, always or never"));
+        assert!(refusal(ExecutorKind::Process, "images=here").ends_with("the directory is not absolute"));
         assert!(refusal(ExecutorKind::Docker, "label=zone").ends_with("a label is NAME=VALUE"));
     }
 

@@ -9,7 +9,7 @@ use std::{
 use swarmkit_executor::Cause;
 
 /// Finds `name` as a shell would: with a slash it is a path, relative to `dir`; without it is looked for in `path`.
-pub(super) fn find(name: &str, path: &str, dir: &Path) -> Result<PathBuf, Cause> {
+pub(crate) fn find(name: &str, path: &str, dir: &Path) -> Result<PathBuf, Cause> {
     if name.is_empty() {
         return Err("the command is empty".into());
     }

@@ -34,11 +34,23 @@ fn plan_as(uid: u32, task: &Task) -> Result<Plan, String> {
         secrets_dir: Path::new("/run/secrets"),
         configs_dir: Path::new("/run/configs"),
         logs: LogLimits::default(),
+        ceiling: |resource| matches!(resource, Resource::Nofile).then_some(1000),
+        mode: IsolationMode::Auto,
+        isolation: &Err("no rights".to_owned()),
+        map: None,
+        capabilities: CapabilitySet::all(),
+        image: None,
+        task_dir: Path::new("/state/tasks/t1"),
+        volumes_dir: Path::new("/state/volumes"),
+        dependencies: &swarmkit_executor::NoDependencies,
+        devices: &[],
+        files: &[],
     };
-    Plan::new(task, &offer).map_err(|error| {
+    let planned = Plan::decide(task, &offer).map_err(|error| {
         assert!(matches!(error, ExecError::Rejected(_)), "a plan that cannot be made is a rejection");
         error.to_string()
-    })
+    });
+    planned.map(|planned| planned.plan)
 }
 
 fn plan(task: &Task) -> Result<Plan, String> {
@@ -118,7 +130,12 @@ fn what_a_process_cannot_have_is_refused_by_name() {
         spec.tty = true;
         spec.mounts.push(wire::Mount::default());
     });
-    assert_eq!(plan(&asks).unwrap_err(), "a process cannot have: hostname, tty, mounts");
+    assert_eq!(plan(&asks).unwrap_err(), "a process cannot have: tty");
+    let asks = task(|spec| {
+        spec.hostname = "db".into();
+        spec.mounts.push(wire::Mount::default());
+    });
+    assert_eq!(plan(&asks).unwrap_err(), "a process cannot have here: hostname, mounts (no rights)");
     let port = |published_port, mode: wire::port_config::PublishMode| wire::PortConfig {
         published_port,
         target_port: 80,

@@ -30,6 +30,13 @@ impl Family {
         self.pid
     }
 
+    /// The process has started another one to take its place, and ends. Its children become ours when it has.
+    pub(super) fn give_way_to(&mut self, successor: Pid) -> io::Result<()> {
+        rustix::process::waitpid(Some(self.pid), WaitOptions::empty())?;
+        self.pid = successor;
+        Ok(())
+    }
+
     /// Sends a signal to the process itself. It cannot reach another one, since we have not yet let go of its id.
     pub(super) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid, signal).ok();

@@ -2,15 +2,18 @@
 
 use std::{
     fs,
-    io::{self, Read as _},
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
     process::{Command, Stdio},
 };
 
-use rustix::{pipe::PipeFlags, process::Pid};
+use rustix::process::Pid;
 use tokio::process::{ChildStderr, ChildStdout};
 
-use super::{Host, LAUNCH, family::Family};
+use super::{Host, LAUNCH, family::Family, inside::RUNS};
 use crate::{plan::Plan, task_dir::TaskDir};
 
 /// A process that runs, and the pipes that it writes to.
@@ -18,6 +21,23 @@ pub(super) struct Spawned {
     pub(super) family: Family,
     pub(super) stdout: ChildStdout,
     pub(super) stderr: ChildStderr,
+    /// What tells about its end, if it has an init.
+    pub(super) init: Option<Init>,
+}
+
+/// The connection to the init of a process.
+pub(super) struct Init {
+    connection: UnixStream,
+    /// What it has told already, after saying that the process runs.
+    told: String,
+}
+
+impl Init {
+    /// The signal that has ended the process, if one has. After its end.
+    pub(super) fn signal(mut self) -> Option<i32> {
+        self.connection.read_to_string(&mut self.told).ok()?;
+        self.told.parse().ok()
+    }
 }
 
 /// Why there is no process.
@@ -44,15 +64,49 @@ pub(super) fn spawn(dir: &TaskDir, plan: &Plan, host: Host) -> Result<Spawned, S
 
 /// Starts the launcher, which turns into the process.
 fn through_launcher(dir: &TaskDir) -> Result<Spawned, SpawnError> {
-    let (mut report, end) = pipe()?;
+    let (mut report, end) = UnixStream::pair()?;
     let mut command = Command::new(own_program());
     command.arg0("swarmkit-launch").arg(LAUNCH).arg(dir.path()).env_clear();
-    let spawned = spawn_piped(command.stdin(Stdio::from(end)), Host::Own)?;
-    // The launcher's end of the pipe must be the only one, or the report would never end.
+    let mut spawned = spawn_piped(command.stdin(Stdio::from(OwnedFd::from(end))), Host::Own)?;
+    // The launcher's end must be the only one, or the report would never end.
     drop(command);
-    let mut text = String::new();
-    report.read_to_string(&mut text)?;
-    if text.is_empty() { Ok(spawned) } else { Err(SpawnError::Refused(text)) }
+    let (mut told, mut buffer) = (Vec::new(), [0; 1024]);
+    let mut launcher_runs = true;
+    let trouble = loop {
+        let read = match report.read(&mut buffer) {
+            // The other end was closed before it has read what we wrote.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            read => read?,
+        };
+        told.extend_from_slice(&buffer[..read]);
+        let (successor, trouble) = handover(&String::from_utf8_lossy(&told));
+        if let Some(successor) = successor.filter(|_| launcher_runs) {
+            spawned.family.give_way_to(successor)?;
+            launcher_runs = false;
+            // It waits for its new parent. If it is gone already it has said why.
+            report.write_all(b"\n").ok();
+        }
+        if let Some(told) = trouble.strip_prefix(RUNS) {
+            spawned.init = Some(Init { connection: report, told: told.to_owned() });
+            return Ok(spawned);
+        }
+        if read == 0 {
+            break trouble;
+        }
+    };
+    if trouble.is_empty() { Ok(spawned) } else { Err(SpawnError::Refused(trouble)) }
+}
+
+/// What a launcher and its successor have told: the id of the successor between zero bytes, if there is one, and why the
+/// program does not run, if it does not.
+fn handover(text: &str) -> (Option<Pid>, String) {
+    let mut parts = text.split('\0');
+    let before = parts.next().unwrap_or_default();
+    // A second zero byte has come too, or the number may go on.
+    match (parts.next(), parts.next()) {
+        (Some(pid), Some(after)) => (Pid::from_raw(pid.parse().unwrap_or_default()), before.to_owned() + after),
+        _ => (None, before.to_owned()),
+    }
 }
 
 /// Starts the process without a launcher, with what the standard library can do.
@@ -61,6 +115,9 @@ fn directly(plan: &Plan) -> Result<Spawned, SpawnError> {
         ("ulimits", !plan.rlimits.is_empty()),
         ("groups", plan.identity.as_ref().is_some_and(|identity| !identity.groups.is_empty())),
         ("an OOM score", plan.oom_score_adj != 0),
+        ("isolation", plan.isolation.is_some()),
+        ("capabilities", plan.capabilities.is_some()),
+        ("giving up new privileges", plan.no_new_privileges),
     ];
     if let Some((what, _)) = beyond.into_iter().find(|(_, asked)| *asked) {
         return Err(SpawnError::Refused(format!(
@@ -91,7 +148,7 @@ fn spawn_piped(command: &mut Command, host: Host) -> io::Result<Spawned> {
     // From here on it is killed if anything goes wrong.
     let family = Family::new(pid, host);
     let (stdout, stderr) = child.stdout.take().zip(child.stderr.take()).expect("invariant: both were asked for");
-    Ok(Spawned { family, stdout: ChildStdout::from_std(stdout)?, stderr: ChildStderr::from_std(stderr)? })
+    Ok(Spawned { family, stdout: ChildStdout::from_std(stdout)?, stderr: ChildStderr::from_std(stderr)?, init: None })
 }
 
 /// This very program, also when its file was replaced meanwhile.
@@ -99,7 +156,17 @@ pub(super) fn own_program() -> &'static str {
     "/proc/self/exe"
 }
 
-fn pipe() -> io::Result<(fs::File, OwnedFd)> {
-    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((read.into(), write))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_is_told_from_what_it_complains_of() {
+        assert_eq!(handover(""), (None, String::new()));
+        assert_eq!(handover("no such file"), (None, "no such file".to_owned()));
+        assert_eq!(handover("\x0017\0"), (Pid::from_raw(17), String::new()));
+        assert_eq!(handover("\x0017"), (None, String::new()), "the number may go on");
+        assert_eq!(handover("no such file\x0017\0"), (Pid::from_raw(17), "no such file".to_owned()), "in either order");
+        assert_eq!(handover("\x0017\0no such file"), (Pid::from_raw(17), "no such file".to_owned()));
+    }
 }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Answer, Host,
-    spawn::{self, SpawnError, Spawned},
+    spawn::{self, Init, SpawnError, Spawned},
 };
 use crate::{
     alive::ShowAlive,
@@ -82,7 +82,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     async fn run(mut self, spawned: Spawned) -> io::Result<Ended> {
-        let Spawned { family, stdout, stderr } = spawned;
+        let Spawned { family, stdout, stderr, init } = spawned;
         let mut output =
             Output { stdout: Stream::new(stdout, LogSource::Stdout), stderr: Stream::new(stderr, LogSource::Stderr) };
         let mut kill_at = None::<Instant>;
@@ -123,20 +123,25 @@ impl Watch<'_> {
             read?;
         }
         output.finish(&mut self.logs, self.env);
-        Ok(ended(status, self.plan))
+        Ok(ended(status, self.plan, init))
     }
 }
 
 /// What a process' end means for its task.
-fn ended(status: WaitStatus, plan: &Plan) -> Ended {
+fn ended(status: WaitStatus, plan: &Plan, init: Option<Init>) -> Ended {
+    let killed = |signal: i32| {
+        let name = signals::name(signal);
+        let memory = cgroups::ran_out_of_memory(&plan.cgroups);
+        let reason = if memory { format!("killed by {name}: out of memory") } else { format!("killed by {name}") };
+        Ended::Exited { code: 128 + signal, reason: Some(reason) }
+    };
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Ended::Exited { code, reason: None },
-        (None, Some(signal)) => {
-            let name = signals::name(signal);
-            let memory = cgroups::ran_out_of_memory(&plan.cgroups);
-            let reason = if memory { format!("killed by {name}: out of memory") } else { format!("killed by {name}") };
-            Ended::Exited { code: 128 + signal, reason: Some(reason) }
-        }
+        // An init ends well, whatever has ended the program, and tells the signal.
+        (Some(code), _) => match init.and_then(Init::signal).filter(|signal| code == 128 + signal) {
+            Some(signal) => killed(signal),
+            None => Ended::Exited { code, reason: None },
+        },
+        (None, Some(signal)) => killed(signal),
         (None, None) => Ended::Lost { reason: "it ended in an unknown way".to_owned() },
     }
 }

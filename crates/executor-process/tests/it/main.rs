@@ -4,7 +4,9 @@
 
 mod devices;
 mod files;
+mod image;
 mod inside;
+mod isolated;
 mod killed;
 mod limits;
 mod running;

@@ -166,7 +166,10 @@ async fn the_machine_is_described() {
     assert_eq!(description.platform.unwrap().os, "linux");
     let plugins = description.engine.unwrap().plugins;
     let plugins: Vec<_> = plugins.iter().map(|plugin| (plugin.r#type.as_str(), plugin.name.as_str())).collect();
-    assert_eq!(plugins, [("Executor", "process"), ("Log", "json-file"), ("Log", "local")]);
+    let plain: Vec<_> = plugins.iter().filter(|plugin| plugin.1 != "process-image").copied().collect();
+    assert_eq!(plain, [("Executor", "process"), ("Log", "json-file"), ("Log", "local")]);
+    let isolates = crate::isolated::is_possible().await;
+    assert_eq!(plugins.contains(&("Executor", "process-image")), isolates, "images are for nodes that can isolate");
     assert!(!description.hostname.is_empty());
 }
 
