@@ -27,7 +27,7 @@ use crate::{
     files::{self, TaskFile},
     labels::container_name,
     logs,
-    request::{Offer, Request, container_of},
+    request::{Offer, Request, container_of, networks_of},
     usage,
 };
 
@@ -139,6 +139,20 @@ impl DockerController {
         Ok(files)
     }
 
+    /// Puts a container that was made before, and not started yet, into those of its networks that it is not in.
+    async fn join_networks(&self, task: &Task) -> Result<(), ExecError> {
+        let networks = networks_of(task, &self.shared.owner);
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let (ours, name) = (self.shared.networks.clone(), self.name.clone());
+        let joining = async move {
+            let _there = ours.provide(&networks).await?;
+            ours.connect(&name, &networks).await
+        };
+        self.carry_out(Box::pin(joining)).await
+    }
+
     /// Stops the container of a task that is not well, and says so.
     async fn give_up(&self, task: &Task, reason: &str) -> Result<(), ExecError> {
         let text =
@@ -229,8 +243,11 @@ impl Controller for DockerController {
     async fn prepare(&self) -> Result<(), ExecError> {
         let task = self.open()?;
         self.settled().await;
-        if self.look().await.map_err(EngineError::rejected)?.is_some() {
-            return Ok(());
+        match self.look().await.map_err(EngineError::rejected)? {
+            None => {}
+            // It may not be in all its networks yet.
+            Some(Container { stage: Stage::Created, .. }) => return self.join_networks(&task).await,
+            Some(_) => return Ok(()),
         }
         let files = files::of(container_of(&task)?, &self.shelf(&task)).map_err(ExecError::rejected)?;
         let shared = &self.shared;
@@ -238,13 +255,22 @@ impl Controller for DockerController {
         let devices = self.devices(&task).await?;
         let (api, owner) = (shared.engine.api(), &*shared.owner);
         let offer = Offer { api, owner, files: &files, devices: &devices, dependencies };
-        let Request { name, pull, body } = Request::new(&task, &offer)?;
+        let Request { name, pull, body, networks } = Request::new(&task, &offer)?;
         let spawner = shared.crew.spawner();
         shared.pulls.provide(&shared.engine, &spawner, shared.policy, &pull, &self.doing).await?;
         self.doing.say("making the container");
         self.put_files(&task).await?;
         let (engine, task) = (shared.engine.clone(), task.id.to_string());
-        self.carry_out(Box::pin(async move { create(&engine, &task, &name, &pull.platform, *body).await })).await
+        let ours = shared.networks.clone();
+        let making = async move {
+            if networks.is_empty() {
+                return create(&engine, &task, &name, &pull.platform, *body).await;
+            }
+            let _there = ours.provide(&networks).await?;
+            create(&engine, &task, &name, &pull.platform, *body).await?;
+            ours.connect(&name, &networks).await
+        };
+        self.carry_out(Box::pin(making)).await
     }
 
     async fn start(&self) -> Result<(), ExecError> {
@@ -308,6 +334,9 @@ impl Controller for DockerController {
         self.settled().await;
         if let Some(container) = self.look().await.map_err(EngineError::failed)? {
             self.shared.remove(task.id.as_str(), &container.id).await?;
+        }
+        if !networks_of(&task, &self.shared.owner).is_empty() {
+            self.shared.networks.sweep().await?;
         }
         let dir = self.shelf(&task);
         let removed = Spawner::blocking(move || files::remove(&dir)).await;

@@ -6,6 +6,8 @@ use bollard::models::{Plugin, SystemInfo};
 use swarmkit_api::wire::{EngineDescription, GenericResource, NodeDescription, Platform, PluginDescription, Resources};
 use swarmkit_executor::Workload;
 
+use crate::request::OVERLAY;
+
 /// What plugins that were installed into the engine begin the names of their interfaces with.
 const INTERFACE: &str = "docker.";
 
@@ -48,7 +50,9 @@ fn plugins(info: &SystemInfo, installed: &[Plugin]) -> Vec<PluginDescription> {
         [("Volume", own.volume), ("Network", own.network), ("Authorization", own.authorization), ("Log", own.log)];
     let mut all = BTreeSet::new();
     for (kind, names) in kinds {
-        all.extend(names.into_iter().flatten().map(|name| (kind.to_owned(), name)));
+        // Each engine has the driver of networks that span nodes, and carries those of its own swarm alone.
+        let names = names.into_iter().flatten().filter(|name| kind != "Network" || name != OVERLAY);
+        all.extend(names.map(|name| (kind.to_owned(), name)));
     }
     for plugin in installed.iter().filter(|plugin| plugin.enabled) {
         for interface in &plugin.config.interface.types {
@@ -80,7 +84,7 @@ mod tests {
         let info = json!({
             "Name": "n1", "Architecture": "x86_64", "OSType": "linux", "NCPU": 2, "MemTotal": 4096,
             "ServerVersion": "20.10.24", "Labels": ["zone=a=b", "bare", "disk=hdd"],
-            "Plugins": { "Volume": ["local"], "Network": ["host", "bridge"], "Log": ["json-file"] },
+            "Plugins": { "Volume": ["local"], "Network": ["host", "bridge", "overlay"], "Log": ["json-file"] },
         });
         serde_json::from_value(info).unwrap()
     }

@@ -1,6 +1,7 @@
 //! One engine: its calls with a deadline each, and its answers in our words.
 
 mod container;
+mod network;
 
 use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -17,7 +18,10 @@ use futures_util::{Stream, TryStreamExt as _, future::BoxFuture};
 use http::HeaderValue;
 use swarmkit_executor::ExecError;
 
-pub(crate) use self::container::{Container, Stage, Wellness};
+pub(crate) use self::{
+    container::{Container, Stage, Wellness},
+    network::EngineNetwork,
+};
 use crate::labels;
 
 /// How long a question may take that the engine answers from memory. It may be busy.

@@ -26,6 +26,7 @@ use crate::{
     engine::{Engine, EngineError},
     events::{self, Watchers},
     files,
+    networks::Networks,
     pull::{DEFAULT_PULL_TRIES, Pulls},
     request::container_of,
 };
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) shelf: Shelf,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) pulls: Pulls,
+    pub(crate) networks: Networks,
     pub(crate) policy: PullPolicy,
     /// Owns what goes on when nobody asks: events, fetches, operations on containers.
     pub(crate) crew: Crew,
@@ -184,6 +186,7 @@ impl Builder {
         };
         crew.spawn("docker events", follow);
         let pulls = Pulls::new(self.env.clone(), self.pull_tries);
+        let networks = Networks::new(engine.clone(), &owner);
         Ok(DockerExecutor(Arc::new(Shared {
             engine,
             env: self.env,
@@ -191,6 +194,7 @@ impl Builder {
             shelf,
             watchers,
             pulls,
+            networks,
             policy: self.policy,
             crew,
             warned: AtomicBool::new(false),
@@ -293,6 +297,7 @@ impl Executor for DockerExecutor {
             .try_collect()
             .await;
         removed?;
+        shared.networks.sweep().await?;
         let shelved = shared.shelf.tasks().map_err(ExecError::temporary)?;
         for task in shelved.iter().filter(|task| !known.contains(task.as_str())) {
             files::remove(&shared.shelf.task(task)).map_err(ExecError::temporary)?;

@@ -14,6 +14,10 @@ const SERVICE_ID: &str = "com.docker.swarm.service.id";
 const SERVICE_NAME: &str = "com.docker.swarm.service.name";
 /// Which executor made a container. Several nodes may share one engine, and Docker's own swarm too.
 pub(crate) const OWNER: &str = "swarmkit.executor";
+/// Which network of the cluster a network of the engine was made for.
+pub(crate) const NETWORK: &str = "swarmkit.network";
+/// Goes before the id of each network that was made for a container's task.
+pub(crate) const IN_NETWORK: &str = "swarmkit.network.";
 
 /// The labels of a task's container: what the specification says, then what the task says, then ours.
 pub(crate) fn labels(task: &Task, spec: &ContainerSpec, owner: &str) -> BTreeMap<String, String> {

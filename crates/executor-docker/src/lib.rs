@@ -25,8 +25,10 @@
 //! # What becomes of a specification
 //!
 //! Everything in it that the engine's interface can express is passed on; what it cannot express is refused when the
-//! task is prepared, by its name: ports in ingress mode, networks that are not the engine's own, and fields that are
-//! newer than the engine. Placeholders are expanded before it comes here.
+//! task is prepared, by its name: ports in ingress mode, networks that span nodes, and fields that are newer than the
+//! engine. Placeholders are expanded before it comes here.
+//!
+//! Networks that each node has for itself are made when the first task needs them, and removed with the last one.
 //!
 //! Secrets and configs are files that are kept in the node's memory and mounted read-only: secrets below
 //! `/run/secrets` unless their target is an absolute path, configs below `/`.
@@ -49,6 +51,7 @@ mod executor;
 mod files;
 mod labels;
 mod logs;
+mod networks;
 mod pull;
 mod request;
 mod usage;

@@ -1,5 +1,6 @@
 //! From a task to what the engine is asked to create. Pure: what cannot be expressed is refused by its name.
 
+mod attachments;
 mod limits;
 mod mounts;
 mod networks;
@@ -18,9 +19,10 @@ use swarmkit_api::{
 };
 use swarmkit_executor::{Dependencies, DeviceFile, ExecError, Workload, container_spec, stop_grace};
 
-use self::refusals::Refusals;
+pub(crate) use self::attachments::{LocalNetwork, OVERLAY};
+use self::{attachments::Attachments, refusals::Refusals};
 use crate::{
-    engine::{Api, Pull},
+    engine::{Api, OLDEST, Pull},
     files::TaskFile,
     labels::{container_name, labels},
     pull::with_tag,
@@ -50,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) pull: Pull,
     /// On the heap, since it is large and passes through many hands.
     pub(crate) body: Box<ContainerCreateBody>,
+    /// The networks that have to be there, and that the container is put into.
+    pub(crate) networks: Vec<LocalNetwork>,
 }
 
 impl Request {
@@ -61,15 +65,22 @@ impl Request {
     pub(crate) fn new(task: &Task, offer: &Offer<'_>) -> Result<Self, ExecError> {
         let spec = container_of(task)?;
         let mut refused = Refusals::new(offer.api);
-        let body = Box::new(body(task, spec, offer, &mut refused)?);
+        let attachments = attachments::attachments(task, offer.owner, &mut refused);
+        let body = Box::new(body(task, spec, &attachments, offer, &mut refused)?);
         refused.finish()?;
         let pull = Pull {
             image: with_tag(&spec.image),
             platform: platform(&task.spec),
             auth: spec.pull_options.as_ref().map(|pull| pull.registry_auth.clone()).unwrap_or_default(),
         };
-        Ok(Self { name: container_name(task), pull, body })
+        Ok(Self { name: container_name(task), pull, body, networks: attachments.local })
     }
+}
+
+/// The networks that the container of a task has to be put into.
+pub(crate) fn networks_of(task: &Task, owner: &str) -> Vec<LocalNetwork> {
+    // What is refused was refused when the container was made.
+    attachments::attachments(task, owner, &mut Refusals::new(OLDEST)).local
 }
 
 /// The container specification of a task that is a container.
@@ -87,6 +98,7 @@ pub(crate) fn container_of(task: &Task) -> Result<&ContainerSpec, ExecError> {
 fn body(
     task: &Task,
     spec: &ContainerSpec,
+    attachments: &Attachments,
     offer: &Offer<'_>,
     refused: &mut Refusals,
 ) -> Result<ContainerCreateBody, ExecError> {
@@ -107,9 +119,14 @@ fn body(
         // For whoever stops the container by hand.
         stop_timeout: i64::try_from(stop_grace(&task.spec).as_secs()).ok(),
         healthcheck: spec.healthcheck.as_ref().map(|check| health(check, refused)),
-        labels: Some(labels(task, spec, offer.owner).into_iter().collect()),
+        labels: Some(labels(task, spec, offer.owner).into_iter().chain(attachments.labels()).collect()),
+        networking_config: attachments.first(),
         exposed_ports: ports.exposed,
-        host_config: Some(HostConfig { port_bindings: ports.bindings, ..host(task, spec, offer, refused)? }),
+        host_config: Some(HostConfig {
+            port_bindings: ports.bindings,
+            network_mode: attachments.mode.clone(),
+            ..host(task, spec, offer, refused)?
+        }),
         ..Default::default()
     })
 }
@@ -122,7 +139,6 @@ fn host(task: &Task, spec: &ContainerSpec, offer: &Offer<'_>, refused: &mut Refu
     Ok(HostConfig {
         mounts: some(mounts.list),
         tmpfs: (!mounts.tmpfs.is_empty()).then(|| mounts.tmpfs.into_iter().collect()),
-        network_mode: networks::mode(task, refused),
         security_opt: some(security),
         readonly_rootfs: flag(spec.read_only),
         init: spec.init,

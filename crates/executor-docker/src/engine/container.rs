@@ -22,6 +22,8 @@ pub(crate) struct Container {
     pub(crate) wellness: Option<Wellness>,
     /// The ports of the machine that lead to it.
     pub(crate) ports: Vec<PortConfig>,
+    /// The names of the networks that it is in.
+    pub(crate) networks: Vec<String>,
 }
 
 /// How far a container has come.
@@ -61,6 +63,7 @@ impl Container {
             task: labels.remove(labels::TASK_ID).unwrap_or_default(),
             wellness: wellness(&state),
             stage: Stage::read(state),
+            networks: networks(answer.network_settings.as_ref()),
             ports: answer.network_settings.map(ports).unwrap_or_default(),
         }
     }
@@ -102,6 +105,10 @@ fn wellness(state: &ContainerState) -> Option<Wellness> {
             Some(Wellness::Unwell(last.unwrap_or_default().trim().chars().take(CHECK_OUTPUT).collect()))
         }
     }
+}
+
+fn networks(settings: Option<&NetworkSettings>) -> Vec<String> {
+    settings.and_then(|settings| settings.networks.as_ref()).into_iter().flat_map(|all| all.keys().cloned()).collect()
 }
 
 /// The ports of the machine. Those for IPv4 and IPv6 are one to us.

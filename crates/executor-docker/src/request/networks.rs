@@ -1,4 +1,4 @@
-//! How a container is reached, and how it finds others.
+//! The ports by which a container is reached, and the names that it is told.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,12 @@ use bollard::models::{PortBinding, PortMap};
 use swarmkit_api::{
     Task,
     wire::{
-        ContainerSpec, Network,
+        ContainerSpec,
         port_config::{Protocol, PublishMode},
     },
 };
 
 use super::refusals::Refusals;
-
-/// The networks that every engine has, by their names and by their drivers.
-const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
 /// Published ports, as the engine wants them: twice.
 #[derive(Debug, Default)]
@@ -51,27 +48,6 @@ pub(super) fn ports(task: &Task, refused: &mut Refusals) -> Ports {
         exposed: Some(bindings.keys().cloned().collect()),
         bindings: Some(bindings.into_iter().map(|(port, bound)| (port, Some(bound))).collect()),
     }
-}
-
-/// The network that a container is in. `None` is the engine's default.
-pub(super) fn mode(task: &Task, refused: &mut Refusals) -> Option<String> {
-    let networks: Vec<_> = task.networks.iter().filter_map(|attachment| attachment.network.as_ref()).collect();
-    for network in &networks {
-        refused.unless(predefined(network).is_some(), format!("attaching to the network {}", name(network)));
-    }
-    let modes: Vec<_> = networks.iter().filter_map(|network| predefined(network)).collect();
-    refused.unless(modes.len() <= 1, "more than one of the engine's own networks");
-    modes.first().map(|mode| (*mode).to_owned())
-}
-
-fn name(network: &Network) -> &str {
-    network.spec.as_ref().and_then(|spec| spec.annotations.as_ref()).map(|of| of.name.as_str()).unwrap_or_default()
-}
-
-/// Which of the engine's own networks it is.
-fn predefined(network: &Network) -> Option<&'static str> {
-    let driver = network.driver_state.as_ref().map(|driver| driver.name.as_str())?;
-    PREDEFINED.into_iter().find(|own| *own == driver && *own == name(network))
 }
 
 /// The lines for the table of hosts: `address name [name…]`, each name an entry of its own to the engine.

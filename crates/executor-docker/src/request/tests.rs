@@ -84,8 +84,8 @@ fn duration(milliseconds: i64) -> Option<prost_types::Duration> {
 
 #[test]
 fn a_plain_task_asks_for_little() {
-    let Request { name, pull, body } = request(&task(plain(), TaskSpec::default()), OLD).unwrap();
-    assert_eq!(name, "web.2.t1");
+    let Request { name, pull, body, networks } = request(&task(plain(), TaskSpec::default()), OLD).unwrap();
+    assert_eq!((name.as_str(), networks), ("web.2.t1", Vec::new()));
     assert_eq!((pull.image.as_str(), pull.platform.as_str(), pull.auth.as_str()), ("nginx:latest", "", ""));
     let expected = json!({
         "Image": "nginx:latest",

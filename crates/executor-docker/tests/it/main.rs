@@ -9,6 +9,7 @@ mod away;
 mod devices;
 mod images;
 mod inside;
+mod networks;
 mod owners;
 mod registry;
 mod suite;
