@@ -70,6 +70,12 @@ impl Daemon {
         self.child.id()
     }
 
+    /// The cluster, with the tokens to join it.
+    pub(crate) async fn cluster(&self) -> Result<wire::Cluster> {
+        let clusters = self.client.control().list_clusters(wire::ListClustersRequest::default()).await?.into_inner();
+        clusters.clusters.into_iter().next().context("there is no cluster")
+    }
+
     /// Stops the daemon as a service manager does.
     pub(crate) async fn stop(mut self) -> Result<()> {
         let pid = Pid::from_child(&self.child);
@@ -129,6 +135,41 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A running daemon that is no manager. Dropping it kills the process.
+pub(crate) struct Worker {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Worker {
+    /// Starts a node that joins a manager. That it has joined, the manager says.
+    pub(crate) fn start(swarmd: &Path, state: &Path, manager: &str, token: &str) -> Result<Self> {
+        let log = state.join("swarmd.log");
+        let mut command = Command::new(swarmd);
+        command.arg("--state-dir").arg(state).arg("--listen-control-api").arg(state.join("swarmd.sock"));
+        command.args(["--join-addr", manager, "--join-token", token, "--executor", "process"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
+        let child = command.spawn().with_context(|| format!("starting {}", swarmd.display()))?;
+        Ok(Self { child, log })
+    }
+
+    /// Number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The end of its log.
+    pub(crate) fn tail(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+impl Drop for Worker {
     fn drop(&mut self) {
         end(&mut self.child);
     }

@@ -21,9 +21,12 @@ pub(crate) struct Figure {
     pub(crate) repeats: u32,
     /// Measured only if asked for by name.
     pub(crate) for_information: bool,
-    /// Takes so many samples.
-    pub(crate) run: fn(&mut Lab, u32) -> Result<Vec<f64>>,
+    /// Takes the samples.
+    pub(crate) run: Run,
 }
+
+/// Takes so many samples.
+pub(crate) type Run = fn(&mut Lab, u32) -> Result<Vec<f64>>;
 
 /// The units that figures come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

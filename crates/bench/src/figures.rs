@@ -1,6 +1,7 @@
 //! The figures, one file for each subject.
 mod alloc;
 mod build;
+pub(crate) mod disp;
 mod e2e;
 mod embed;
 mod failover;
@@ -19,10 +20,16 @@ use crate::figure::{Figure, Unit};
 
 /// Every figure, in the order in which they are measured.
 pub(crate) fn all() -> impl Iterator<Item = &'static Figure> {
-    FIGURES.iter().chain(orch::FIGURES).chain(sched::FIGURES).chain(alloc::FIGURES).chain(upstream::FIGURES)
+    FIGURES
+        .iter()
+        .chain(disp::FIGURES)
+        .chain(orch::FIGURES)
+        .chain(sched::FIGURES)
+        .chain(alloc::FIGURES)
+        .chain(upstream::FIGURES)
 }
 
-/// Every figure but those of orchestration, scheduler and allocator, and those that only repeat what upstream measures.
+/// Every figure but those of sessions, orchestration, scheduler and allocator, and those that only repeat what upstream measures.
 static FIGURES: &[Figure] = &[
     Figure {
         id: "start.first_call",
@@ -59,7 +66,7 @@ static FIGURES: &[Figure] = &[
         id: "e2e.create_to_running",
         meaning: "CreateService with one replica, to its task RUNNING; process executor, idle node",
         unit: Unit::Milliseconds,
-        limit: Some(25.0),
+        limit: Some(15.0),
         upstream: None,
         repeats: 50,
         for_information: false,
@@ -74,6 +81,37 @@ static FIGURES: &[Figure] = &[
         repeats: 3,
         for_information: false,
         run: e2e::processes_500,
+    },
+    Figure {
+        id: "e2e.10k_on_10",
+        meaning: "CreateService with 10,000 replicas, to all of them RUNNING on 10 agents; one manager on disk that runs \
+                  nothing, whole nodes in this process, mutual TLS, inert executor",
+        unit: Unit::Seconds,
+        limit: Some(1.5),
+        upstream: Some("55 s"),
+        repeats: 3,
+        for_information: false,
+        run: e2e::replicas_on::<10_000, 10>,
+    },
+    Figure {
+        id: "e2e.10k_on_100",
+        meaning: "the same on 100 agents",
+        unit: Unit::Seconds,
+        limit: Some(1.5),
+        upstream: Some("15 s"),
+        repeats: 3,
+        for_information: false,
+        run: e2e::replicas_on::<10_000, 100>,
+    },
+    Figure {
+        id: "e2e.10k_on_1000",
+        meaning: "the same on 1,000 agents",
+        unit: Unit::Seconds,
+        limit: Some(2.0),
+        upstream: Some("21 s"),
+        repeats: 3,
+        for_information: false,
+        run: e2e::replicas_on::<10_000, 1000>,
     },
     Figure {
         id: "failover.kill",
@@ -126,6 +164,16 @@ static FIGURES: &[Figure] = &[
         repeats: 3,
         for_information: false,
         run: idle::cpu,
+    },
+    Figure {
+        id: "agent.idle_rss",
+        meaning: "resident memory of a worker after 60 s without anything to do; TLS to one manager, process executor",
+        unit: Unit::Megabytes,
+        limit: Some(10.0),
+        upstream: None,
+        repeats: 3,
+        for_information: false,
+        run: idle::worker_rss,
     },
     Figure {
         id: "ca.issue",

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::figure::Summary;
 use crate::figures::{
+    disp::Sessions,
     idle::Idle,
     orch::{Converged, Events},
     raft::{Loads, Pair},
@@ -31,6 +32,8 @@ pub(crate) struct Lab {
     pub(crate) converged: Vec<Converged>,
     /// Those of events, by thousands of services.
     pub(crate) events: Events,
+    /// Both figures of sessions that stand are those of the same ones.
+    pub(crate) sessions: Option<Sessions>,
     /// Those of clusters that were filled with tasks.
     pub(crate) placements: Vec<Placements>,
 }
@@ -53,6 +56,7 @@ impl Lab {
             snapshots: Vec::new(),
             converged: Vec::new(),
             events: Events::new(),
+            sessions: None,
             placements: Vec::new(),
         })
     }

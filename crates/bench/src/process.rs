@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a process and its descendants have used so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +42,16 @@ pub(crate) fn usage(root: u32) -> Result<Usage> {
 pub(crate) fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
+}
+
+/// Allows this process, and those that it starts from now on, to have so many files and sockets open.
+pub(crate) fn allow_open_files(count: u64) -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    ensure!(maximum.is_none_or(|maximum| maximum >= count), "{count} open files are needed, and not allowed here");
+    if current.is_some_and(|current| current < count) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum })?;
+    }
+    Ok(())
 }
 
 /// The fields of `/proc/PID/stat` that are of interest.

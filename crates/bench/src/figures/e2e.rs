@@ -1,6 +1,9 @@
 //! From a wish to running processes.
+mod replicas;
+
 use anyhow::Result;
 
+pub(super) use self::replicas::replicas_on;
 use crate::daemon::Daemon;
 use crate::lab::{Lab, Stopwatch};
 

@@ -1,9 +1,10 @@
 //! What a node costs that has nothing to do.
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use swarmkit_api::wire;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Worker};
 use crate::lab::{Lab, Stopwatch};
 use crate::process;
 
@@ -51,4 +52,28 @@ fn measure(lab: &mut Lab, repeats: u32) -> Result<impl Iterator<Item = Idle>> {
         lab.idle.push(idle);
     }
     Ok(lab.idle.clone().into_iter().take(repeats))
+}
+
+/// `agent.idle_rss`
+pub(crate) fn worker_rss(lab: &mut Lab, repeats: u32) -> Result<Vec<f64>> {
+    (0..repeats).map(|_| lab.block_on(worker(lab))).collect()
+}
+
+/// Megabytes of a worker that has a manager of its own.
+async fn worker(lab: &Lab) -> Result<f64> {
+    let (state, own) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let daemon = Daemon::start(lab.swarmd()?, state.path()).await?;
+    let token = daemon.cluster().await?.root_ca.and_then(|root| root.join_tokens).context("no tokens")?.worker;
+    let worker = Worker::start(lab.swarmd()?, own.path(), &daemon.remote, &token)?;
+    tokio::time::sleep(SETTLE + WINDOW).await;
+    let nodes = daemon.client.control().list_nodes(wire::ListNodesRequest::default()).await?.into_inner().nodes;
+    let is_ready = |node: &&wire::Node| {
+        node.status.as_ref().is_some_and(|status| status.state() == wire::node_status::State::Ready)
+    };
+    let ready = nodes.iter().filter(is_ready).count();
+    ensure!(ready == 2, "{ready} nodes are ready, not two\n{}", worker.tail());
+    let resident = process::usage(worker.pid())?.resident_bytes;
+    drop(worker);
+    daemon.stop().await?;
+    Ok(resident as f64 / 1e6)
 }

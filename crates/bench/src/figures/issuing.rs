@@ -53,8 +53,7 @@ impl Site {
     async fn start(lab: &Lab) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let daemon = Daemon::start(lab.swarmd()?, state.path()).await?;
-        let clusters = daemon.client.control().list_clusters(wire::ListClustersRequest::default()).await?.into_inner();
-        let root = clusters.clusters.into_iter().next().and_then(|cluster| cluster.root_ca).context("no cluster")?;
+        let root = daemon.cluster().await?.root_ca.context("no root")?;
         let token = root.join_tokens.context("no tokens")?.worker;
         let (env, crew) = (Env::real(), Crew::under(&CancellationToken::new()));
         let root = fetch_root(&daemon.remote, None, &env, &crew.spawner()).await?;
@@ -117,7 +116,7 @@ async fn issued_per_second(site: &Site) -> Result<f64> {
 }
 
 /// Joins as nodes do, and gives the certificate.
-async fn certificate(channel: Channel, token: &str, csr: String) -> Result<String> {
+pub(super) async fn certificate(channel: Channel, token: &str, csr: String) -> Result<String> {
     let mut authority = NodeCaClient::new(channel);
     let request = wire::IssueNodeCertificateRequest { csr: csr.into(), token: token.to_owned(), ..Default::default() };
     let node_id = authority.issue_node_certificate(request).await?.into_inner().node_id;

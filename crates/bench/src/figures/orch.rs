@@ -4,18 +4,13 @@ mod cluster;
 mod converge;
 mod events;
 mod reaction;
-mod replicas;
 mod scale;
 mod setting;
 mod size;
 
-use anyhow::Result;
-
+pub(super) use self::{cluster::Cluster, converge::create, reaction::runtime};
 pub(crate) use self::{converge::Converged, events::Events};
-use crate::{
-    figure::{Figure, Unit},
-    lab::Lab,
-};
+use crate::figure::{Figure, Run, Unit};
 
 const fn claimed(id: &'static str, meaning: &'static str, unit: Unit, limit: f64, repeats: u32, run: Run) -> Figure {
     Figure { id, meaning, unit, limit: Some(limit), upstream: None, repeats, for_information: false, run }
@@ -24,13 +19,6 @@ const fn claimed(id: &'static str, meaning: &'static str, unit: Unit, limit: f64
 const fn told(id: &'static str, meaning: &'static str, unit: Unit, repeats: u32, run: Run) -> Figure {
     Figure { id, meaning, unit, limit: None, upstream: None, repeats, for_information: true, run }
 }
-
-/// The same of upstream, from its own measurement.
-const fn beside(figure: Figure, upstream: &'static str) -> Figure {
-    Figure { upstream: Some(upstream), ..figure }
-}
-
-type Run = fn(&mut Lab, u32) -> Result<Vec<f64>>;
 
 const STATUS: &str = "a task's status is written and nothing follows: all work of the process for it, with as many thousand \
                       services of 10 tasks; store without replication";
@@ -103,18 +91,6 @@ pub(crate) static FIGURES: &[Figure] = &[
         1,
         converge::reactions,
     ),
-    beside(
-        told(
-            "orch.replicas_10k_10",
-            "CreateService with 10,000 replicas, to all of them RUNNING on 10 agents; one manager that runs nothing, all in \
-             this process, mutual TLS, inert executor",
-            Unit::Seconds,
-            3,
-            replicas::on::<10>,
-        ),
-        "55 s",
-    ),
-    beside(told("orch.replicas_10k_100", "the same on 100 agents", Unit::Seconds, 3, replicas::on::<100>), "15 s"),
     told("orch.event_status_1k", STATUS, Unit::Microseconds, 3, events::status::<1>),
     told("orch.event_status_10k", STATUS, Unit::Microseconds, 3, events::status::<10>),
     told("orch.event_status_100k", STATUS, Unit::Microseconds, 3, events::status::<100>),

@@ -10,13 +10,7 @@ mod setting;
 mod upstream;
 
 pub(crate) use self::placements::Placements;
-use crate::{
-    figure::{Figure, Unit},
-    lab::Lab,
-};
-use anyhow::Result;
-
-type Run = fn(&mut Lab, u32) -> Result<Vec<f64>>;
+use crate::figure::{Figure, Run, Unit};
 
 const fn of(id: &'static str, meaning: &'static str, unit: Unit, limit: Option<f64>, repeats: u32, run: Run) -> Figure {
     Figure { id, meaning, unit, limit, upstream: None, repeats, for_information: limit.is_none(), run }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use swarmkit::{
     CancellationToken,
     api::{Node as NodeObject, ServiceId, Task, TaskState, wire},
@@ -17,9 +18,16 @@ use tempfile::TempDir;
 use wire::control_client::ControlClient;
 
 use super::setting::until;
+use crate::process;
+
+/// How many nodes join at the same time.
+const JOINING: usize = 16;
+/// What a node may have open, sockets of both ends included, and what this program has besides.
+const OPEN_FILES_EACH: u64 = 16;
+const OPEN_FILES: u64 = 256;
 
 /// The nodes.
-pub(super) struct Cluster {
+pub(in crate::figures) struct Cluster {
     first: NodeHandle,
     crew: Crew,
     _dirs: Vec<TempDir>,
@@ -34,16 +42,28 @@ impl Cluster {
     }
 
     /// A manager that runs no tasks, and so many that do nothing else.
-    pub(super) async fn of(workers: usize) -> Result<Self> {
+    pub(in crate::figures) async fn of(workers: usize) -> Result<Self> {
         let mut cluster = Self::of_one().await?;
         let address = cluster.first.remote_addr().context("a manager listens")?;
         let store = cluster.store()?;
         let tokens = store.view().cluster().and_then(|cluster| cluster.root_ca.join_tokens.clone());
         let token = tokens.context("the cluster has tokens")?.worker;
-        for _ in 0..workers {
+        process::allow_open_files(OPEN_FILES + OPEN_FILES_EACH * workers as u64)?;
+        let stop = cluster.crew.stop().clone();
+        let join = async |_| {
             let dir = tempfile::tempdir()?;
-            start(&mut cluster.crew, builder(&dir).join(&address, Some(token.clone()))).await?;
+            let node = builder(&dir).join(&address, Some(token.clone())).start(&stop).await?;
+            Ok::<_, anyhow::Error>((dir, node))
+        };
+        let joined: Vec<_> = stream::iter(0..workers).map(join).buffer_unordered(JOINING).try_collect().await?;
+        let mut handles = Vec::new();
+        for (dir, node) in joined {
             cluster._dirs.push(dir);
+            handles.push(node.handle());
+            cluster.crew.spawn("node", |stop| node.run(stop));
+        }
+        for handle in handles {
+            handle.ready().await?;
         }
         let drain = |node: &mut NodeObject| {
             Arc::make_mut(&mut node.spec).set_availability(wire::node_spec::Availability::Drain);
@@ -56,12 +76,12 @@ impl Cluster {
         self.first.store().context("a manager has a store")
     }
 
-    pub(super) fn control(&self) -> Result<ControlClient<Channel>> {
+    pub(in crate::figures) fn control(&self) -> Result<ControlClient<Channel>> {
         self.first.control().context("a manager has a control client")
     }
 
     /// Waits until so many tasks run, of a service or of all.
-    pub(super) async fn running(&self, service: Option<&ServiceId>, count: usize) -> Result<()> {
+    pub(in crate::figures) async fn running(&self, service: Option<&ServiceId>, count: usize) -> Result<()> {
         let store = self.store()?;
         let interest = match service {
             Some(service) => Interest::none().tasks_of_service(service.clone()),
@@ -74,7 +94,7 @@ impl Cluster {
         until(&mut changes, count, |state| state.find(TaskBy::State(TaskState::Running)).filter(runs).count()).await
     }
 
-    pub(super) async fn end(self) -> Result<()> {
+    pub(in crate::figures) async fn end(self) -> Result<()> {
         self.crew.stop().cancel();
         self.crew.finish().await.map_err(|error| anyhow!(error))
     }

@@ -111,7 +111,11 @@ async fn create_all(cluster: &Cluster) -> Result<()> {
 }
 
 /// Creates a service, and gives its id.
-pub(super) async fn create(mut control: ControlClient<Channel>, name: &str, replicas: u64) -> Result<ServiceId> {
+pub(in crate::figures) async fn create(
+    mut control: ControlClient<Channel>,
+    name: &str,
+    replicas: u64,
+) -> Result<ServiceId> {
     let request = wire::CreateServiceRequest { spec: Some(sleepers(name, replicas)) };
     let service = control.create_service(request).await?.into_inner().service.context("the answer has no service")?;
     Ok(ServiceId::from(service.id))

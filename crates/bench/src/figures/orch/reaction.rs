@@ -35,6 +35,6 @@ fn measure(services: usize, tasks: usize, repeats: u32) -> Result<Vec<f64>> {
 }
 
 /// As programs do that say `#[tokio::main]`.
-pub(super) fn runtime() -> Result<Runtime> {
+pub(in crate::figures) fn runtime() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
