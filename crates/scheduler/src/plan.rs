@@ -25,9 +25,10 @@ use crate::{
 pub(crate) const ASSIGNED: &str = "scheduler assigned task to node";
 const CONFIRMED: &str = "scheduler confirmed task can run on preassigned node";
 
-/// How many decisions one plan has at most: what is planned takes memory, and what was written comes back as changes, of
-/// which only so many are kept for a watcher. What is left over is decided next, on what was written.
-pub(crate) const DECISIONS_MAX: usize = 20_000;
+/// How many decisions one plan has at most: what is planned takes memory and a few microseconds each, and what was written
+/// comes back as change sets, of which only so many wait for a watcher. What is left over is decided next, on what was
+/// written. The more are decided at once, the nearer to each other in the store are those that are written together.
+pub(crate) const DECISIONS_MAX: usize = 100_000;
 
 /// What to write, and what is known of the groups that were looked at.
 #[derive(Debug, Default)]

@@ -344,6 +344,9 @@ where
         if let Err(error) = transaction.attempt(edit) {
             return Some(error);
         }
+        if transaction.changes() == 1 {
+            transaction.expect(edits.size_hint().0.min(MAX_BATCH_CHANGES - 1));
+        }
     }
     None
 }

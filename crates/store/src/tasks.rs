@@ -26,7 +26,8 @@ const SCAN_FROM: usize = 4;
 pub struct TaskIndexes {
     /// By service, and within it by slot.
     service: Groups<Option<ServiceId>, (u64, TaskId)>,
-    node: Groups<Option<NodeId>, TaskId>,
+    /// Tasks without a node are not among them: there are many of them at times, each comes and goes, and hardly anybody asks.
+    node: Groups<NodeId, TaskId>,
     facets: Facets,
     /// Names of their own, which few tasks have.
     own_name: Index<Text, TaskId>,
@@ -43,8 +44,8 @@ impl Record for Task {
             indexes.service.amend(before.map(in_service), after.map(in_service));
         }
         if !both(before, after, |a, b| a.node_id == b.node_id) {
-            let on_node = |task: &Self| (task.node_id.clone(), id.clone());
-            indexes.node.amend(before.map(on_node), after.map(on_node));
+            let on_node = |task: &Self| task.node_id.clone().map(|node| (node, id.clone()));
+            indexes.node.amend(before.and_then(on_node), after.and_then(on_node));
         }
         // What has not changed within the service is not counted anew.
         let same = |alike: fn(&Self, &Self) -> bool| stays && both(before, after, alike);
@@ -155,9 +156,10 @@ impl Table<Task> {
         )
     }
 
-    /// The tasks that a node was given, or that no node was given.
+    /// The tasks that a node was given. Those that no node was given are looked for among all.
     pub(crate) fn of_node(&self, node: Option<&NodeId>) -> Found<'_, Task> {
-        let ids = self.indexes.node.of(&node.cloned());
+        let Some(node) = node else { return Found::new(self.values().filter(|task| task.node_id.is_none())) };
+        let ids = self.indexes.node.of(node);
         Found::new(ids.into_iter().flatten().filter_map(|id| self.get(id)))
     }
 

@@ -10,6 +10,7 @@ use crate::{
     Action, Change, Digest, Edit, ProposalId, State, StoreError, Stored,
     codec::{self, Base, Header},
     intern::Specs,
+    store::MAX_BATCH_BYTES,
     table::Entry,
 };
 
@@ -165,6 +166,14 @@ impl Transaction {
     #[must_use]
     pub fn size(&self) -> usize {
         self.payload.len()
+    }
+
+    /// Makes room for so many more writes, each as large as those so far.
+    pub(crate) fn expect(&mut self, more: usize) {
+        let each = self.payload.len().div_ceil(self.changes.len().max(1));
+        self.payload.reserve(more.saturating_mul(each).min(MAX_BATCH_BYTES));
+        self.changes.reserve(more);
+        self.replaced.reserve(more);
     }
 
     /// The finished change set. `None` when there was no write.
