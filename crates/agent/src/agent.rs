@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AgentError, ConnectError, SessionError,
-    backoff::SessionBackoff,
+    backoff::{Pulse, SessionBackoff},
     database::Database,
     describe::Describer,
     exec, logs,
@@ -65,6 +65,7 @@ struct Liaison {
     describer: Describer,
     contact: watch::Sender<Contact>,
     backoff: SessionBackoff,
+    pulse: Pulse,
     /// The last session, to be taken up again if the manager still knows it.
     session: String,
 }
@@ -155,6 +156,7 @@ impl AgentBuilder {
             unpublished,
             describer,
             contact,
+            pulse: Pulse::default(),
             session: String::new(),
         };
         Ok(Agent { records, worker, handle, liaison })
@@ -250,7 +252,7 @@ impl Liaison {
     /// Opens one session after the other, until stopped.
     async fn run(mut self, stop: CancellationToken) -> Result<(), PartError> {
         loop {
-            let delay = self.backoff.delay();
+            let delay = self.backoff.delay(&self.pulse);
             tokio::select! { biased; // an agent that ends opens no session
                 () = stop.cancelled() => return Ok(()),
                 () = self.env.sleep(delay) => {}
@@ -304,8 +306,9 @@ impl Liaison {
         };
         self.session.clone_from(&first.session_id);
         self.backoff.reset();
-        let Self { env, worker, reports, unpublished, roster, herald, describer, contact, .. } = self;
-        let session = Session { env, manager: &manager, id: self.session.clone(), worker, reports, unpublished };
+        let Self { env, worker, reports, unpublished, roster, herald, describer, contact, pulse, .. } = self;
+        let id = self.session.clone();
+        let session = Session { env, manager: &manager, id, worker, reports, unpublished, pulse };
         let hear = async {
             herald.absorb(first).await;
             contact.send_modify(|contact| {

@@ -13,6 +13,7 @@ use wire::{
 
 use crate::{
     SessionError,
+    backoff::Pulse,
     manager::{ManagerClient, Messages},
     reports::{Batch, Reports},
     volumes::Unpublished,
@@ -42,6 +43,7 @@ pub(crate) struct Session<'a> {
     pub(crate) worker: &'a WorkerHandle,
     pub(crate) reports: &'a Reports,
     pub(crate) unpublished: &'a Unpublished,
+    pub(crate) pulse: &'a Pulse,
 }
 
 /// Opens a session, or the same one again, and gives its first message.
@@ -68,7 +70,9 @@ impl Session<'_> {
                 Ok(answer) => answer.period.and_then(|period| Duration::try_from(period).ok()),
                 Err(error) => return error,
             };
-            self.env.sleep(period.unwrap_or(DEFAULT_PERIOD)).await;
+            let period = period.unwrap_or(DEFAULT_PERIOD);
+            self.pulse.heard(period);
+            self.env.sleep(period).await;
         }
     }
 

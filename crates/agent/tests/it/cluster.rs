@@ -68,6 +68,19 @@ impl Cluster {
         drop(self.crew.spawner().spawn("logs", async move { logs.run(term).await.unwrap() }));
     }
 
+    /// Runs what makes, places and replaces tasks, too.
+    pub(crate) fn orchestrate(&self) {
+        let spawner = self.crew.spawner();
+        let (env, store, stop) = (self.env.clone(), self.store.clone(), self.crew.stop().clone());
+        let networks = Arc::new(swarmkit_allocator::InertNetworks::default());
+        let allocating = swarmkit_allocator::run(env, store, networks, stop);
+        drop(spawner.spawn("allocator", async move { allocating.await.unwrap() }));
+        let (env, store, stop) = (self.env.clone(), self.store.clone(), self.crew.stop().clone());
+        drop(spawner.spawn("scheduler", async move { swarmkit_scheduler::run(env, store, stop).await.unwrap() }));
+        let (env, store, stop) = (self.env.clone(), self.store.clone(), self.crew.stop().clone());
+        drop(spawner.spawn("orchestrator", async move { swarmkit_orchestrator::run(env, store, stop).await.unwrap() }));
+    }
+
     pub(crate) fn resign(&self) {
         self.term.cancel();
     }

@@ -4,6 +4,8 @@
 
 mod clearing;
 mod cluster;
+mod counting;
+mod cuts;
 mod fake;
 mod life;
 mod logs;
