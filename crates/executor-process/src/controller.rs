@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use rustix::process::Signal;
 use swarmkit_api::{Task, wire};
 use swarmkit_executor::{
-    Assignment, Controller, Dependencies, ExecError, LogOptions, LogStream, RuntimeStatus, Usage, container_spec,
-    stop_grace,
+    Assignment, Controller, Dependencies, ExecCommand, ExecError, ExecInputs, ExecOutputs, LogOptions, LogStream,
+    RuntimeStatus, Usage, container_spec, stop_grace,
 };
 use swarmkit_runtime::Spawner;
 
@@ -26,7 +26,7 @@ use crate::{
     alive::Alive,
     capabilities,
     cgroups::Limits,
-    devices,
+    devices, exec,
     executor::{Shared, Supervision, Warned},
     files::{CONFIGS, SECRETS, TaskFiles},
     health::{Entrance, Health, HealthCheck, Unhealthy},
@@ -287,6 +287,17 @@ impl Controller for ProcessController {
         let container = wire::ContainerStatus { container_id: task.id.to_string(), pid, exit_code };
         let ports = (pid != 0).then(|| wire::PortStatus { ports: host_ports(&task) });
         Ok(RuntimeStatus { container: Some(container), ports })
+    }
+
+    async fn exec(&self, command: ExecCommand, inputs: ExecInputs) -> Result<ExecOutputs, ExecError> {
+        self.open()?;
+        let Supervision::Processes(program) = &self.shared.supervision else {
+            return Err(ExecError::Unsupported("commands in tasks: the program does not call run_if_requested()"));
+        };
+        match self.stage()? {
+            Stage::Started(_) => exec::start(program, &self.dir, command, inputs),
+            Stage::Absent | Stage::Prepared | Stage::Ended(_) => Err(ExecError::failed("the task does not run")),
+        }
     }
 
     async fn logs(&self, options: LogOptions) -> Result<LogStream, ExecError> {

@@ -49,6 +49,7 @@ mod cgroups;
 mod controller;
 mod describe;
 mod devices;
+mod exec;
 mod executor;
 mod files;
 mod health;

@@ -30,11 +30,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use swarmkit_runtime::Env;
 
-use crate::task_dir::TaskDir;
+use crate::{exec, task_dir::TaskDir};
 
 pub(crate) use enter::entering;
+pub(crate) use family::Family;
+pub(crate) use launch::{become_user, limit as enter_limits};
 pub(crate) use leftovers::kill_leftovers;
 pub(crate) use probe::{own_map, probe};
+pub(crate) use spawn::own_program;
 pub(crate) use watch::supervise;
 
 /// The first argument of a supervisor; the second is the task's directory.
@@ -83,12 +86,14 @@ type Role = fn(&TaskDir) -> i32;
 pub fn run_if_requested() {
     let mut arguments = std::env::args_os().skip(1);
     let door = arguments.next().unwrap_or_default();
-    let doors: [(&str, Role); 5] = [
+    let doors: [(&str, Role); 7] = [
         (SUPERVISE, run),
         (LAUNCH, launch::run),
         (inside::INSIDE, inside::run),
         (enter::ENTER, enter::run),
         (probe::PROBE, probe::run),
+        (exec::HELP, exec::help),
+        (exec::LAUNCH, exec::launch),
     ];
     if let Some((_, run)) = doors.into_iter().find(|(name, _)| door == OsStr::new(name))
         && let Some(dir) = arguments.next()
@@ -120,7 +125,7 @@ fn run(dir: &TaskDir) -> i32 {
 }
 
 /// Leaves the terminal and session of whoever started us, and adopts what the task leaves behind.
-fn prepare_process() -> io::Result<()> {
+pub(crate) fn prepare_process() -> io::Result<()> {
     inherited::close()?;
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

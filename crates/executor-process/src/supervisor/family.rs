@@ -15,35 +15,35 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The process that was started for a task. Killed when dropped, unless it has ended.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(crate) struct Family {
     pid: Pid,
     host: Host,
     reaped: bool,
 }
 
 impl Family {
-    pub(super) fn new(pid: Pid, host: Host) -> Self {
+    pub(crate) fn new(pid: Pid, host: Host) -> Self {
         Self { pid, host, reaped: false }
     }
 
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
 
     /// The process has started another one to take its place, and ends. Its children become ours when it has.
-    pub(super) fn give_way_to(&mut self, successor: Pid) -> io::Result<()> {
+    pub(crate) fn give_way_to(&mut self, successor: Pid) -> io::Result<()> {
         rustix::process::waitpid(Some(self.pid), WaitOptions::empty())?;
         self.pid = successor;
         Ok(())
     }
 
     /// Sends a signal to the process itself. It cannot reach another one, since we have not yet let go of its id.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid, signal).ok();
     }
 
     /// Kills everything, as far as it can be found.
-    pub(super) fn kill(&self, plan: &Plan) {
+    pub(crate) fn kill(&self, plan: &Plan) {
         rustix::process::kill_process_group(self.pid, Signal::KILL).ok();
         cgroups::kill(&plan.cgroups);
         for child in self.strays() {
@@ -52,7 +52,7 @@ impl Family {
     }
 
     /// Whether the process has ended. Its id stays ours. Buries what the family has left behind.
-    pub(super) fn has_ended(&self) -> io::Result<bool> {
+    pub(crate) fn has_ended(&self) -> io::Result<bool> {
         for stray in self.strays() {
             rustix::process::waitpid(Some(stray), WaitOptions::NOHANG).ok();
         }
@@ -61,7 +61,7 @@ impl Family {
     }
 
     /// After the process has ended: ends what it has left behind, and tells how it ended.
-    pub(super) async fn bury(mut self, plan: &Plan, children: &mut SignalStream) -> io::Result<WaitStatus> {
+    pub(crate) async fn bury(mut self, plan: &Plan, children: &mut SignalStream) -> io::Result<WaitStatus> {
         let clearing = async {
             loop {
                 self.kill(plan);

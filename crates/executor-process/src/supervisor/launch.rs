@@ -80,7 +80,7 @@ fn isolate(dir: &TaskDir, plan: &Plan, isolation: &Isolation, report: &File) -> 
 }
 
 /// Enters every limit while still being allowed to.
-fn limit(plan: &Plan) -> Result<(), String> {
+pub(crate) fn limit(plan: &Plan) -> Result<(), String> {
     enter_cgroups(plan)?;
     fs::write("/proc/self/oom_score_adj", plan.oom_score_adj.to_string())
         .map_err(|error| format!("setting the OOM score to {}: {error}", plan.oom_score_adj))?;
@@ -101,7 +101,7 @@ pub(super) fn enter_cgroups(plan: &Plan) -> Result<(), String> {
 }
 
 /// Becomes the user of the task, with no more rights than the task has.
-pub(super) fn become_user(plan: &Plan) -> Result<(), String> {
+pub(crate) fn become_user(plan: &Plan) -> Result<(), String> {
     if let Some(kept) = plan.capabilities {
         capabilities::bound(kept).map_err(|error| format!("giving up capabilities: {error}"))?;
     }

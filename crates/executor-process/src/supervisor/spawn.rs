@@ -152,7 +152,7 @@ fn spawn_piped(command: &mut Command, host: Host) -> io::Result<Spawned> {
 }
 
 /// This very program, also when its file was replaced meanwhile.
-pub(super) fn own_program() -> &'static str {
+pub(crate) fn own_program() -> &'static str {
     "/proc/self/exe"
 }
 
