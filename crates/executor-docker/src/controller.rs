@@ -129,11 +129,10 @@ impl DockerController {
         if files.is_empty() {
             return Ok(files);
         }
-        self.shared.warn_of_disk();
         let (shelf, dependencies, written) = (self.shared.shelf.clone(), self.dependencies.clone(), files.clone());
         let put = Spawner::blocking(move || {
             shelf.open().map_err(ExecError::temporary)?;
-            files::put(&dir, &written, &*dependencies)
+            files::put(&dir, shelf.is_in_memory(), &written, &*dependencies)
         });
         put.await.map_err(ExecError::temporary)??;
         Ok(files)

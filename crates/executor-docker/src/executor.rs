@@ -7,10 +7,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -63,7 +60,6 @@ pub(crate) struct Shared {
     pub(crate) policy: PullPolicy,
     /// Owns what goes on when nobody asks: events, fetches, operations on containers.
     pub(crate) crew: Crew,
-    warned: AtomicBool,
     labels: BTreeMap<String, String>,
     generic: Vec<wire::GenericResource>,
     pub(crate) devices: Arc<Devices>,
@@ -197,7 +193,6 @@ impl Builder {
             networks,
             policy: self.policy,
             crew,
-            warned: AtomicBool::new(false),
             labels: self.labels,
             generic: self.generic,
             devices: Arc::new(self.devices),
@@ -325,15 +320,6 @@ impl Shared {
             }
         }
         Err(ExecError::temporary("the engine does not get the container removed"))
-    }
-
-    /// Complains, once, that secrets are not kept in memory.
-    pub(crate) fn warn_of_disk(&self) {
-        if !self.shelf.is_in_memory() && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "this machine offers no place in memory: secrets are in files on a disk while their tasks run"
-            );
-        }
     }
 }
 

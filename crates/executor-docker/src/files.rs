@@ -60,10 +60,21 @@ pub(crate) fn of(spec: &ContainerSpec, dir: &Path) -> Result<Vec<TaskFile>, Caus
     Ok(files)
 }
 
-/// Writes down all files of a task anew, in a directory of their own.
-pub(crate) fn put(dir: &Path, files: &[TaskFile], dependencies: &dyn Dependencies) -> Result<(), ExecError> {
+/// Writes down all files of a task anew, in a directory of their own. What must not be on a disk is refused unless the
+/// directory is `in_memory`.
+pub(crate) fn put(
+    dir: &Path,
+    in_memory: bool,
+    files: &[TaskFile],
+    dependencies: &dyn Dependencies,
+) -> Result<(), ExecError> {
     // Asked for first, so that nothing is written if one of them cannot be had.
     let payloads = files.iter().map(|file| file.payload(dependencies)).collect::<Result<Vec<_>, _>>()?;
+    let sensitive = files.iter().zip(&payloads).find(|(_, payload)| payload.sensitive);
+    if let Some((file, _)) = sensitive.filter(|_| !in_memory) {
+        let text = format!("{}: this node has no place in memory for files with secrets", file.target);
+        return Err(ExecError::rejected(text));
+    }
     match fs::DirBuilder::new().mode(0o711).create(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(ExecError::temporary)?,
@@ -187,7 +198,7 @@ mod tests {
         let files = of(&spec("db", "", 0o440), &dir).unwrap();
         let dependencies = FixedDependencies::new().with_secret("s1", b"hush").with_config("c1", b"open");
         for _ in 0..2 {
-            put(&dir, &files, &dependencies).unwrap();
+            put(&dir, true, &files, &dependencies).unwrap();
             assert_eq!(fs::read_to_string(&files[0].source).unwrap(), "hush");
             assert_eq!(fs::metadata(&files[0].source).unwrap().mode() & 0o777, 0o440);
             assert_eq!(fs::read_to_string(&files[1].source).unwrap(), "open");
@@ -203,8 +214,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("t1");
         let files = of(&spec("db", "", 0), &dir).unwrap();
-        let error = put(&dir, &files, &FixedDependencies::new().with_secret("s1", b"hush")).unwrap_err();
+        let error = put(&dir, true, &files, &FixedDependencies::new().with_secret("s1", b"hush")).unwrap_err();
         assert_eq!(error.to_string(), "config c1 not found");
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_secret_is_not_written_to_a_disk_and_a_config_that_holds_none_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("t1");
+        let files = of(&spec("db", "", 0o440), &dir).unwrap();
+        let dependencies = FixedDependencies::new().with_secret("s1", b"hush").with_config("c1", b"open");
+        let error = put(&dir, false, &files, &dependencies).unwrap_err();
+        assert!(matches!(error, ExecError::Rejected(_)), "{error:?}");
+        assert_eq!(error.to_string(), "/run/secrets/db: this node has no place in memory for files with secrets");
+        assert!(!dir.exists());
+        put(&dir, false, &files[1..], &dependencies).unwrap();
+        assert_eq!(fs::read_to_string(&files[1].source).unwrap(), "open");
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn mounts(
     let mut mounts = Mounts::default();
     for mount in &spec.mounts {
         refused.unless(!mount.target.is_empty(), "a mount without a target");
+        misplaced(mount, refused);
         let with_options = mount.tmpfs_options.as_ref().is_some_and(|options| !options.options.is_empty());
         match mount.r#type() {
             Type::Tmpfs if with_options => drop(mounts.tmpfs.insert(mount.target.clone(), tmpfs_text(mount))),
@@ -47,6 +48,23 @@ pub(super) fn mounts(
     Ok(mounts)
 }
 
+/// Refuses what means nothing for that kind of mount, or cannot be said of it.
+fn misplaced(mount: &Mount, refused: &mut Refusals) {
+    let kind = mount.r#type();
+    let options = mount.tmpfs_options.as_ref().map(|options| options.options.as_str()).unwrap_or_default();
+    let in_words = kind == Type::Tmpfs && !options.is_empty();
+    let misplaced = [
+        (mount.bind_options.is_some() && kind != Type::Bind, "bind options"),
+        (mount.volume_options.is_some() && kind != Type::Volume, "volume options"),
+        (mount.tmpfs_options.is_some() && kind != Type::Tmpfs, "tmpfs options"),
+        (!mount.source.is_empty() && kind == Type::Tmpfs, "a source"),
+        (in_words && mount.consistency() != Consistency::Default, "consistency"),
+    ];
+    for (_, name) in misplaced.into_iter().filter(|(is_so, _)| *is_so) {
+        refused.unless(false, format!("{name} on the mount at {}", mount.target));
+    }
+}
+
 /// A mount that the engine has a kind for.
 fn plain(mount: &Mount, refused: &mut Refusals) -> models::Mount {
     let typ = match mount.r#type() {
@@ -55,15 +73,6 @@ fn plain(mount: &Mount, refused: &mut Refusals) -> models::Mount {
         Type::Tmpfs => MountType::TMPFS,
         Type::Npipe => MountType::NPIPE,
     };
-    let named = |name: &str| format!("{name} on the mount at {}", mount.target);
-    let misplaced = [
-        (MountType::BIND, mount.bind_options.is_some(), "bind options"),
-        (MountType::VOLUME, mount.volume_options.is_some(), "volume options"),
-        (MountType::TMPFS, mount.tmpfs_options.is_some(), "tmpfs options"),
-    ];
-    for (home, present, name) in misplaced {
-        refused.unless(!present || home == typ, named(name));
-    }
     models::Mount {
         typ: Some(typ),
         source: text(&mount.source),
@@ -156,6 +165,7 @@ fn cluster(task: &Task, mount: &Mount, offer: &Offer<'_>) -> Result<models::Moun
         source: text(source),
         target: text(&mount.target),
         read_only: flag(mount.readonly),
+        consistency: consistency(mount.consistency()),
         ..Default::default()
     })
 }

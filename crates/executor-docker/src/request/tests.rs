@@ -1,5 +1,6 @@
 //! Stories: what is asked of the engine beyond what any task asks for, or why it is refused.
 
+mod every;
 mod fields;
 mod limits;
 mod mounts;

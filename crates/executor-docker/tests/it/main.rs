@@ -7,11 +7,13 @@
 
 mod away;
 mod devices;
+mod engine;
 mod images;
 mod inside;
 mod networks;
 mod owners;
 mod registry;
+mod restarts;
 mod suite;
 mod usage;
 mod world;

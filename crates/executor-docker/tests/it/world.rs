@@ -58,6 +58,12 @@ impl Ground {
 
     async fn make() -> Result<Self, String> {
         let socket = std::env::var_os("SWARMKIT_DOCKER_SOCKET").map_or(PathBuf::from(DEFAULT_SOCKET), PathBuf::from);
+        Self::at(&socket).await
+    }
+
+    /// The engine at a socket, which is given the image if it does not have it.
+    pub(crate) async fn at(socket: &Path) -> Result<Self, String> {
+        let socket = socket.to_owned();
         let docker = client(&socket)?;
         let docker = docker.negotiate_version().await.map_err(|error| format!("{}: {error}", socket.display()))?;
         if docker.inspect_image(IMAGE).await.is_ok() {

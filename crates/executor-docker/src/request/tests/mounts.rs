@@ -100,6 +100,8 @@ fn a_pipe_of_windows_and_the_consistency_are_passed_on() {
     pipe.set_consistency(Consistency::Cached);
     let expected = json!({ "Type": "npipe", "Source": r"\\.\pipe\a", "Target": "/data", "Consistency": "cached" });
     assert_eq!(mounted(pipe), json!({ "Mounts": [expected] }));
+    let other = mounted(mount(Type::Npipe, "//./pipe/a"));
+    assert_eq!(other["Mounts"][0]["Source"], "//./pipe/a");
 }
 
 #[test]
@@ -107,6 +109,13 @@ fn options_of_another_kind_of_mount_are_refused() {
     let odd = Mount { tmpfs_options: Some(TmpfsOptions::default()), ..mount(Type::Bind, "/srv") };
     let text = "the engine cannot do: tmpfs options on the mount at /data";
     assert_eq!(refused(NEW, |spec| spec.mounts = vec![odd]), text);
+    let odd = Mount { volume_options: Some(VolumeOptions::default()), ..mount(Type::Cluster, "v") };
+    let text = "the engine cannot do: volume options on the mount at /data";
+    let mut task = task(ContainerSpec { mounts: vec![odd], ..plain() }, TaskSpec::default());
+    task.volumes = vec![VolumeAttachment { id: "v1".into(), source: "v".into(), target: "/data".into() }];
+    assert_eq!(beyond(&task, NEW).unwrap_err(), text);
+    let text = "the engine cannot do: a source on the mount at /data";
+    assert_eq!(refused(NEW, |spec| spec.mounts = vec![mount(Type::Tmpfs, "/srv")]), text);
 }
 
 #[test]
