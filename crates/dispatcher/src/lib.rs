@@ -50,4 +50,4 @@ mod writer;
 pub use config::DispatcherConfig;
 pub use dispatcher::Dispatcher;
 pub use error::DispatcherError;
-pub use logs::{LogBroker, LogError};
+pub use logs::{LogBroker, LogCursor, LogError, Replay};

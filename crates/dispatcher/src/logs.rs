@@ -1,12 +1,18 @@
 //! The log broker: brings those who want logs together with the nodes that have them.
 //!
-//! Clients subscribe, nodes listen for subscriptions that concern them, and publish. A reader that stalls holds up the
-//! nodes that publish to it, and nobody else: nothing is kept here but a few messages for each reader.
+//! Clients subscribe, nodes listen for subscriptions that concern them, and publish. A reader that is behind holds up the
+//! nodes that publish to it. One that stalls holds up nobody: what may wait for it is bounded in bytes, and nodes that cannot
+//! get rid of more are sent away, and asked for the rest when it has caught up.
 
+mod cursor;
 mod desk;
+mod queue;
 mod selection;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt as _, stream, stream::BoxStream};
 use parking_lot::Mutex;
@@ -14,14 +20,18 @@ use swarmkit_api::{NodeId, wire};
 use swarmkit_rpc::{ErrorCode, Peer, ServiceError};
 use swarmkit_runtime::Env;
 use swarmkit_store::{Store, View, Watch};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+pub use self::cursor::{LogCursor, Replay};
 use self::{
-    desk::{Desk, Listening, Reading},
+    desk::{Desk, Listening, Place, Reading},
     selection::Selection,
 };
+
+/// How long a node may wait for one reader before it is sent away. While it waits it holds a part of its connection, and
+/// four that wait hold all of it: its heartbeats, which have five seconds, must come through all the same.
+const STALL: Duration = Duration::from_secs(1);
 
 /// Why a log request was refused, or gave not everything.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -54,6 +64,9 @@ pub enum LogError {
     /// The reader has gone.
     #[error("nobody reads the subscription any more")]
     Abandoned,
+    /// The reader is behind. The node is asked for the rest when it has caught up.
+    #[error("the reader is behind")]
+    Behind,
     /// Everything was given that could be, and this is why it is not all.
     #[error("warning: incomplete log stream. some logs could not be retrieved for the following reasons: {0}")]
     Incomplete(String),
@@ -70,6 +83,7 @@ impl ServiceError for LogError {
             Self::UnknownSubscription => ErrorCode::NotFound,
             Self::ForeignNode(_) => ErrorCode::PermissionDenied,
             Self::Abandoned => ErrorCode::Cancelled,
+            Self::Behind => ErrorCode::ResourceExhausted,
         }
     }
 }
@@ -139,7 +153,8 @@ impl LogBroker {
         let options = request.options.unwrap_or_default();
         let term = self.term()?;
         let watch = options.follow.then(|| self.store.watch(selection::interest(&selector)));
-        let reading = term.desk.lock().subscribe(self.env.new_id(), selector.clone(), options.clone());
+        let (id, began) = (self.env.new_id(), self.env.now().into());
+        let reading = term.desk.lock().subscribe(id, selector.clone(), options.clone(), began);
         let reader = Reader { term, reading, selector, follow: options.follow, watch };
         reader.look(&self.store.view());
         Ok(reader)
@@ -156,60 +171,68 @@ impl LogBroker {
         node: NodeId,
         mut messages: impl Stream<Item = Result<wire::PublishLogsMessage, Status>> + Unpin,
     ) -> Result<(), Status> {
-        let term = self.term().map_err(refused)?;
-        let mut publication = None;
+        let term = self.term().map_err(|error| error.to_status())?;
+        let mut place = None;
         let end = tokio::select! { biased; // a term that is over passes nothing on
-            () = term.stop.cancelled() => Err(refused(LogError::NotRunning)),
-            end = Publication::read(&term, &node, &mut publication, &mut messages) => end,
+            () = term.stop.cancelled() => Err(LogError::NotRunning.into()),
+            end = pass_on(&term, &node, &mut place, &mut messages) => end,
         };
-        if let Some(publication) = publication {
-            let error = end.as_ref().err().map(|status: &Status| status.message().to_owned());
-            term.desk.lock().done(&publication.id, &node, error);
+        if let Some(Place { id, .. }) = place {
+            let mut desk = term.desk.lock();
+            match &end {
+                Ok(()) => desk.done(&id, &node, None),
+                Err(Unpublished::Refused(LogError::Behind)) => desk.pause(&id, &node),
+                Err(error) => desk.done(&id, &node, Some(error.to_string())),
+            }
         }
-        end
+        end.map_err(|error| match error {
+            Unpublished::Refused(error) => error.to_status(),
+            Unpublished::Broken(status) => status,
+        })
     }
 }
 
-/// What one node publishes for one subscription.
-struct Publication {
-    id: String,
-    output: tokio::sync::mpsc::Sender<wire::SubscribeLogsMessage>,
+/// Why a node could not publish all.
+#[derive(Debug, thiserror::Error)]
+enum Unpublished {
+    #[error(transparent)]
+    Refused(#[from] LogError),
+    /// The stream of the node ended with that.
+    #[error("{}", .0.message())]
+    Broken(#[from] Status),
 }
 
-impl Publication {
-    /// Passes messages on until the node has no more. Waits while the reader is behind.
-    async fn read(
-        term: &Term,
-        node: &NodeId,
-        publication: &mut Option<Self>,
-        messages: &mut (impl Stream<Item = Result<wire::PublishLogsMessage, Status>> + Unpin),
-    ) -> Result<(), Status> {
-        while let Some(message) = messages.next().await {
-            let message = message?;
-            if message.subscription_id.is_empty() {
-                return Err(refused(LogError::NoSubscription));
-            }
-            let known = match publication {
-                Some(known) if known.id == message.subscription_id => known,
-                Some(_) => return Err(refused(LogError::OtherSubscription)),
-                None => {
-                    let output = term.desk.lock().output(&message.subscription_id, node).map_err(refused)?;
-                    publication.insert(Self { id: message.subscription_id.clone(), output })
-                }
-            };
-            if message.close {
-                return Ok(());
-            }
-            let from = |message: &wire::LogMessage| message.context.as_ref().map(|context| context.node_id.clone());
-            let foreign = message.messages.iter().map(from).find(|from| from.as_deref() != Some(node.as_str()));
-            if let Some(foreign) = foreign {
-                return Err(refused(LogError::ForeignNode(foreign.unwrap_or_default())));
-            }
-            let passed_on = wire::SubscribeLogsMessage { messages: message.messages };
-            known.output.send(passed_on).await.map_err(|_| refused(LogError::Abandoned))?;
+/// Passes on what a node publishes, until it has no more. Waits while the reader is behind, but not for ever.
+async fn pass_on(
+    term: &Term,
+    node: &NodeId,
+    place: &mut Option<Place>,
+    messages: &mut (impl Stream<Item = Result<wire::PublishLogsMessage, Status>> + Unpin),
+) -> Result<(), Unpublished> {
+    while let Some(message) = messages.next().await {
+        let wire::PublishLogsMessage { subscription_id, messages: records, close } = message?;
+        if subscription_id.is_empty() {
+            return Err(LogError::NoSubscription.into());
         }
-        Ok(())
+        let place = match place {
+            Some(known) if known.id == subscription_id => known,
+            Some(_) => return Err(LogError::OtherSubscription.into()),
+            None => place.insert(term.desk.lock().place(&subscription_id, node)?),
+        };
+        if close {
+            return Ok(());
+        }
+        let from = |record: &wire::LogMessage| record.context.as_ref().map(|context| context.node_id.clone());
+        let foreign = records.iter().map(from).find(|from| from.as_deref() != Some(node.as_str()));
+        if let Some(foreign) = foreign {
+            return Err(LogError::ForeignNode(foreign.unwrap_or_default()).into());
+        }
+        let room = tokio::time::timeout(STALL, place.inlet.room(&records)).await.map_err(|_| LogError::Behind)?;
+        let room = room.map_err(|_| LogError::Abandoned)?;
+        // Nothing is waited for from here on: what counts as read has been put where it is read.
+        term.desk.lock().publish(place, node, records, room)?;
     }
+    Ok(())
 }
 
 /// Reads a subscription. Dropping it ends it.
@@ -225,24 +248,32 @@ impl Reader {
     /// Finds out whom the subscription concerns now.
     fn look(&self, view: &View) {
         let selection = Selection::of(&self.selector, self.follow, view);
-        self.term.desk.lock().concern(&self.reading.id, &selection.nodes, selection.unplaced);
+        self.term.desk.lock().concern(&self.reading.id, selection);
     }
 
     /// The next message; none when everything was given.
     async fn next(&mut self) -> Option<Result<wire::SubscribeLogsMessage, LogError>> {
         loop {
-            let Reading { id, messages, progress } = &mut self.reading;
+            let Reading { id, messages, progress, paused } = &mut self.reading;
+            let message = messages.take_now();
+            if paused.load(Ordering::Relaxed) && messages.is_low() {
+                self.term.desk.lock().go_on(id);
+            }
+            if message.is_some() {
+                return message.map(Ok);
+            }
+            if let Some(end) = self.term.desk.lock().outcome(id) {
+                // What was published before the last node was done is there by now.
+                return match messages.take_now() {
+                    Some(message) => Some(Ok(message)),
+                    None => end.err().map(Err),
+                };
+            }
             let view = tokio::select! { biased; // messages before anything that may end the stream
-                Some(message) = messages.recv() => return Some(Ok(message)),
+                Some(message) = messages.take() => return Some(Ok(message)),
                 () = self.term.stop.cancelled() => return Some(Err(LogError::NotRunning)),
                 view = next_view(&mut self.watch) => view,
-                end = outcome(&self.term, id, progress) => {
-                    // What was published before the last node was done is there already.
-                    return match messages.try_recv() {
-                        Ok(message) => Some(Ok(message)),
-                        Err(_) => end.err().map(Err),
-                    };
-                }
+                () = progress.notified() => continue,
             };
             match view {
                 Some(view) => self.look(&view),
@@ -255,17 +286,6 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.term.desk.lock().unsubscribe(&self.reading.id);
-    }
-}
-
-/// Waits until the subscription is done, one way or the other.
-async fn outcome(term: &Term, id: &str, progress: &Notify) -> Result<(), LogError> {
-    loop {
-        let outcome = term.desk.lock().outcome(id);
-        match outcome {
-            Some(outcome) => return outcome,
-            None => progress.notified().await,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which nodes have the logs that somebody asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use swarmkit_api::{NodeId, ServiceId, Task, TaskId, TaskState, wire::LogSelector};
 use swarmkit_store::{Interest, State, TaskBy};
@@ -8,7 +8,8 @@ use swarmkit_store::{Interest, State, TaskBy};
 /// The nodes of everything that a selector selects, and the tasks among it that have no node yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selection {
-    pub(super) nodes: BTreeSet<NodeId>,
+    /// With the tasks of each, as far as these are selected one by one.
+    pub(super) nodes: BTreeMap<NodeId, BTreeSet<TaskId>>,
     pub(super) unplaced: BTreeSet<TaskId>,
 }
 
@@ -16,8 +17,10 @@ impl Selection {
     /// Selects the union of the nodes, the tasks and the services that are named. Of a service whose future logs are
     /// wanted too every task counts, otherwise only those that run or have run.
     pub(super) fn of(selector: &LogSelector, follow: bool, state: &State) -> Self {
-        let mut selection =
-            Self { nodes: selector.node_ids.iter().map(|id| id.as_str().into()).collect(), ..Self::default() };
+        let mut selection = Self {
+            nodes: selector.node_ids.iter().map(|id| (id.as_str().into(), BTreeSet::new())).collect(),
+            ..Self::default()
+        };
         for id in &selector.task_ids {
             if let Some(task) = state.get::<Task>(&TaskId::from(id.as_str())) {
                 selection.add(task);
@@ -32,7 +35,7 @@ impl Selection {
 
     fn add(&mut self, task: &Task) {
         match &task.node_id {
-            Some(node) => self.nodes.insert(node.clone()),
+            Some(node) => self.nodes.entry(node.clone()).or_default().insert(task.id.clone()),
             None => self.unplaced.insert(task.id.clone()),
         };
     }
@@ -63,7 +66,7 @@ mod tests {
         let selection = Selection::of(&selector, follow, &world);
         let text = |id: &str| id.to_owned();
         (
-            selection.nodes.iter().map(|id| text(id.as_str())).collect(),
+            selection.nodes.keys().map(|id| text(id.as_str())).collect(),
             selection.unplaced.iter().map(|id| text(id.as_str())).collect(),
         )
     }

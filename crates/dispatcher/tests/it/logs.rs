@@ -329,6 +329,163 @@ async fn a_reader_that_stalls_holds_up_its_publishers() {
     publish.await.unwrap().unwrap().unwrap();
 }
 
+/// Publishes lines of 64 KiB until nobody takes them, and gives how many were taken and how the call ended.
+async fn flood(world: &World, node: &Node, id: &str, from: u64) -> (u64, Result<(), Status>) {
+    let (lines, queue) = mpsc::channel(1);
+    let mut client = node.client.clone();
+    let call = async move { client.publish_logs(ReceiverStream::new(queue)).await.map(drop) };
+    let call = world.crew.spawner().spawn("publish", call);
+    let text = "x".repeat(64 * 1024);
+    let mut sent = 0;
+    while lines.send(message(id, vec![stamped(&node.name, "w.1", from + sent, &text)])).await.is_ok() {
+        sent += 1;
+        assert!(sent < 1000, "nothing holds the publisher up");
+    }
+    (sent, call.await.unwrap().expect("it was not cut off"))
+}
+
+fn stamped(node: &str, task: &str, seconds: u64, line: &str) -> wire::LogMessage {
+    let context = wire::LogContext { node_id: node.into(), task_id: task.into(), ..Default::default() };
+    let timestamp = Some(prost_types::Timestamp { seconds: i64::try_from(seconds).unwrap(), nanos: 0 });
+    wire::LogMessage { context: Some(context), timestamp, data: line.to_owned().into(), ..Default::default() }
+}
+
+fn seconds(message: &wire::SubscribeLogsMessage) -> Vec<i64> {
+    message.messages.iter().map(|line| line.timestamp.unwrap().seconds).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_sent_away_from_a_reader_that_stalls_and_asked_for_the_rest_when_it_has_caught_up() {
+    let world = World::new("service w; task w.1 on a running").await;
+    let mut a = world.node("a").await;
+    let mut reader = world.read(services(&["w"]), true).await;
+    let id = a.next().await.id;
+    let (sent, end) = flood(&world, &a, &id, 0).await;
+    assert_eq!(refusal(end), (Code::ResourceExhausted, "the reader is behind".into()));
+    // One mebibyte waits in the broker, as much in the window of either connection, and half of it to be sent.
+    let most = (1 + 1 + 1) * 16 + 8 + 4;
+    assert!(sent <= most, "{sent} of 64 KiB each are held");
+    assert_eq!(a.next().await, wire::SubscriptionMessage { id, close: true, ..Default::default() });
+    assert!(a.hears_nothing().await, "nothing is asked for while the reader stalls");
+    let mut read = Vec::new();
+    let again = loop {
+        tokio::select! { biased;
+            again = a.next() => break again,
+            message = reader.message() => read.extend(seconds(&message.unwrap().unwrap())),
+        }
+    };
+    let options = again.options.unwrap();
+    let last = *read.last().unwrap();
+    assert!(options.follow && options.tail == 0 && options.since.unwrap().seconds >= last);
+    // It sends some of it again, and the reader gets each line once.
+    let lines = (0..500).map(|n| message(&again.id, vec![stamped("a", "w.1", n, "x")])).collect();
+    let publish = async { a.send(lines).await.unwrap() };
+    let rest = async {
+        while read.len() < 500 {
+            read.extend(seconds(&reader.message().await.unwrap().unwrap()));
+        }
+    };
+    tokio::join!(publish, rest);
+    assert_eq!(read, (0..500).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_stall_hold_up_neither_other_readers_nor_the_calls_of_the_node() {
+    let world = World::new("service w; task w.1 on a running").await;
+    let mut a = world.node("a").await;
+    let mut stalled = Vec::new();
+    for _ in 0..20 {
+        let reader = world.read(services(&["w"]), true).await;
+        let id = a.next().await.id;
+        stalled.push((reader, id));
+    }
+    let mut reader = world.read(services(&["w"]), true).await;
+    let id = a.next().await.id;
+    let floods = stalled.iter().map(|(_, id)| flood(&world, &a, id, 0));
+    let ends = futures_util::future::join_all(floods).await;
+    assert!(ends.iter().all(|(_, end)| end.as_ref().is_err_and(|status| status.code() == Code::ResourceExhausted)));
+    // All over one connection, whose window all of them together had filled.
+    a.send(vec![message(&id, vec![stamped("a", "w.1", 1, &"x".repeat(3 << 20))])]).await.unwrap();
+    assert_eq!(seconds(&reader.message().await.unwrap().unwrap()), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_goes_on_where_it_was() {
+    let world = World::new("service w; task w.1 on a running").await;
+    let mut a = world.node("a").await;
+    let mut reader = world.read(services(&["w"]), true).await;
+    let id = a.next().await.id;
+    let lines = |id: &str, seconds: std::ops::Range<u64>| {
+        seconds.map(|n| message(id, vec![stamped("a", "w.1", n, "x")])).collect::<Vec<_>>()
+    };
+    a.send(lines(&id, 0..5)).await.unwrap();
+    // A second connection, while nobody knows yet that the first is broken.
+    let mut back = world.node("a").await;
+    let again = back.next().await;
+    assert_ne!(again.id, id);
+    assert_eq!(again.options.unwrap().since.unwrap().seconds, 3, "a second before what was read last");
+    let late = a.send(lines(&id, 5..6)).await;
+    assert_eq!(refusal(late), (Code::NotFound, "unknown subscription ID".into()), "only one of them publishes");
+    back.send(lines(&again.id, 3..9)).await.unwrap();
+    let mut read = Vec::new();
+    while read.len() < 9 {
+        read.extend(seconds(&reader.message().await.unwrap().unwrap()));
+    }
+    assert_eq!(read, (0..9).collect::<Vec<_>>());
+    drop(reader);
+    let close = back.next().await;
+    assert!(close.close && close.id == again.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_was_asked_for_on_a_connection_that_is_gone_it_is_asked_for_on_the_other() {
+    let world = World::new("service w; task w.1 on a running").await;
+    let (mut first, mut second) = (world.node("a").await, world.node("a").await);
+    let reader = world.read(services(&["w"]), false).await;
+    second.next().await;
+    assert!(first.hears_nothing().await, "one of them is asked");
+    drop(second);
+    let id = first.next().await.id;
+    first.publish(&id, &["one"]).await.unwrap();
+    let (lines, end) = rest(reader).await;
+    assert_eq!(lines, ["one"]);
+    end.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_tasks_and_nodes_that_are_named_together_are_one_selection() {
+    let world = World::new("service w; task w.1 on a running; task x.1 on b running; node c").await;
+    let (mut a, mut b, mut c) = (world.node("a").await, world.node("b").await, world.node("c").await);
+    let selector = wire::LogSelector {
+        service_ids: vec!["w".into()],
+        task_ids: vec!["w.1".into(), "x.1".into()],
+        node_ids: vec!["a".into(), "c".into()],
+    };
+    let reader = world.read(selector.clone(), false).await;
+    for node in [&mut a, &mut b, &mut c] {
+        let asked = node.next().await;
+        assert_eq!(asked.selector.as_ref(), Some(&selector));
+        assert!(node.hears_nothing().await, "each is asked once");
+        node.publish(&asked.id, &[&node.name.clone()]).await.unwrap();
+    }
+    let (lines, end) = rest(reader).await;
+    assert_eq!(lines, ["a", "b", "c"]);
+    end.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_passed_on_as_they_are() {
+    let world = World::new("service w; task w.1 on a running").await;
+    let mut a = world.node("a").await;
+    let mut reader = world.read(services(&["w"]), false).await;
+    let id = a.next().await.id;
+    let mut line = stamped("a", "w.1", 7, "one\n");
+    line.stream = wire::LogStream::Stderr.into();
+    line.attrs = vec![wire::LogAttr { key: "tag".into(), value: "x".into() }];
+    a.send(vec![message(&id, vec![line.clone()])]).await.unwrap();
+    assert_eq!(reader.message().await.unwrap().unwrap().messages, [line]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_published_must_be_wanted_and_the_nodes_own() {
     let world = World::new("service w; task w.1 on a running; node b").await;
