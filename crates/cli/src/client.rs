@@ -1,10 +1,11 @@
 //! A connection to a node's control socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use swarmkit_api::wire::{
     ca_client::CaClient,
     control_client::ControlClient,
+    logs_client::LogsClient,
     swarmkit::{
         backup::v1::backup_client::BackupClient, scheduling::v1::scheduling_client::SchedulingClient,
         unlock::v1::unlock_client::UnlockClient,
@@ -34,6 +35,9 @@ pub type Control = ControlClient<Channel>;
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    path: PathBuf,
+    env: Env,
+    spawner: Spawner,
 }
 
 impl Client {
@@ -43,7 +47,23 @@ impl Client {
     ///
     /// When nothing listens there, or it may not be used.
     pub async fn connect(path: &Path, env: &Env, spawner: &Spawner) -> Result<Self, ConnectError> {
-        Ok(Self { channel: connect_unix(path, env, spawner).await? })
+        let channel = connect_unix(path, env, spawner).await?;
+        Ok(Self { channel, path: path.to_owned(), env: env.clone(), spawner: spawner.clone() })
+    }
+
+    /// Connects to the same socket again, on which another process may listen by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub async fn reconnect(&self) -> Result<Self, ConnectError> {
+        Self::connect(&self.path, &self.env, &self.spawner).await
+    }
+
+    /// Whether the connection stands, as far as is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.channel.is_open()
     }
 
     /// The calls that read and change the cluster.
@@ -62,6 +82,12 @@ impl Client {
     #[must_use]
     pub fn backup(&self) -> BackupClient<Channel> {
         BackupClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The call that streams logs.
+    #[must_use]
+    pub fn logs(&self) -> LogsClient<Channel> {
+        LogsClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The calls that say why tasks wait, and what would become of services.

@@ -9,6 +9,8 @@ mod endpoint_flags;
 mod error;
 mod generic_flags;
 mod job_flags;
+mod log_flags;
+mod logs;
 mod lookup;
 mod mount_flags;
 mod network;

@@ -7,7 +7,9 @@ use swarmkit_api::{
 };
 
 use super::{
-    Context, CtlError, Format, ListFlags, lookup,
+    Context, CtlError, Format, ListFlags,
+    log_flags::LogFlags,
+    logs, lookup,
     service_flags::{Csv, labels},
 };
 use crate::output::{inspect_node, is_current, json, list_nodes};
@@ -45,6 +47,15 @@ pub(super) enum Command {
         /// How to show it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+    },
+    /// Show what the tasks on nodes have written
+    Logs {
+        /// Id or host name (several: their logs are shown as they come)
+        #[arg(value_name = "NODE", required = true)]
+        nodes: Vec<String>,
+
+        #[command(flatten)]
+        flags: LogFlags,
     },
     /// List nodes
     #[command(visible_alias = "list")]
@@ -95,6 +106,13 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
         Command::Promote { node } => set_role(context, &node, NodeRole::Manager).await,
         Command::Demote { node } => set_role(context, &node, NodeRole::Worker).await,
         Command::Inspect { node, all, format } => inspect(context, &node, all, format).await,
+        Command::Logs { nodes, flags } => {
+            let mut selector = wire::LogSelector::default();
+            for wanted in nodes {
+                selector.node_ids.push(lookup::node(&mut context.control, &wanted).await?.id);
+            }
+            logs::run(context, selector, &flags).await
+        }
         Command::Ls { list } => {
             let nodes = context.nodes().await?;
             let ids = nodes.iter().map(|node| node.id.clone());

@@ -6,7 +6,9 @@ use swarmkit_api::wire::{
 };
 
 use super::{
-    Context, CtlError, Format, ListFlags, depend_flags, lookup,
+    Context, CtlError, Format, ListFlags, depend_flags,
+    log_flags::LogFlags,
+    logs, lookup,
     network::{self, NetworkChanges},
     placement_flags::PlacementRemovals,
     plan,
@@ -57,6 +59,15 @@ pub(super) enum Command {
         /// How to show it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+    },
+    /// Show what the tasks of services have written
+    Logs {
+        /// Id or name (several: their logs are shown as they come)
+        #[arg(value_name = "SERVICE", required = true)]
+        services: Vec<String>,
+
+        #[command(flatten)]
+        flags: LogFlags,
     },
     /// List services
     #[command(visible_alias = "list")]
@@ -173,6 +184,13 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
                 json::Service::new(service, counts).with_waiting(&waiting, &Names::ids_only())
             });
             context.list(list, ids, json, || list_services(&services, &counts, now).to_string())
+        }
+        Command::Logs { services, flags } => {
+            let mut selector = wire::LogSelector::default();
+            for wanted in services {
+                selector.service_ids.push(lookup::service(&mut context.control, &wanted).await?.id);
+            }
+            logs::run(context, selector, &flags).await
         }
         Command::Plan(flags) => plan::run(context, flags).await,
         Command::Remove { service: wanted, deferred } => {

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use swarmkit_api::wire;
 
-use super::{Context, CtlError, Format, ListFlags, lookup, plan};
+use super::{Context, CtlError, Format, ListFlags, log_flags::LogFlags, logs, lookup, plan};
 use crate::output::{explanation_section, inspect_task, is_current, json, list_tasks};
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +17,15 @@ pub(super) enum Command {
         /// How to show it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+    },
+    /// Show what tasks have written
+    Logs {
+        /// Id (several: their logs are shown as they come)
+        #[arg(value_name = "TASK", required = true)]
+        tasks: Vec<String>,
+
+        #[command(flatten)]
+        flags: LogFlags,
     },
     /// List tasks
     #[command(visible_alias = "list")]
@@ -48,6 +57,13 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             let ids = tasks.iter().map(|task| task.id.clone());
             let json = tasks.iter().map(|task| json::Task::new(task, &names));
             context.list(list, ids, json, || list_tasks(&tasks, &names, now).to_string())
+        }
+        Command::Logs { tasks, flags } => {
+            let mut selector = wire::LogSelector::default();
+            for wanted in tasks {
+                selector.task_ids.push(lookup::task(&mut context.control, &wanted).await?.id);
+            }
+            logs::run(context, selector, &flags).await
         }
         Command::Remove { task } => {
             let task = lookup::task(&mut context.control, &task).await?;

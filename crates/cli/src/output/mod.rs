@@ -9,6 +9,7 @@ mod columns;
 mod explanation;
 mod job;
 pub mod json;
+mod log_lines;
 mod names;
 mod network;
 mod node;
@@ -31,6 +32,7 @@ pub use explanation::{
     WaitingTasks, explanation_section, is_waiting, plan, waiting_by_service, waiting_section, waiting_tasks,
 };
 pub use job::next_run;
+pub use log_lines::{LogLayout, LogLines, LogWriter};
 pub use names::Names;
 pub use network::{inspect_network, list_networks};
 pub use node::{inspect_node, list_nodes, manager_status};

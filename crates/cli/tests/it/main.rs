@@ -11,6 +11,7 @@ mod dev;
 mod doctor;
 mod harness;
 mod locking;
+mod logs;
 mod mending;
 mod metrics;
 mod order;

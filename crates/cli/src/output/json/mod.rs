@@ -42,9 +42,11 @@
 //!   `block`), `required_bytes` and `limit_bytes` (0 is without limit), `volume_id` and `capacity_bytes` (`null` until it is
 //!   made), `accessible_topology` (segments with their values), `nodes` (`node_id`, `state`, `message`), `waiting` (`null`, or
 //!   `since`, `message`), `removing`.
+//! - **line** of a log: `time`, `service_id`, `service`, `slot`, `task_id`, `node_id`, `node`, `stream` (`stdout`, `stderr`), `message`
+//!   (without the end of the line), `partial` (the line goes on in the next one of this task and stream), `attrs`.
 //! - **secret** and **config**: `id`, `name`, `labels`, `data` (the content of a config if it is text, else `null`).
 //!
-//! All objects have `created_at` and `updated_at`; all but tasks have `version`. Explanations and plans
+//! All objects have `created_at` and `updated_at`; all but tasks have `version`. Explanations, plans and lines
 //! are no objects and have none of these but what is said above.
 
 mod blob;
@@ -52,6 +54,7 @@ mod cluster;
 mod explanation;
 mod generic;
 mod job;
+mod log;
 mod network;
 mod node;
 mod placement;
@@ -65,6 +68,7 @@ mod volume;
 pub use blob::Blob;
 pub use cluster::{Cluster, UnlockKey};
 pub use explanation::{Explanation, Plan};
+pub use log::LogLine;
 pub use network::Network;
 pub use node::Node;
 use rebalance::Rebalance;
