@@ -378,7 +378,7 @@ fn prepare(
             capabilities: capabilities::own(),
             image: image.as_ref(),
             task_dir: dir.path(),
-            volumes_dir: &shared.volumes(),
+            volumes_dir: &shared.volumes_dir(),
             dependencies,
             devices: &given,
             files: &files.placed(spec)?,
@@ -397,7 +397,13 @@ fn prepare(
     plan.cgroups = limit(shared, task)
         .map_err(|error| ExecError::temporary(format!("setting the limits of the task: {error}")))?;
     let user = plan.identity.as_ref();
-    directories.iter().try_for_each(|directory| surroundings::make(directory, user)).map_err(ExecError::temporary)?;
+    {
+        let _alone = shared.volumes.lock();
+        directories
+            .iter()
+            .try_for_each(|directory| surroundings::make(directory, user))
+            .map_err(ExecError::temporary)?;
+    }
     texts.iter().try_for_each(|(file, text)| surroundings::write(file, text)).map_err(ExecError::temporary)?;
     dir.put_plan(&plan).map_err(ExecError::temporary)
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 use swarmkit_api::{TaskId, wire};
 use swarmkit_executor::{Assignment, Devices, ExecError, Executor, Shelf, Workload, container_spec};
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) warned: Warned,
     pub(crate) mode: IsolationMode,
     pub(crate) images: Images,
+    /// Held while directories of volumes are made, so that each is made once.
+    pub(crate) volumes: Mutex<()>,
     /// Why tasks cannot be isolated, if that is so. Found out when it is first asked.
     isolation: tokio::sync::OnceCell<Result<(), String>>,
     state_dir: PathBuf,
@@ -197,7 +200,7 @@ impl Builder {
             let what = format!("{what} {}", self.state_dir.display());
             move |source| OpenError::Io { what, source }
         };
-        for dir in ["tasks", "trash", "volumes", "images"] {
+        for dir in ["tasks", "trash", "volumes", "images", "unpacked"] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(self.state_dir.join(dir));
             made.map_err(during("creating"))?;
         }
@@ -222,7 +225,8 @@ impl Builder {
             crew: Crew::under(&CancellationToken::new()),
             warned: Warned::default(),
             mode: self.isolation,
-            images: Images::new(self.images.unwrap_or_else(|| state_dir.join("images"))),
+            images: Images::new(self.images.unwrap_or_else(|| state_dir.join("images")), state_dir.join("unpacked")),
+            volumes: Mutex::new(()),
             isolation: tokio::sync::OnceCell::new(),
             state_dir,
             trashed: AtomicU64::new(0),
@@ -358,7 +362,7 @@ impl Shared {
     }
 
     /// Where the volumes are that have a name.
-    pub(crate) fn volumes(&self) -> PathBuf {
+    pub(crate) fn volumes_dir(&self) -> PathBuf {
         self.state_dir.join("volumes")
     }
 

@@ -1,16 +1,22 @@
 //! Root file systems that this node has for tasks, by name.
 //!
 //! A name is a directory below one that the operator fills: a root file system as it is, or an image layout of the Open
-//! Container Initiative. Root file systems are never written to.
+//! Container Initiative, which is unpacked when it is first needed. Root file systems are never written to.
+
+pub(crate) mod fill;
+mod layout;
+mod unpack;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
+use parking_lot::Mutex;
 use swarmkit_executor::{ExecError, PROCESS_IMAGES};
 
 use crate::users::Users;
+use layout::{Layout, LayoutError};
 
 /// What a task with an image begins with.
 #[derive(Clone, Debug)]
@@ -33,42 +39,71 @@ pub(crate) struct ImageConfig {
 }
 
 /// The images of a node.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Images {
     /// What the operator has put there.
     dir: PathBuf,
+    /// What was unpacked, by digest. Held while one is, so that it is done once.
+    unpacked: Mutex<PathBuf>,
 }
 
 impl Images {
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    pub(crate) fn new(dir: PathBuf, unpacked: PathBuf) -> Self {
+        Self { dir, unpacked: Mutex::new(unpacked) }
     }
 
-    /// Finds the image that a task asks for; `None` if it asks for none.
+    /// Finds the image that a task asks for; `None` if it asks for none. May take long, the first time.
     ///
     /// # Errors
     ///
-    /// [`ExecError::Rejected`] for a name that this node does not have.
+    /// [`ExecError::Rejected`] for a name that this node does not have, and for an image that is not sound.
     pub(crate) fn find(&self, reference: &str) -> Result<Option<Image>, ExecError> {
         let Some(reference) = reference.strip_prefix(PROCESS_IMAGES) else { return Ok(None) };
         let name =
             Name::parse(reference).ok_or_else(|| ExecError::rejected(format!("{reference:?} names no image")))?;
         let dir = self.dir.join(&name.path);
         if !dir.is_dir() {
-            return Err(ExecError::rejected(format!(
-                "this node has no image {:?} (no directory {})",
-                name.path,
-                dir.display()
-            )));
+            let text = format!("this node has no image {:?} (no directory {})", name.path, dir.display());
+            return Err(ExecError::rejected(text));
         }
-        let image = self.root_directory(&dir).map_err(ExecError::temporary)?;
-        Ok(Some(image))
+        if dir.join("oci-layout").is_file() {
+            return self.of_layout(&Layout::new(dir), &name).map(Some);
+        }
+        if let Some(wanted) = name.tag.as_ref().filter(|tag| *tag != "latest").or(name.digest.as_ref()) {
+            let text = format!("image {:?} is a root file system, of which there is no {wanted:?}", name.path);
+            return Err(ExecError::rejected(text));
+        }
+        let root = fs::canonicalize(dir).map_err(ExecError::temporary)?;
+        let users = Users::read_in(&root).map_err(ExecError::temporary)?;
+        Ok(Some(Image { root, users, config: ImageConfig::default() }))
     }
 
-    /// A root file system as it is.
-    fn root_directory(&self, dir: &Path) -> io::Result<Image> {
-        let root = fs::canonicalize(dir)?;
-        Ok(Image { users: Users::read_in(&root)?, root, config: ImageConfig::default() })
+    fn of_layout(&self, layout: &Layout, name: &Name) -> Result<Image, ExecError> {
+        let told = |error: LayoutError| match error {
+            LayoutError::Unsound(reason) => ExecError::rejected(format!("image {:?}: {reason}", name.path)),
+            LayoutError::Io(error) => ExecError::temporary(format!("image {:?}: {error}", name.path)),
+        };
+        let manifest = layout.manifest(name.tag.as_deref(), name.digest.as_deref()).map_err(told)?;
+        let unpacked = self.unpacked.lock();
+        let root = unpacked.join(manifest.digest.replace(':', "-"));
+        if !root.is_dir() {
+            let aside = unpacked.join("unfinished");
+            tracing::info!(image = name.path, digest = manifest.digest, "unpacking an image");
+            let done = remove(&aside).map_err(LayoutError::Io).and_then(|()| {
+                unpack::unpack(layout, &manifest, &aside)?;
+                Ok(fs::rename(&aside, &root)?)
+            });
+            done.map_err(told)?;
+        }
+        let users = Users::read_in(&root).map_err(ExecError::temporary)?;
+        Ok(Image { root, users, config: layout.config(&manifest).map_err(told)? })
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -95,10 +130,10 @@ impl Name {
             part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
-        (path.split('/').all(plain) && tag.as_deref().is_none_or(plain)).then(|| Self {
-            path: path.to_owned(),
-            tag,
-            digest,
-        })
+        let fine = path.split('/').all(plain) && tag.as_deref().is_none_or(plain);
+        fine.then(|| Self { path: path.to_owned(), tag, digest })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Stopping a task, whatever state it is in, and leaving nothing of it.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, os::fd::AsFd as _, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal};
 use swarmkit_executor::ExecError;
@@ -11,6 +11,7 @@ use crate::{
     cgroups,
     executor::Shared,
     files::TaskFiles,
+    images::fill,
     order::Order,
     supervisor::kill_leftovers,
     task_dir::{self, Ended, Started, TaskDir},
@@ -163,6 +164,10 @@ pub(crate) fn empty_trash(trash: &Path) -> io::Result<()> {
 fn delete(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Directories that nobody may enter, which the kernel itself makes for an overlay.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fill::remove(rustix::fs::CWD.as_fd(), dir).map_err(|_| error)
+        }
         deleted => deleted,
     }
 }

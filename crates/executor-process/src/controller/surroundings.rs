@@ -7,20 +7,29 @@ use std::{
     path::Path,
 };
 
-use crate::{isolation::Directory, plan::Identity};
+use crate::{images::fill, isolation::Directory, plan::Identity};
 
-/// Makes a directory that belongs to the task's user, unless it is there.
+/// Makes a directory that belongs to the task's user, unless it is there. One at a time.
 pub(super) fn make(directory: &Directory, user: Option<&Identity>) -> io::Result<()> {
     if directory.path.exists() {
         return Ok(());
     }
     let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", directory.path.display()));
     directory.path.parent().map_or(Ok(()), fs::create_dir_all).map_err(told)?;
-    fs::create_dir(&directory.path).map_err(told)?;
-    if let Some(user) = user {
-        std::os::unix::fs::chown(&directory.path, Some(user.uid), Some(user.gid)).map_err(told)?;
+    // What is not whole has another name, which no volume can have.
+    let name = directory.path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = directory.path.with_file_name(format!(".{name}"));
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(told)?;
     }
-    Ok(())
+    fs::create_dir(&aside).map_err(told)?;
+    if let Some(user) = user {
+        std::os::unix::fs::chown(&aside, Some(user.uid), Some(user.gid)).map_err(told)?;
+    }
+    if let Some((root, path)) = &directory.like {
+        fill::copy(&fill::Root::open(root)?, path, &aside).map_err(told)?;
+    }
+    fs::rename(&aside, &directory.path).map_err(told)
 }
 
 /// Writes a file that everybody in the task can read.

@@ -177,6 +177,9 @@ fn limits_are_read_as_engines_write_them() {
     assert_eq!(made.rlimits[1], Rlimit { name: "core".into(), soft: None, hard: None });
     let unknown = plan(&task(|spec| spec.ulimits = vec![ulimit("files", 1, 1)])).unwrap_err();
     assert_eq!(unknown, "unknown ulimit \"files\"");
+    let raised = |hard| plan(&task(|spec| spec.ulimits = vec![ulimit("nofile", 64, hard)])).unwrap_err();
+    assert_eq!(raised(1001), "ulimit nofile: the hard limit 1001 is above that of the node, 1000");
+    assert_eq!(raised(-1), "ulimit nofile: the hard limit unlimited is above that of the node, 1000");
     let upside_down = plan(&task(|spec| spec.ulimits = vec![ulimit("nofile", -1, 1)])).unwrap_err();
     assert_eq!(upside_down, "ulimit nofile: the soft limit is above the hard one");
 }

@@ -169,6 +169,59 @@ async fn a_link_in_an_image_leads_nowhere_but_into_the_image() {
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 }
 
+/// Writes a blob of a layout, and gives what refers to it.
+fn blob(layout: &Path, media_type: &str, bytes: &[u8]) -> serde_json::Value {
+    use sha2::Digest as _;
+    let hex = sha2::Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    fs::write(layout.join("blobs/sha256").join(&hex), bytes).unwrap();
+    serde_json::json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()})
+}
+
+#[tokio::test]
+async fn an_image_layout_says_how_it_is_run_and_what_a_new_volume_holds() {
+    let Some(world) = world().await else { return };
+    let root = tempfile::tempdir().unwrap();
+    busybox_root(root.path());
+    fs::create_dir_all(root.path().join("srv/data")).unwrap();
+    fs::write(root.path().join("srv/data/seed"), "seed\n").unwrap();
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    archive.follow_symlinks(false);
+    archive.append_dir_all(".", root.path()).unwrap();
+    let layer = archive.into_inner().unwrap().finish().unwrap();
+    let layout = world.dir.path().join("images/team/web");
+    let layer = blob(&layout, "application/vnd.oci.image.layer.v1.tar+gzip", &layer);
+    let run = serde_json::json!({"config": {
+        "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["echo default"], "Env": ["A=image", "B=image"],
+        "WorkingDir": "/srv/work", "StopSignal": "SIGINT",
+    }});
+    let config = blob(&layout, "application/vnd.oci.image.config.v1+json", run.to_string().as_bytes());
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+    let manifest = blob(&layout, "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+    fs::write(layout.join("index.json"), serde_json::json!({"manifests": [manifest]}).to_string()).unwrap();
+    fs::write(layout.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+
+    let web = |args: &[&str], change: fn(&mut wire::ContainerSpec)| {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        task("", |spec, _| {
+            (spec.image, spec.command, spec.args) = ("swarmkit.process/image/team/web".into(), Vec::new(), args);
+            change(spec);
+        })
+    };
+    assert_eq!(world.output(web(&[], |_| {})).await, "default\n");
+    let output =
+        world.output(web(&["pwd; echo $A $B; cat /srv/data/seed"], |spec| spec.env = vec!["B=task".into()])).await;
+    assert_eq!(output, "/srv/work\nimage task\nseed\n");
+    let on_volume: fn(&mut wire::ContainerSpec) =
+        |spec| spec.mounts = vec![of_type(wire::mount::Type::Volume, "data", "/srv/data")];
+    assert_eq!(world.output(web(&["cat /srv/data/seed; echo more > /srv/data/seed"], on_volume)).await, "seed\n");
+    assert_eq!(world.output(web(&["cat /srv/data/seed"], on_volume)).await, "more\n", "filled once");
+    let run = world.started(web(&["trap 'exit 7' INT; echo ready; while :; do sleep 0.01; done"], |_| {})).await;
+    run.says("ready").await;
+    within(run.controller.shutdown()).await.unwrap();
+    assert_eq!(run.wait().await.unwrap_err().exit_code(), Some(7), "it is stopped as its image says");
+}
+
 #[tokio::test]
 async fn an_image_that_is_not_there_is_refused_by_its_name() {
     let Some(world) = world().await else { return };

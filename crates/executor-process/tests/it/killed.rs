@@ -141,3 +141,31 @@ async fn kill_after(lines: usize, dir: &Path) {
     host.start_kill().unwrap();
     host.wait().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_task_that_ran_when_the_machine_was_restarted_is_told_to_be_lost_and_not_started_again() {
+    let World { dir, executor } = World::new().await;
+    let world = World { dir: tempfile::tempdir().unwrap(), executor };
+    let run = world.script("exec sleep 3600").await;
+    let (task, pid) = (run.task.clone(), run.pid().await);
+    let record = dir.path().join("tasks").join(task.id.as_str()).join("started.json");
+    let mut started: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    // As after a restart: nothing runs, and the record is of another boot. A process with that id is another one.
+    let supervisor = started["supervisor"].to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
+    until("it ends", || !is_running(pid)).await;
+    started["boot"] = "00000000-0000-0000-0000-000000000000".into();
+    started["pid"] = std::process::id().into();
+    std::fs::write(&record, started.to_string()).unwrap();
+    drop((run, world));
+
+    let executor = open(dir.path()).await;
+    let controller = executor.controller(Assignment::new(task.clone())).await.unwrap();
+    within(controller.prepare()).await.unwrap();
+    within(controller.start()).await.unwrap();
+    let error = within(controller.wait()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the machine was restarted");
+    assert_eq!(controller.status().await.unwrap().container.unwrap().exit_code, -1);
+    assert_eq!(processes_of(&task), [0; 0]);
+    within(controller.remove()).await.unwrap();
+}
