@@ -4,6 +4,7 @@
 //! What it has to say waits inside, one entry an object, the last word winning; so a slow node costs memory for what it
 //! has to learn, not for how often that changed.
 
+mod awaited;
 mod said;
 
 use std::{
@@ -17,7 +18,11 @@ use wire::{
     ResourceType, assignment_change::AssignmentAction, task_spec::Runtime, volume_publish_status::State as PublishState,
 };
 
-use self::said::{Dependency, Given, Said};
+pub(crate) use self::awaited::{Provision, Want};
+use self::{
+    awaited::Awaited,
+    said::{Dependency, Given, Said},
+};
 use crate::config::CHANGES_PER_MESSAGE;
 
 /// See the module's purpose.
@@ -26,6 +31,7 @@ pub(crate) struct AssignmentSet {
     tasks: BTreeMap<TaskId, Arc<Task>>,
     volumes: BTreeMap<VolumeId, PublishState>,
     uses: BTreeMap<Dependency, Use>,
+    awaited: Awaited,
     said: Said,
 }
 
@@ -45,7 +51,14 @@ struct Use {
 
 impl AssignmentSet {
     pub(crate) fn new(node: NodeId) -> Self {
-        Self { node, tasks: BTreeMap::new(), volumes: BTreeMap::new(), uses: BTreeMap::new(), said: Said::default() }
+        Self {
+            node,
+            tasks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            awaited: Awaited::default(),
+            said: Said::default(),
+        }
     }
 
     /// Takes what the store has to tell.
@@ -57,6 +70,40 @@ impl AssignmentSet {
                     self.change(change, &delta.view);
                 }
             }
+        }
+    }
+
+    /// What drivers have to be asked for since the last time.
+    pub(crate) fn take_wants(&mut self) -> Vec<Want> {
+        self.awaited.take_wants()
+    }
+
+    /// Whether drivers have yet to answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.awaited.is_waiting()
+    }
+
+    /// A driver has answered, or failed to. The task is told without what was not provided.
+    pub(crate) fn provide(&mut self, provision: Provision) {
+        let Provision { task, secret, provided } = provision;
+        if !self.awaited.answered(&task, &secret) {
+            return;
+        }
+        if let Some(given) = provided {
+            let own = given.id.as_ref() != secret;
+            let dependency = Dependency::Secret(given.id.to_string());
+            let used = self.uses.entry(dependency.clone()).or_default();
+            if own {
+                used.users.insert(User::Task(task.clone()));
+            }
+            // Of two answers for the same secret the first counts, for all.
+            if !used.given {
+                used.given = true;
+                self.said.give(dependency, Given::Secret(given));
+            }
+        }
+        if let Some(held) = self.awaited.release(&task) {
+            self.said.tasks.insert(task, Some(held));
         }
     }
 
@@ -118,7 +165,9 @@ impl AssignmentSet {
         let over = observed > TaskState::Running;
         if known.is_none() && !over {
             for dependency in dependencies_of(&task.spec) {
-                self.need(dependency, User::Task(task.id.clone()), state);
+                if let Some(secret) = self.need(dependency, User::Task(task.id.clone()), state) {
+                    self.awaited.want(secret, Arc::clone(task));
+                }
             }
         }
         if known.is_some() && over {
@@ -126,7 +175,12 @@ impl AssignmentSet {
         }
         // The agent has told us of a status itself; only what managers want is news to it.
         let is_echo = observed > TaskState::Assigned && known.is_some_and(|known| same_wish(&known, task));
-        if !is_echo {
+        if is_echo {
+            return;
+        }
+        // A node that has taken a task up knows it already, and would take its absence for its end.
+        let is_taken_up = observed > TaskState::Assigned;
+        if !self.awaited.hold(task, is_taken_up) {
             self.said.tasks.insert(task.id.clone(), Some(Arc::clone(task)));
         }
     }
@@ -152,7 +206,10 @@ impl AssignmentSet {
             PublishState::Published => {
                 self.volumes.insert(volume.id.clone(), publish_state);
                 for secret in &volume.spec.secrets {
-                    self.need(Dependency::Secret(secret.secret.clone()), User::Volume(volume.id.clone()), state);
+                    let needed = Dependency::Secret(secret.secret.clone());
+                    if let Some(secret) = self.need(needed, User::Volume(volume.id.clone()), state) {
+                        tracing::warn!(secret = %secret.id, volume = %volume.id, "drivers provide secrets for tasks only");
+                    }
                 }
                 self.say_volume(AssignmentAction::Update, volume, published);
             }
@@ -184,24 +241,31 @@ impl AssignmentSet {
     }
 
     /// Something is needed, and given unless the node has it. What does not exist is left out until somebody else needs
-    /// it too.
-    fn need(&mut self, dependency: Dependency, user: User, state: &State) {
+    /// it too. A secret whose value is elsewhere is given back: its driver has to be asked.
+    fn need(&mut self, dependency: Dependency, user: User, state: &State) -> Option<Arc<Secret>> {
         let used = self.uses.entry(dependency.clone()).or_default();
         used.users.insert(user);
         if used.given {
-            return;
+            return None;
         }
-        if let Some(object) = find(&dependency, state) {
-            used.given = true;
-            self.said.unneeded.remove(&dependency);
-            self.said.needed.insert(dependency, object);
+        match find(&dependency, state)? {
+            Given::Secret(secret) if secret.spec.driver.is_some() => Some(secret),
+            given => {
+                used.given = true;
+                self.said.give(dependency, given);
+                None
+            }
         }
     }
 
     fn release_task(&mut self, task: &Task) {
         let user = User::Task(task.id.clone());
+        self.awaited.forget(&task.id);
         for dependency in dependencies_of(&task.spec) {
             self.release(&dependency, &user);
+            if let Dependency::Secret(secret) = &dependency {
+                self.release(&Dependency::Secret(own_id(secret, &task.id)), &user);
+            }
         }
     }
 
@@ -228,17 +292,14 @@ impl AssignmentSet {
     }
 }
 
-/// A secret whose value a driver has to provide is not here to be given.
+/// What a secret is called at a node that was provided for one task alone. As upstream.
+pub(crate) fn own_id(secret: &str, task: &TaskId) -> String {
+    format!("{secret}.{task}")
+}
+
 fn find(dependency: &Dependency, state: &State) -> Option<Given> {
     match dependency {
-        Dependency::Secret(id) => {
-            let secret = state.get::<Secret>(&id.as_str().into())?;
-            if secret.spec.driver.is_some() {
-                tracing::debug!(secret = id, "no driver provides this secret, leaving it out");
-                return None;
-            }
-            Some(Given::Secret(Arc::clone(secret)))
-        }
+        Dependency::Secret(id) => state.get::<Secret>(&id.as_str().into()).cloned().map(Given::Secret),
         Dependency::Config(id) => state.get::<Config>(&id.as_str().into()).cloned().map(Given::Config),
     }
 }

@@ -1,6 +1,8 @@
 //! The settings of a dispatcher, and the bounds that it keeps.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use swarmkit_secret_drivers::{NoDrivers, SecretDrivers};
 
 /// How a dispatcher treats its nodes. The defaults are upstream's.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct DispatcherConfig {
     pub registrations: u32,
     /// How long a node may be down before its tasks are given up for lost. 24 h.
     pub node_down_period: Duration,
+    /// Provides the values of secrets that name a driver. None by default: tasks then go without.
+    pub secret_drivers: Arc<dyn SecretDrivers>,
 }
 
 impl Default for DispatcherConfig {
@@ -31,6 +35,7 @@ impl Default for DispatcherConfig {
             registration_window: Duration::from_secs(8),
             registrations: 3,
             node_down_period: Duration::from_secs(24 * 3600),
+            secret_drivers: Arc::new(NoDrivers),
         }
     }
 }
@@ -48,3 +53,11 @@ pub(crate) const WAITING_CALLS: usize = 1024;
 pub(crate) const WAITING_WRITES: usize = 10_000;
 /// How many of them are written at once.
 pub(crate) const WRITES_PER_BATCH: usize = 1024;
+/// How many questions one secret driver is asked at once. The others wait, so that a thousand tasks that come at once do not
+/// overwhelm it; one that answers within 10 ms still provides 1,600 values a second.
+pub(crate) const DRIVER_CALLS: usize = 16;
+/// How many answers of drivers may wait for one stream. Beyond it, the parts that hold them wait.
+pub(crate) const DRIVER_CALLS_WAITING: usize = 16;
+/// How long the first message of a stream waits for secret drivers. Agents take it for everything that there is, so it should
+/// name every task; but a driver that hangs must not hold up the others for longer than this.
+pub(crate) const FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(1);

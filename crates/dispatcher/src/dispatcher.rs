@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     DispatcherConfig, DispatcherError,
     config::{TERM_WAIT, WAITING_WRITES},
+    secrets::SecretDesk,
     sessions::Session,
     streams,
     term::{Owner, Term, Visit},
@@ -73,7 +74,10 @@ impl Dispatcher {
         let (writes, waiting) = mpsc::channel(WAITING_WRITES);
         let (env, store) = (shared.env.clone(), shared.store.clone());
         let config = shared.config.clone();
-        let (owner, term) = Owner::new(env.clone(), store.clone(), config, shared.managers.clone(), writes);
+        let mut crew = Crew::under(&stop);
+        let secrets = SecretDesk::new(env.clone(), Arc::clone(&config.secret_drivers), crew.spawner());
+        let (owner, term) =
+            Owner::new(env.clone(), store.clone(), config, shared.managers.clone(), writes, Arc::new(secrets));
         {
             let mut running = shared.term.lock();
             if running.is_some() {
@@ -84,7 +88,6 @@ impl Dispatcher {
         shared.begun.notify_waiters();
         let _running = Running(shared);
         let writer = Writer { env, store, manager: shared.manager.clone() };
-        let mut crew = Crew::under(&stop);
         crew.spawn("sessions", |stop| owner.run(stop));
         crew.spawn("reports", |stop| writer.run(waiting, stop));
         crew.finish().await
@@ -242,7 +245,7 @@ impl wire::dispatcher_server::Dispatcher for Dispatcher {
         request: Request<wire::AssignmentsRequest>,
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
         let node = node_of(&request)?;
-        let (_, session) = self.session_of(node, request.into_inner().session_id).await.map_err(refused)?;
-        Ok(Response::new(streams::assignments(&self.0.store, session).boxed()))
+        let (term, session) = self.session_of(node, request.into_inner().session_id).await.map_err(refused)?;
+        Ok(Response::new(streams::assignments(&self.0.store, session, term.secrets).boxed()))
     }
 }

@@ -35,6 +35,7 @@
 //! - A node is never marked down while it has called in time: waiting calls are heard before deadlines are.
 //! - An observed task state never goes back, whatever is reported.
 //! - Secrets and configs go to a node only while a task or volume there uses them.
+//! - A secret driver that hangs holds up only the tasks that need it.
 //! - A change costs what the nodes that it concerns cost, not how many are connected.
 
 mod assignments;
@@ -42,6 +43,7 @@ mod config;
 mod dispatcher;
 mod error;
 mod logs;
+mod secrets;
 mod sessions;
 mod streams;
 mod term;

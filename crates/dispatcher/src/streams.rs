@@ -9,13 +9,16 @@ use futures_util::{Stream, stream};
 use swarmkit_api::{Cluster, Kind, Node, NodeId, Object as _, Task, TaskState, wire};
 use swarmkit_rpc::ServiceError as _;
 use swarmkit_store::{ClusterBy, DEFAULT_CLUSTER, Interest, State, Store, TaskBy, Update, View, Watch};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
 use crate::{
     DispatcherError,
     assignments::{AssignmentSet, same_wish},
+    config::FIRST_MESSAGE_WAIT,
+    secrets::{Asked, SecretDesk},
     sessions::{ManagerList, Session},
+    term::sleep_until,
 };
 
 /// Turns something that gives one message after the other into the stream that a service answers with. The first error
@@ -163,17 +166,21 @@ impl Shown {
 pub(crate) fn assignments(
     store: &Store,
     session: Arc<Session>,
+    secrets: Arc<SecretDesk>,
 ) -> impl Stream<Item = Result<wire::AssignmentsMessage, Status>> + Send + 'static {
     let watch = store.watch(Interest::none().tasks_of_node(session.node.clone()).kinds([Kind::Volume]));
     let set = AssignmentSet::new(session.node.clone());
-    messages(AssignmentsSource { session, watch, set, sequence: 0 })
+    messages(AssignmentsSource { session, watch, set, asked: Asked::new(secrets), sequence: 0, until: None })
 }
 
 struct AssignmentsSource {
     session: Arc<Session>,
     watch: Watch,
     set: AssignmentSet,
+    asked: Asked,
     sequence: u64,
+    /// When the first message is sent, whatever drivers have yet to answer.
+    until: Option<Instant>,
 }
 
 impl Source<wire::AssignmentsMessage> for AssignmentsSource {
@@ -186,11 +193,20 @@ impl Source<wire::AssignmentsMessage> for AssignmentsSource {
             while let Some(update) = self.watch.try_next().map_err(|_| DispatcherError::Stopped)? {
                 self.set.absorb(&update);
             }
-            if complete || self.set.has_news() {
+            self.asked.ask(self.set.take_wants());
+            while let Some(provision) = self.asked.try_next() {
+                self.set.provide(provision);
+            }
+            let is_ready = if complete { self.is_complete() } else { self.set.has_news() };
+            if is_ready {
                 break;
             }
-            let update = update(&self.session, &mut self.watch).await.map_err(for_others)?;
-            self.set.absorb(&update);
+            let until = self.until.filter(|_| complete);
+            tokio::select! { biased; // the store first, as it may tell that an answer is not needed any more
+                update = update(&self.session, &mut self.watch) => self.set.absorb(&update.map_err(for_others)?),
+                provision = self.asked.next() => self.set.provide(provision),
+                () = sleep_until(until), if until.is_some() => {}
+            }
         }
         let (r#type, changes) = if complete {
             (wire::assignments_message::Type::Complete, self.set.take_all())
@@ -201,6 +217,14 @@ impl Source<wire::AssignmentsMessage> for AssignmentsSource {
         self.sequence += 1;
         let results_in = self.sequence.to_string();
         Ok(wire::AssignmentsMessage { r#type: r#type.into(), applies_to, results_in, changes })
+    }
+}
+
+impl AssignmentsSource {
+    /// Whether the first message can be sent: drivers have answered, or have had their time.
+    fn is_complete(&mut self) -> bool {
+        let now = Instant::now();
+        !self.set.is_waiting() || *self.until.get_or_insert(now + FIRST_MESSAGE_WAIT) <= now
     }
 }
 

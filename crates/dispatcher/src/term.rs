@@ -19,6 +19,7 @@ use wire::node_status::State as NodeState;
 use crate::{
     DispatcherConfig, DispatcherError,
     config::{MANAGER_WEIGHT, WAITING_CALLS},
+    secrets::SecretDesk,
     sessions::{Due, ManagerList, Session, Sessions},
     writer::{NodeWrite, What, Write},
 };
@@ -35,6 +36,7 @@ const SILENT_UNKNOWN: &str = "heartbeat failure for node in \"unknown\" state";
 pub(crate) struct Term {
     calls: mpsc::Sender<Call>,
     pub(crate) writes: mpsc::Sender<Write>,
+    pub(crate) secrets: Arc<SecretDesk>,
 }
 
 /// What callers ask of the owner of the session table.
@@ -140,9 +142,10 @@ impl Owner {
         config: DispatcherConfig,
         managers: watch::Receiver<Vec<wire::Peer>>,
         writes: mpsc::Sender<Write>,
+        secrets: Arc<SecretDesk>,
     ) -> (Self, Term) {
         let (sender, calls) = mpsc::channel(WAITING_CALLS);
-        let term = Term { calls: sender, writes: writes.clone() };
+        let term = Term { calls: sender, writes: writes.clone(), secrets };
         let sessions = Sessions::new(config.clone(), env.rng("dispatcher/periods"));
         let list = Arc::from([]);
         let owner = Self { env, store, config, sessions, managers, list, calls, writes, outbox: VecDeque::new() };
@@ -289,7 +292,8 @@ fn heartbeat_period(cluster: &Cluster) -> Duration {
     period.and_then(|period| Duration::try_from(period).ok()).unwrap_or_default()
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+/// Waits until then, for ever if that is never.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

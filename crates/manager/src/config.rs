@@ -6,6 +6,7 @@ use swarmkit_allocator::{NetworkOptions, NetworkProvider};
 use swarmkit_api::wire;
 use swarmkit_ca::{Credentials, ExternalCa, KeyStore, RootCa, UnlockKey};
 use swarmkit_csi::VolumePlugins;
+use swarmkit_dispatcher::DispatcherConfig;
 use swarmkit_raft::{Disk, LogKeys, RaftOptions};
 use swarmkit_rpc::{Remotes, Transport};
 use swarmkit_runtime::Env;
@@ -34,6 +35,8 @@ pub struct ManagerConfig {
     pub networks: Arc<dyn NetworkProvider>,
     /// The storage plugins that the volumes of the cluster are made with.
     pub volume_plugins: Arc<dyn VolumePlugins>,
+    /// How nodes are treated while it leads, and who provides the values of secrets that lie outside of the cluster.
+    pub dispatcher: DispatcherConfig,
     /// Asks the authorities outside of the cluster that its settings name.
     pub external_ca: Arc<dyn ExternalCa>,
     /// `host:port` to listen on for other nodes; port 0 takes any.

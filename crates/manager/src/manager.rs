@@ -9,7 +9,7 @@ use std::{
 use swarmkit_api::wire;
 use swarmkit_ca::Identity;
 use swarmkit_control::{HealthApi, Members};
-use swarmkit_dispatcher::{Dispatcher, DispatcherConfig, LogBroker};
+use swarmkit_dispatcher::{Dispatcher, LogBroker};
 use swarmkit_exec::ExecBroker;
 use swarmkit_raft::{KeyRotation, KeyRotator, LogKeys, RaftError, RaftProposer, RpcMessenger};
 use swarmkit_rpc::{
@@ -173,6 +173,7 @@ impl Manager {
             raft: options,
             networks,
             volume_plugins,
+            dispatcher: dispatching,
             external_ca,
             listen_remote,
             advertise,
@@ -221,8 +222,8 @@ impl Manager {
         let (seat, members, health) = (Seat::default(), Members::default(), HealthApi::default());
         let connections = Crew::under(&CancellationToken::new());
         let channels = Channels::new(transport.clone(), ChannelOptions::default(), connections.spawner());
-        let dispatcher =
-            Dispatcher::new(env.clone(), store.clone(), own.node.clone(), voters.clone(), DispatcherConfig::default());
+        let secret_drivers = Arc::clone(&dispatching.secret_drivers);
+        let dispatcher = Dispatcher::new(env.clone(), store.clone(), own.node.clone(), voters.clone(), dispatching);
         let logs = LogBroker::new(env.clone(), store.clone());
         let exec = ExecBroker::new(env.clone(), store.clone());
         let (authority, waiting) =
@@ -235,6 +236,7 @@ impl Manager {
             members: &members,
             external_ca: &external_ca,
             networks: &networks,
+            secret_drivers: &secret_drivers,
             dispatcher: &dispatcher,
             logs: &logs,
             exec: &exec,

@@ -45,6 +45,7 @@ impl NodeBuilder {
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
             volume_plugins: Arc::new(NoPlugins),
+            dispatcher: DispatcherConfig::default(),
         };
         Self {
             state_dir,
@@ -155,6 +156,13 @@ impl NodeBuilder {
     /// Default: none.
     pub fn volume_plugins(mut self, plugins: Arc<dyn VolumePlugins>) -> Self {
         self.managing.volume_plugins = plugins;
+        self
+    }
+
+    /// Who provides the values of secrets that name a driver, where this node manages. Each manager needs them. Default:
+    /// nobody.
+    pub fn secret_drivers(mut self, drivers: Arc<dyn SecretDrivers>) -> Self {
+        self.managing.dispatcher.secret_drivers = drivers;
         self
     }
 

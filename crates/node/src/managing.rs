@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use swarmkit_allocator::NetworkProvider;
 use swarmkit_ca::Credentials;
 use swarmkit_csi::VolumePlugins;
+use swarmkit_dispatcher::DispatcherConfig;
 use swarmkit_external_ca::CfsslClient;
 use swarmkit_manager::{Begin, FirstLeader, Manager, ManagerConfig};
 use swarmkit_raft::{Raft, RaftOptions, RealDisk};
@@ -30,6 +31,7 @@ pub(crate) struct ManagerSettings {
     pub(crate) raft: RaftOptions,
     pub(crate) networks: Arc<dyn NetworkProvider>,
     pub(crate) volume_plugins: Arc<dyn VolumePlugins>,
+    pub(crate) dispatcher: DispatcherConfig,
 }
 
 /// How a manager of this node begins.
@@ -72,7 +74,7 @@ impl Making {
         };
         let (place, clock) = (self.dir.clone(), self.env.clone());
         let log_keys = blocking(move || log_key::load(&place, has_log, &clock)).await?;
-        let ManagerSettings { listen_remote, advertise, control_socket, raft, networks, volume_plugins } =
+        let ManagerSettings { listen_remote, advertise, control_socket, raft, networks, volume_plugins, dispatcher } =
             self.settings.clone();
         let config = ManagerConfig {
             env: self.env.clone(),
@@ -85,6 +87,7 @@ impl Making {
             raft,
             networks,
             volume_plugins,
+            dispatcher,
             external_ca: Arc::new(CfsslClient::new(self.env.clone(), self.credentials.clone())),
             listen_remote,
             advertise,

@@ -11,7 +11,7 @@ use super::Finding;
 const FLOORS: &[(Floor, &[&str])] = &[
     (Floor::Number(0), &["api", "runtime", "schedule"]),
     (Floor::Number(1), &["store", "executor", "ca", "template"]),
-    (Floor::Number(2), &["rpc", "external-ca", "scheduler", "orchestrator", "allocator"]),
+    (Floor::Number(2), &["rpc", "external-ca", "secret-drivers", "scheduler", "orchestrator", "allocator"]),
     (
         Floor::Number(3),
         &[

@@ -36,6 +36,12 @@ impl Said {
         self.needed.is_empty() && self.volumes.is_empty() && self.tasks.is_empty() && self.unneeded.is_empty()
     }
 
+    /// Has something said that the node needs.
+    pub(super) fn give(&mut self, dependency: Dependency, given: Given) {
+        self.unneeded.remove(&dependency);
+        self.needed.insert(dependency, given);
+    }
+
     pub(super) fn take(&mut self, limit: usize) -> Vec<wire::AssignmentChange> {
         let mut changes = Vec::new();
         while changes.len() < limit {

@@ -139,15 +139,32 @@ fn a_dependency_counts_however_it_is_named_and_once_if_it_is_named_twice() {
 }
 
 #[test]
-fn a_secret_that_a_driver_has_to_provide_is_left_out() {
+fn a_task_waits_until_its_driver_has_answered_and_a_volume_is_told_without() {
     let mut told = Told::new("secret s=1; service w secret=s");
     told.write(|tx| {
         tx.edit::<Secret>(&"s".into(), |secret| {
             Arc::make_mut(&mut secret.spec).driver = Some(wire::Driver { name: "vault".into(), ..Default::default() });
         })
     });
-    amend(&told.store, "task w.1 on a assigned");
+    told.publish("v", &[("a", PublishState::Published)]);
+    assert_eq!(told.news(), ["+v(csi-v /dev/a)"]);
+    amend(&told.store, "task w.1 on a assigned; task w.2 on a assigned");
+    assert_eq!(told.news(), [""; 0]);
+    let wants = told.set.take_wants();
+    let asked: Vec<_> = wants.iter().map(|want| (want.secret.id.to_string(), want.task.id.to_string())).collect();
+    assert_eq!(asked, [("s".to_owned(), "w.1".to_owned()), ("s".to_owned(), "w.2".to_owned())]);
+    assert!(told.set.is_waiting());
+    let answer = |task: &str, provided: bool| Provision {
+        task: task.into(),
+        secret: "s".into(),
+        provided: provided.then(|| Arc::clone(&wants[0].secret)),
+    };
+    told.set.provide(answer("w.2", true));
+    assert_eq!(told.news(), ["+s", "+w.2"]);
+    told.set.provide(answer("w.1", false));
     assert_eq!(told.news(), ["+w.1"]);
+    told.set.provide(answer("w.1", true));
+    assert_eq!(told.news(), [""; 0], "an answer counts once");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wire::{assignment::Item, assignment_change::AssignmentAction, assignments_me
 use crate::world::{Reader, World, refusal};
 
 /// What a message says, sorted: `+task w.1`, `-secret s`.
-fn said(message: &wire::AssignmentsMessage) -> Vec<String> {
+pub(crate) fn said(message: &wire::AssignmentsMessage) -> Vec<String> {
     let mut said: Vec<_> = message.changes.iter().map(change).collect();
     said.sort();
     said
@@ -24,7 +24,7 @@ fn change(change: &wire::AssignmentChange) -> String {
     format!("{sign}{item}")
 }
 
-async fn listen(world: &World, node: &str) -> (Reader<wire::AssignmentsMessage>, Vec<String>) {
+pub(crate) async fn listen(world: &World, node: &str) -> (Reader<wire::AssignmentsMessage>, Vec<String>) {
     let session = world.register(node).await;
     let mut stream = world.assignments(node, &session).await.unwrap();
     let first = stream.next().await;

@@ -6,4 +6,5 @@ mod assignments;
 mod logs;
 mod registration;
 mod reports;
+mod secrets;
 mod world;

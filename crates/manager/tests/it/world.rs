@@ -128,6 +128,7 @@ impl Machine {
             raft: RaftOptions::default(),
             networks: Arc::new(InertNetworks),
             volume_plugins: Arc::new(NoPlugins),
+            dispatcher: swarmkit_dispatcher::DispatcherConfig::default(),
             external_ca: Arc::new(NoExternalCa),
             listen_remote: self.address(),
             advertise: None,
