@@ -7,6 +7,7 @@ use swarmkit_allocator::{InertNetworks, NetworkProvider};
 use swarmkit_api::Cluster;
 use swarmkit_ca::{ExternalCa, NoExternalCa};
 use swarmkit_runtime::Env;
+use swarmkit_secret_drivers::{NoDrivers, SecretDrivers};
 use swarmkit_store::Store;
 
 use crate::Members;
@@ -30,10 +31,12 @@ pub struct ControlConfig {
     pub external_ca: Arc<dyn ExternalCa>,
     /// Knows which networks can be asked for.
     pub networks: Arc<dyn NetworkProvider>,
+    /// Knows which drivers secrets can name.
+    pub secret_drivers: Arc<dyn SecretDrivers>,
 }
 
 impl Default for ControlConfig {
-    /// For a store that is no member of anything: no managers, no tokens to be had, and no networks.
+    /// For a store that is no member of anything: no managers, no tokens to be had, no networks, and no drivers.
     fn default() -> Self {
         Self {
             members: Members::default(),
@@ -41,6 +44,7 @@ impl Default for ControlConfig {
             certificate_expiry: Arc::new(|_| None),
             external_ca: Arc::new(NoExternalCa),
             networks: Arc::new(InertNetworks),
+            secret_drivers: Arc::new(NoDrivers),
         }
     }
 }
@@ -55,14 +59,16 @@ pub struct ControlApi {
     pub(crate) certificate_expiry: Arc<CertificateExpiry>,
     pub(crate) external_ca: Arc<dyn ExternalCa>,
     pub(crate) networks: Arc<dyn NetworkProvider>,
+    pub(crate) secret_drivers: Arc<dyn SecretDrivers>,
 }
 
 impl ControlApi {
     /// Serves a store.
     #[must_use]
     pub fn new(env: Env, store: Store, config: ControlConfig) -> Self {
-        let ControlConfig { members, new_join_token, certificate_expiry, external_ca, networks } = config;
-        Self { env, store, members, new_join_token, certificate_expiry, external_ca, networks }
+        let ControlConfig { members, new_join_token, certificate_expiry, external_ca, networks, secret_drivers } =
+            config;
+        Self { env, store, members, new_join_token, certificate_expiry, external_ca, networks, secret_drivers }
     }
 
     /// The time of day, as objects carry it.

@@ -18,7 +18,7 @@ impl ControlApi {
         request: wire::CreateSecretRequest,
     ) -> Result<wire::CreateSecretResponse, ControlError> {
         let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
-        validate::secret(&spec)?;
+        validate::secret(&spec, &*self.secret_drivers)?;
         let name = name_of(&spec.annotations).to_owned();
         let mut secret = Secret::new(SecretId::from(self.env.new_id()));
         secret.spec = Arc::new(spec);

@@ -61,3 +61,6 @@ pub(crate) const DRIVER_CALLS_WAITING: usize = 16;
 /// How long the first message of a stream waits for secret drivers. Agents take it for everything that there is, so it should
 /// name every task; but a driver that hangs must not hold up the others for longer than this.
 pub(crate) const FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(1);
+/// A deadline that is noticed so late shows that this manager was stopped or starved, and could not have heard a heartbeat.
+/// Far more than a busy manager is late, and far less than any period of grace.
+pub(crate) const DEAF_AFTER: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use swarmkit_api::{NodeId, wire};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{DispatcherConfig, DispatcherError};
+use crate::{DispatcherConfig, DispatcherError, config::DEAF_AFTER};
 
 /// The managers that there are, as session messages name them.
 pub(crate) type ManagerList = Arc<[wire::WeightedPeer]>;
@@ -52,7 +52,12 @@ struct Entry {
     deadline: Instant,
     registrations: u32,
     last_registration: Option<Instant>,
+    /// Upgrades as long as somebody waits for the node to be written down as ready.
+    registering: Weak<()>,
 }
+
+/// A registration that is under way. As long as it is kept, the node is alive.
+pub(crate) type Registering = Arc<()>;
 
 /// What has become due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +116,8 @@ impl Sessions {
     /// A node that was not down when the term began: it has some time to come back.
     pub(crate) fn expect(&mut self, node: &NodeId, now: Instant) {
         let deadline = now + self.draw_period() * self.config.grace_unknown;
-        let entry = Entry { session: None, unknown: true, deadline, registrations: 0, last_registration: None };
+        let (session, last_registration, registering) = (None, None, Weak::new());
+        let entry = Entry { session, unknown: true, deadline, registrations: 0, last_registration, registering };
         self.insert(node.clone(), entry);
     }
 
@@ -133,13 +139,14 @@ impl Sessions {
         }
     }
 
-    /// A node wants to register: refused if it does so too often, or is no member. It counts as alive while it does.
+    /// A node wants to register: refused if it does so too often, or is no member. It counts as alive while it does, which
+    /// is as long as what this gives is kept.
     pub(crate) fn admit(
         &mut self,
         node: &NodeId,
         is_member: impl FnOnce() -> bool,
         now: Instant,
-    ) -> Result<(), DispatcherError> {
+    ) -> Result<Registering, DispatcherError> {
         let mut deadline = now + self.draw_period() * self.config.grace;
         let (registrations, last_registration) = match self.nodes.get(node) {
             None => (0, None),
@@ -163,8 +170,11 @@ impl Sessions {
                 (entry.session.clone(), entry.unknown)
             }
         };
-        self.insert(node.clone(), Entry { session, unknown, deadline, registrations, last_registration });
-        Ok(())
+        let under_way = Registering::default();
+        let registering = Arc::downgrade(&under_way);
+        let entry = Entry { session, unknown, deadline, registrations, last_registration, registering };
+        self.insert(node.clone(), entry);
+        Ok(under_way)
     }
 
     /// A node that was admitted is written down as ready: it has a new session, and any older one is over.
@@ -202,9 +212,18 @@ impl Sessions {
     }
 
     /// What is due by now. Nodes that are down from now on have no session any more.
+    ///
+    /// If that is asked late, nobody was listening meanwhile: then nodes get their time again instead.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Due> {
         let mut due = Vec::new();
+        let was_deaf = self.deadlines.first().is_some_and(|(at, _)| now.saturating_duration_since(*at) > DEAF_AFTER);
         while let Some((_, node)) = pop_until(&mut self.deadlines, now) {
+            let is_registering = self.nodes.get(&node).is_some_and(|entry| entry.registering.strong_count() > 0);
+            if was_deaf || is_registering {
+                let deadline = now + self.draw_period() * self.config.grace;
+                self.set_deadline(&node, deadline);
+                continue;
+            }
             let Some(entry) = self.nodes.remove(&node) else { continue };
             if let Some(session) = entry.session {
                 session.end(DispatcherError::NotRegistered);

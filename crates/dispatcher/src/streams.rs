@@ -3,12 +3,12 @@
 //! A stream works when its reader asks for more. What happened meanwhile is then told in one message, so a slow reader
 //! gets fewer messages rather than late ones, and an idle one gets each at once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use swarmkit_api::{Cluster, Kind, Node, NodeId, Object as _, Task, TaskState, wire};
 use swarmkit_rpc::ServiceError as _;
-use swarmkit_store::{ClusterBy, DEFAULT_CLUSTER, Interest, State, Store, TaskBy, Update, View, Watch};
+use swarmkit_store::{Change, ClusterBy, DEFAULT_CLUSTER, Interest, State, Store, TaskBy, Update, View, Watch};
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
 
@@ -236,39 +236,52 @@ pub(crate) fn tasks(
     session: Arc<Session>,
 ) -> impl Stream<Item = Result<wire::TasksMessage, Status>> + Send + 'static {
     let watch = store.watch(Interest::none().tasks_of_node(session.node.clone()));
-    messages(TasksSource { session, watch, told: None })
+    messages(TasksSource { session, watch, is_first: true })
 }
 
 struct TasksSource {
     session: Arc<Session>,
     watch: Watch,
-    told: Option<BTreeMap<String, Arc<Task>>>,
+    is_first: bool,
 }
 
 impl Source<wire::TasksMessage> for TasksSource {
     async fn next(&mut self) -> Result<wire::TasksMessage, DispatcherError> {
+        let mut is_news = std::mem::replace(&mut self.is_first, false);
         loop {
-            let mut view = update(&self.session, &mut self.watch).await.map_err(for_others)?.view().clone();
+            let update = update(&self.session, &mut self.watch).await.map_err(for_others)?;
+            is_news |= is_news_to(&self.session.node, &update);
+            let mut view = update.view().clone();
             while let Some(update) = self.watch.try_next().map_err(|_| DispatcherError::Stopped)? {
+                is_news |= is_news_to(&self.session.node, &update);
                 view = update.view().clone();
             }
-            let tasks: BTreeMap<_, _> = view
-                .find(TaskBy::Node(Some(&self.session.node)))
-                .filter(|task| task.status.state >= TaskState::Assigned)
-                .map(|task| (task.id.to_string(), Arc::clone(task)))
-                .collect();
-            if self.told.replace(tasks.clone()).is_some_and(|told| same_list(&told, &tasks)) {
+            if !is_news {
                 continue;
             }
-            return Ok(wire::TasksMessage { tasks: tasks.values().map(|task| task.to_wire()).collect() });
+            let tasks = view
+                .find(TaskBy::Node(Some(&self.session.node)))
+                .filter(|task| task.status.state >= TaskState::Assigned)
+                .map(|task| task.to_wire())
+                .collect();
+            return Ok(wire::TasksMessage { tasks });
         }
     }
 }
 
-/// Whether the node knows everything of a list already. A task that it has not yet accepted is told again.
-fn same_list(told: &BTreeMap<String, Arc<Task>>, tasks: &BTreeMap<String, Arc<Task>>) -> bool {
-    told.len() == tasks.len()
-        && tasks.iter().all(|(id, task)| {
-            task.status.state > TaskState::Assigned && told.get(id).is_some_and(|told| same_wish(told, task))
-        })
+/// Whether an update says anything that the node has not reported itself. A task that it has not yet accepted is always news.
+fn is_news_to(node: &NodeId, update: &Update) -> bool {
+    let Update::Delta(delta) = update else { return true };
+    delta.changes.iter().any(|change| {
+        let Change::Task(edit) = change else { return false };
+        match (&edit.before, &edit.after) {
+            (Some(before), Some(after)) => {
+                let is_assigned = after.node_id.as_ref() == Some(node) && after.status.state == TaskState::Assigned;
+                let was_known = before.status.state >= TaskState::Assigned;
+                let is_known = after.status.state >= TaskState::Assigned;
+                is_assigned || was_known != is_known || (is_known && !same_wish(before, after))
+            }
+            (task, None) | (None, task) => task.as_ref().is_some_and(|task| task.status.state >= TaskState::Assigned),
+        }
+    })
 }

@@ -20,7 +20,7 @@ use crate::{
     DispatcherConfig, DispatcherError,
     config::{MANAGER_WEIGHT, WAITING_CALLS},
     secrets::SecretDesk,
-    sessions::{Due, ManagerList, Session, Sessions},
+    sessions::{Due, ManagerList, Registering, Session, Sessions},
     writer::{NodeWrite, What, Write},
 };
 
@@ -78,6 +78,8 @@ struct Opening {
     /// The session that the node has; otherwise a new one has to be registered.
     resumed: Option<Arc<Session>>,
     written: oneshot::Receiver<Result<(), DispatcherError>>,
+    /// Keeps a node that registers alive.
+    registering: Option<Registering>,
 }
 
 /// Owns the session table.
@@ -101,12 +103,15 @@ impl Term {
     /// A session for a node: the one that it has, if it says so, or a new one, when the node is written down as ready.
     pub(crate) async fn open(&self, visit: Visit, session: String) -> Result<Arc<Session>, DispatcherError> {
         let node = visit.node.clone();
-        let Opening { resumed, written } = self.ask(|answer| Call::Open { visit, session, answer }).await?;
+        let Opening { resumed, written, registering } =
+            self.ask(|answer| Call::Open { visit, session, answer }).await?;
         written.await.map_err(|_| DispatcherError::Stopped)??;
-        match resumed {
+        let session = match resumed {
             Some(session) => Ok(session),
             None => self.ask(|answer| Call::Register { node, answer }).await,
-        }
+        };
+        drop(registering);
+        session
     }
 
     /// The session of a node, if it has that id.
@@ -225,13 +230,14 @@ impl Owner {
     fn open(&mut self, visit: Visit, session: &str, now: Instant) -> Result<Opening, DispatcherError> {
         let Visit { node, addr, description } = visit;
         let resumed = self.sessions.check(&node, session).ok().cloned();
-        if resumed.is_none() {
-            self.sessions.admit(&node, || self.store.view().get::<Node>(&node).is_some(), now)?;
-        }
+        let registering = match &resumed {
+            Some(_) => None,
+            None => Some(self.sessions.admit(&node, || self.store.view().get::<Node>(&node).is_some(), now)?),
+        };
         let write = NodeWrite { node, state: NodeState::Ready, message: "", addr, description };
         let (done, written) = oneshot::channel();
         self.outbox.push_back(Write { what: What::Node(write), done: Some(done) });
-        Ok(Opening { resumed, written })
+        Ok(Opening { resumed, written, registering })
     }
 
     fn absorb(&mut self, update: &Update) {

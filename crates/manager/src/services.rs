@@ -33,6 +33,7 @@ use swarmkit_issuer::CaApi;
 use swarmkit_raft::RaftService;
 use swarmkit_rpc::{Authority, Forward, MountError, Services};
 use swarmkit_runtime::{Env, Spawner};
+use swarmkit_secret_drivers::SecretDrivers;
 use swarmkit_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) members: &'a Members,
     pub(crate) external_ca: &'a Arc<dyn ExternalCa>,
     pub(crate) networks: &'a Arc<dyn NetworkProvider>,
+    pub(crate) secret_drivers: &'a Arc<dyn SecretDrivers>,
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) logs: &'a LogBroker,
     pub(crate) exec: &'a ExecBroker,
@@ -128,6 +130,7 @@ fn control(parts: &Parts<'_>) -> ControlApi {
         members: parts.members.clone(),
         external_ca: parts.external_ca.clone(),
         networks: parts.networks.clone(),
+        secret_drivers: parts.secret_drivers.clone(),
         new_join_token: Arc::new(move |cluster| {
             if cluster.root_ca.ca_cert.is_empty() {
                 return Err("the cluster has no root certificate".to_owned());

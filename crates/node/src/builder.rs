@@ -6,9 +6,11 @@ use swarmkit_allocator::{InertNetworks, NetworkOptions, NetworkProvider};
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_csi::{NoPlugins, VolumePlugins};
+use swarmkit_dispatcher::DispatcherConfig;
 use swarmkit_executor::DynExecutor;
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
+use swarmkit_secret_drivers::SecretDrivers;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 

@@ -270,18 +270,24 @@ impl Record for Resource {
 
 // === Volumes ===
 
+fn publishing_nodes(volume: &Volume) -> impl Iterator<Item = Text> {
+    volume.publish_status.iter().map(|entry| Text::from(entry.node_id.as_str()))
+}
+
 /// The indexes of volumes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VolumeIndexes {
     pub(crate) name: Index<Text, VolumeId>,
     pub(crate) group: Index<Text, VolumeId>,
     pub(crate) driver: Index<Text, VolumeId>,
+    pub(crate) node: Index<Text, VolumeId>,
 }
 
 impl Record for Volume {
     type Indexes = VolumeIndexes;
 
     fn reindex(indexes: &mut VolumeIndexes, id: &VolumeId, before: Option<&Self>, after: Option<&Self>) {
+        indexes.node.amend(id, before.into_iter().flat_map(publishing_nodes), after.into_iter().flat_map(publishing_nodes));
         if both(before, after, |a, b| Arc::ptr_eq(&a.spec, &b.spec)) {
             return;
         }

@@ -169,6 +169,8 @@ queries! {
         Group(group: &'q str) => |t| t.found(t.indexes.group.find(exactly(group)));
         /// The name of the driver.
         Driver(driver: &'q str) => |t| t.found(t.indexes.driver.find(exactly(driver)));
+        /// A node that it is published on, or on its way to or from.
+        Node(node: &'q NodeId) => |t| t.found(t.indexes.node.find(exactly(node.as_str())));
     }
 
     /// What nodes are looked up by. Their name is the host name, which several may share.

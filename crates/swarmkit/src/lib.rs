@@ -74,6 +74,7 @@
 //! | how writes are replicated | [`Proposer`] | [`Store::new`](store::Store::new) | [`LocalProposer`](store::LocalProposer), [`RaftProposer`](raft::RaftProposer) |
 //! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks), [`OverlayNetworks`](overlay_networks::OverlayNetworks) |
 //! | where volumes of the cluster come from | [`VolumePlugins`], [`VolumePlugin`] | [`NodeBuilder::volume_plugins`](node::NodeBuilder::volume_plugins) | [`NoPlugins`](csi::NoPlugins), [`CsiPlugins`](csi::CsiPlugins) |
+//! | where the values of secrets come from | [`SecretDrivers`], [`SecretDriver`] | [`NodeBuilder::secret_drivers`](node::NodeBuilder::secret_drivers) | [`NoDrivers`](secret_drivers::NoDrivers), [`PluginDrivers`](secret_drivers::PluginDrivers) |
 //! | how nodes reach each other | [`Transport`] | [`ManagerConfig`](manager::ManagerConfig), [`Channels::new`](rpc::Channels::new) | [`TlsTransport`](rpc::TlsTransport), [`MemoryTransport`](rpc::MemoryTransport) |
 //! | where the log lies | [`Disk`] | [`ManagerConfig`](manager::ManagerConfig) | [`RealDisk`](raft::RealDisk), [`MemoryDisk`](raft::MemoryDisk) |
 //! | what time it is | [`Clock`] | [`NodeBuilder::env`](node::NodeBuilder::env) | [`Env::real`](runtime::Env::real), [`Env::seeded`](runtime::Env::seeded) |
@@ -86,6 +87,8 @@
 //! [`Transport`]: rpc::Transport
 //! [`VolumePlugin`]: csi::VolumePlugin
 //! [`VolumePlugins`]: csi::VolumePlugins
+//! [`SecretDriver`]: secret_drivers::SecretDriver
+//! [`SecretDrivers`]: secret_drivers::SecretDrivers
 //! [`Disk`]: raft::Disk
 //! [`Clock`]: runtime::Clock
 //! [`Managers`]: agent::Managers
@@ -169,6 +172,7 @@ pub use swarmkit_rebalancer as rebalancer;
 pub use swarmkit_rpc as rpc;
 pub use swarmkit_runtime as runtime;
 pub use swarmkit_scheduler as scheduler;
+pub use swarmkit_secret_drivers as secret_drivers;
 pub use swarmkit_store as store;
 pub use swarmkit_template as template;
 /// What every part is told to stop by. It is that of `tokio-util`.

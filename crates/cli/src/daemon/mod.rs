@@ -18,6 +18,7 @@ pub(crate) use networks::NetworkFlags;
 pub(crate) use node::{NodeOptions, RunError, running};
 use swarmkit_api::wire;
 use swarmkit_runtime::Env;
+use swarmkit_secret_drivers::PluginDrivers;
 
 use self::{introducing::Introducing, locked::Waited, measured::Measured, signals::Signals};
 use crate::{
@@ -108,6 +109,11 @@ struct NodeFlags {
     #[arg(long, value_name = "NAME=SOCKET", value_parser = parse_csi_plugin)]
     csi_plugin: Vec<(String, PathBuf)>,
 
+    /// A driver of secrets whose values lie outside of the cluster, by the name that secrets give and the Unix socket of
+    /// its plugin; without one, /run/docker/plugins/NAME.sock (repeat). Each manager needs it
+    #[arg(long, value_name = "NAME[=SOCKET]", value_parser = parse_secret_driver)]
+    secret_driver: Vec<(String, PathBuf)>,
+
     #[command(flatten)]
     unlock: UnlockFlags,
 
@@ -169,6 +175,17 @@ fn parse_csi_plugin(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// Reads where a secret driver is.
+fn parse_secret_driver(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        None if !text.is_empty() && !text.contains('/') => Ok((text.to_owned(), PluginDrivers::default_socket(text))),
+        Some((name, socket)) if !name.is_empty() && !socket.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(socket.strip_prefix("unix://").unwrap_or(socket))))
+        }
+        _ => Err("give the driver's name, and its socket unless it lies with the plugins, as NAME=SOCKET".to_owned()),
+    }
+}
+
 /// Runs a node until a signal comes.
 async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
     let metrics = flags.listen_metrics.map(|address| (address, Registry::new()));
@@ -198,6 +215,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         autolock: flags.autolock,
         external_cas: flags.external_ca,
         csi_plugins: flags.csi_plugin,
+        secret_drivers: flags.secret_driver,
         unlock_key,
         hostname: flags.hostname,
         executor: flags.executor,
@@ -222,6 +240,18 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_driver_has_a_name_and_a_socket_or_lies_with_the_plugins() {
+        let read = |text| parse_secret_driver(text).map(|(name, socket)| format!("{name} at {}", socket.display()));
+        assert_eq!(read("vault=/run/vault.sock").unwrap(), "vault at /run/vault.sock");
+        assert_eq!(read("vault=unix:///run/vault.sock").unwrap(), "vault at /run/vault.sock");
+        assert_eq!(read("vault").unwrap(), "vault at /run/docker/plugins/vault.sock");
+        for wrong in ["", "vault=", "=/run/vault.sock", "/run/vault.sock", "../vault"] {
+            let error = "give the driver's name, and its socket unless it lies with the plugins, as NAME=SOCKET";
+            assert_eq!(read(wrong).unwrap_err(), error);
+        }
+    }
 
     #[test]
     fn a_storage_plugin_has_a_name_and_a_socket() {

@@ -8,6 +8,7 @@ use swarmkit_csi::CsiPlugins;
 use swarmkit_executor::DynExecutor;
 use swarmkit_node::{Node, NodeError, NodeHandle};
 use swarmkit_runtime::Env;
+use swarmkit_secret_drivers::PluginDrivers;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -40,6 +41,8 @@ pub(crate) struct NodeOptions {
     pub(crate) external_cas: Vec<wire::ExternalCa>,
     /// The storage plugins of a manager, and where they listen.
     pub(crate) csi_plugins: Vec<(String, PathBuf)>,
+    /// The secret drivers of a manager, and where they listen.
+    pub(crate) secret_drivers: Vec<(String, PathBuf)>,
     /// What opens the keys of a locked manager.
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) hostname: Option<String>,
@@ -152,6 +155,7 @@ async fn start(
         .autolock(options.autolock)
         .external_cas(options.external_cas)
         .volume_plugins(Arc::new(CsiPlugins::new(options.csi_plugins)))
+        .secret_drivers(Arc::new(PluginDrivers::new(options.secret_drivers)))
         .networks(options.networks.provider())
         .network_options(options.networks.options())
         .unlock_key(options.unlock_key);

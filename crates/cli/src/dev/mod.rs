@@ -110,6 +110,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         autolock: false,
         external_cas: Vec::new(),
         csi_plugins: Vec::new(),
+        secret_drivers: Vec::new(),
         unlock_key: None,
         hostname: None,
         executor: flags.executor,

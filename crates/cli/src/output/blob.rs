@@ -42,8 +42,10 @@ pub fn list_configs(configs: &[wire::Config], now: SystemTime) -> Columns {
 /// The layout of `secret inspect`. The content of a secret never leaves the cluster this way.
 #[must_use]
 pub fn inspect_secret(secret: &wire::Secret) -> Columns {
-    let annotations = secret.spec.clone().unwrap_or_default().annotations.unwrap_or_default();
-    inspect(&secret.id, &annotations, secret.meta.as_ref())
+    let spec = secret.spec.clone().unwrap_or_default();
+    let mut columns = inspect(&secret.id, &spec.annotations.unwrap_or_default(), secret.meta.as_ref());
+    columns.field_if_any("Driver", spec.driver.map(|driver| driver.name).unwrap_or_default());
+    columns
 }
 
 /// The layout of `config inspect`, which ends with the content.

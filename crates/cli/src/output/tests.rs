@@ -593,6 +593,17 @@ fn secrets_and_configs_are_shown_the_newest_first_and_secrets_without_content() 
       a            : b|
     Created        : 2027-01-15T07:59:00Z|
     ");
+    let mut provided = secret("s1", 60);
+    provided.spec.as_mut().unwrap().driver = Some(wire::Driver { name: "vault".into(), ..Default::default() });
+    assert_snapshot!(visible(inspect_secret(&provided)), @r"
+    ID             : s1|
+    Name           : token|
+    Labels         |
+      a            : b|
+    Created        : 2027-01-15T07:59:00Z|
+    Driver         : vault|
+    ");
+    assert_snapshot!(json::line(&json::Blob::of_secret(&provided)), @r#"{"id":"s1","name":"token","labels":{"a":"b"},"data":null,"driver":"vault","version":1,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
     assert_snapshot!(visible(list_configs(std::slice::from_ref(&config), now())), @r"
     ID    Name    Created|
     --    ----    -------|

@@ -82,6 +82,11 @@ async fn a_driver_of_secrets_needs_a_name_and_must_be_installed() {
     assert_eq!(world.secret_refused(unnamed).await, invalid("secret driver must have a name"));
     let unknown = wire::SecretSpec { driver: driver("vault"), ..secret_spec("s", b"") };
     assert_eq!(world.secret_refused(unknown).await, invalid("secret driver vault is not installed"));
+    assert_eq!(world.view().all::<Secret>().count(), 0, "nothing has changed");
+    let known = wire::SecretSpec { driver: driver("keeper"), ..secret_spec("s", b"") };
+    let create = wire::CreateSecretRequest { spec: Some(known.clone()) };
+    let made = world.control().create_secret(create).await.unwrap().into_inner().secret.unwrap();
+    assert_eq!(made.spec, Some(known), "it needs no value of its own");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use swarmkit_ca::{ExternalCa, Identity, JoinToken, NoExternalCa, RootCa, RootDig
 use swarmkit_control::{AttachmentApi, BackupApi, ControlApi, ControlConfig, Members, SchedulingApi, WatchApi};
 use swarmkit_rpc::{Authority, Channel, Services};
 use swarmkit_runtime::{Crew, Env};
+use swarmkit_secret_drivers::PluginDrivers;
 use swarmkit_store::{Store, StoreError, Transaction, View};
 use swarmkit_testing::{ServiceBuilder, named};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,7 @@ impl World {
             }),
             external_ca,
             networks,
+            secret_drivers: Arc::new(PluginDrivers::new([("keeper".to_owned(), "/nowhere".into())])),
         };
         let own = Identity::new("m".into(), NodeRole::Manager, "c".into());
         let attachments = AttachmentApi::new(env.clone(), store.clone());

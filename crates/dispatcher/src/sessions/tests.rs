@@ -20,7 +20,7 @@ fn managers() -> ManagerList {
 
 /// Admits and registers a member.
 fn register(sessions: &mut Sessions, name: &str, id: &str, now: Instant) -> Arc<Session> {
-    sessions.admit(&node(name), || true, now).unwrap();
+    drop(sessions.admit(&node(name), || true, now).unwrap());
     sessions.register(&node(name), id.into(), &managers(), now).unwrap()
 }
 
@@ -70,17 +70,46 @@ fn a_node_that_is_being_registered_is_not_taken_for_silent() {
     let now = Instant::now();
     register(&mut sessions, "a", "1", now);
     let late = now + 12 * SECOND;
-    sessions.admit(&node("a"), || true, late).unwrap();
+    drop(sessions.admit(&node("a"), || true, late).unwrap());
     assert_eq!(sessions.due(late + 10 * SECOND), []);
+}
+
+#[test]
+fn a_node_whose_registration_is_under_way_is_alive_however_long_that_takes() {
+    let mut sessions = sessions(DispatcherConfig::default());
+    let mut now = Instant::now();
+    let under_way = sessions.admit(&node("a"), || true, now).unwrap();
+    for _ in 0..10 {
+        now = sessions.next_due().unwrap();
+        assert_eq!(sessions.due(now), []);
+    }
+    drop(under_way);
+    now = sessions.next_due().unwrap();
+    assert_eq!(sessions.due(now), [Due::Down { node: node("a"), unknown: false }]);
+}
+
+#[test]
+fn nodes_get_their_time_again_when_nobody_was_there_to_hear_them() {
+    let mut sessions = sessions(DispatcherConfig::default());
+    let now = Instant::now();
+    register(&mut sessions, "a", "1", now);
+    register(&mut sessions, "b", "2", now);
+    let late = now + 60 * SECOND;
+    assert_eq!(sessions.due(late), []);
+    sessions.beat(&node("a"), "1", late + SECOND).unwrap();
+    let next = sessions.next_due().unwrap();
+    assert!(next >= late + 3 * Duration::from_millis(4500) && next < late + 17 * SECOND);
+    assert_eq!(sessions.due(next), [Due::Down { node: node("b"), unknown: false }]);
 }
 
 #[test]
 fn a_registration_that_came_too_late_has_to_begin_again() {
     let mut sessions = sessions(DispatcherConfig::default());
     let now = Instant::now();
-    sessions.admit(&node("a"), || true, now).unwrap();
-    assert_eq!(sessions.due(now + 60 * SECOND), [Due::Down { node: node("a"), unknown: false }]);
-    let late = sessions.register(&node("a"), "1".into(), &managers(), now + 60 * SECOND);
+    drop(sessions.admit(&node("a"), || true, now).unwrap());
+    let late = sessions.next_due().unwrap();
+    assert_eq!(sessions.due(late), [Due::Down { node: node("a"), unknown: false }]);
+    let late = sessions.register(&node("a"), "1".into(), &managers(), late);
     assert!(matches!(late, Err(DispatcherError::NotRegistered)));
 }
 
@@ -89,8 +118,9 @@ fn a_registration_that_is_never_finished_ends_as_a_silent_node() {
     let mut sessions = sessions(DispatcherConfig::default());
     let now = Instant::now();
     sessions.expect(&node("a"), now);
-    sessions.admit(&node("a"), || true, now + 20 * SECOND).unwrap();
-    assert_eq!(sessions.due(now + 90 * SECOND), [Due::Down { node: node("a"), unknown: true }]);
+    drop(sessions.admit(&node("a"), || true, now + 20 * SECOND).unwrap());
+    let late = sessions.next_due().unwrap();
+    assert_eq!(sessions.due(late), [Due::Down { node: node("a"), unknown: true }]);
 }
 
 #[test]
@@ -99,7 +129,7 @@ fn an_attempt_to_register_never_shortens_the_time_that_a_node_has() {
     let now = Instant::now();
     sessions.expect(&node("a"), now);
     let before = sessions.next_due();
-    sessions.admit(&node("a"), || true, now).unwrap();
+    drop(sessions.admit(&node("a"), || true, now).unwrap());
     assert_eq!(sessions.next_due(), before);
 }
 

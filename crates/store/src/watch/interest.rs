@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use swarmkit_api::{Kind, NodeId, ServiceId, Task};
+use swarmkit_api::{Kind, NodeId, ServiceId, Task, Volume};
 
 use crate::{Change, Edit, Stored};
 
@@ -14,6 +14,7 @@ use crate::{Change, Edit, Stored};
 pub struct Interest {
     pub(super) kinds: Kinds,
     pub(super) nodes: BTreeSet<NodeId>,
+    pub(super) volume_nodes: BTreeSet<NodeId>,
     pub(super) services: BTreeSet<ServiceId>,
     pub(super) objects: BTreeSet<(Kind, Arc<str>)>,
 }
@@ -49,6 +50,13 @@ impl Interest {
         self
     }
 
+    /// And the volumes of the cluster that are, or were until the change, published on that node, or on their way to or from it.
+    #[must_use]
+    pub fn volumes_of_node(mut self, node: NodeId) -> Self {
+        self.volume_nodes.insert(node);
+        self
+    }
+
     /// And the tasks of that service.
     #[must_use]
     pub fn tasks_of_service(mut self, service: ServiceId) -> Self {
@@ -73,13 +81,20 @@ impl Interest {
                     nodes_of(edit).any(|node| self.nodes.contains(node))
                         || services_of(edit).any(|service| self.services.contains(service))
                 }
+                Change::Volume(edit) => {
+                    !self.volume_nodes.is_empty()
+                        && volume_nodes_of(edit).any(|node| self.volume_nodes.iter().any(|wanted| wanted.as_str() == node))
+                }
                 _ => false,
             }
     }
 
     /// Whether it is made of whole kinds only.
     pub(super) fn is_broad(&self) -> bool {
-        self.nodes.is_empty() && self.services.is_empty() && self.objects.is_empty()
+        self.nodes.is_empty()
+            && self.volume_nodes.is_empty()
+            && self.services.is_empty()
+            && self.objects.is_empty()
     }
 }
 
@@ -126,6 +141,12 @@ pub(super) fn nodes_of(edit: &Edit<Task>) -> impl Iterator<Item = &NodeId> {
     let before = edit.before.as_ref().and_then(|task| task.node_id.as_ref());
     let after = edit.after.as_ref().and_then(|task| task.node_id.as_ref());
     before.into_iter().chain(after.filter(|&node| before != Some(node)))
+}
+
+/// The nodes that a volume was and is published on, some perhaps twice.
+pub(super) fn volume_nodes_of(edit: &Edit<Volume>) -> impl Iterator<Item = &str> {
+    let entries = edit.before.iter().chain(&edit.after).flat_map(|volume| &volume.publish_status);
+    entries.map(|entry| entry.node_id.as_str())
 }
 
 /// The services that a task belonged and belongs to, each once.

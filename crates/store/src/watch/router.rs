@@ -6,7 +6,7 @@ use swarmkit_api::{Kind, NodeId, ServiceId};
 
 use super::{
     Delta, Interest, Mailbox,
-    interest::{Kinds, nodes_of, services_of},
+    interest::{Kinds, nodes_of, services_of, volume_nodes_of},
 };
 use crate::Change;
 
@@ -26,6 +26,7 @@ pub(crate) struct Router {
     interests: BTreeMap<WatchId, Interest>,
     by_kind: Readers<Kind>,
     by_node: Readers<NodeId>,
+    by_volume_node: Readers<NodeId>,
     by_service: Readers<ServiceId>,
     by_object: Readers<(Kind, Arc<str>)>,
 }
@@ -68,6 +69,7 @@ impl Router {
             self.narrow.insert(id, mailbox);
             Kind::ALL.iter().filter(|&&kind| interest.kinds.contains(kind)).for_each(|kind| self.by_kind.add(kind, id));
             interest.nodes.iter().for_each(|node| self.by_node.add(node, id));
+            interest.volume_nodes.iter().for_each(|node| self.by_volume_node.add(node, id));
             interest.services.iter().for_each(|service| self.by_service.add(service, id));
             interest.objects.iter().for_each(|object| self.by_object.add(object, id));
         }
@@ -86,6 +88,7 @@ impl Router {
         if self.narrow.remove(&id).is_some() {
             Kind::ALL.iter().for_each(|kind| self.by_kind.remove(kind, id));
             interest.nodes.iter().for_each(|node| self.by_node.remove(node, id));
+            interest.volume_nodes.iter().for_each(|node| self.by_volume_node.remove(node, id));
             interest.services.iter().for_each(|service| self.by_service.remove(service, id));
             interest.objects.iter().for_each(|object| self.by_object.remove(object, id));
         }
@@ -131,9 +134,16 @@ impl Router {
         if !self.by_object.0.is_empty() {
             self.by_object.of(&(change.kind(), change.id().into())).iter().for_each(|&id| tell(id));
         }
-        if let Change::Task(edit) = change {
-            nodes_of(edit).flat_map(|node| self.by_node.of(node)).for_each(|&id| tell(id));
-            services_of(edit).flat_map(|service| self.by_service.of(service)).for_each(|&id| tell(id));
+        match change {
+            Change::Task(edit) => {
+                nodes_of(edit).flat_map(|node| self.by_node.of(node)).for_each(|&id| tell(id));
+                services_of(edit).flat_map(|service| self.by_service.of(service)).for_each(|&id| tell(id));
+            }
+            Change::Volume(edit) if !self.by_volume_node.0.is_empty() => {
+                let nodes = volume_nodes_of(edit).map(NodeId::from);
+                nodes.for_each(|node| self.by_volume_node.of(&node).iter().for_each(|&id| tell(id)));
+            }
+            _ => {}
         }
     }
 

@@ -15,6 +15,9 @@ pub struct Blob {
     labels: BTreeMap<String, String>,
     /// The content of a config, where it is UTF-8 text; always `null` for secrets.
     data: Option<String>,
+    /// Who provides the value of a secret. Absent where the cluster holds it, and for configs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<String>,
     version: u64,
     created_at: Option<String>,
     updated_at: Option<String>,
@@ -24,8 +27,9 @@ impl Blob {
     /// The JSON form of a secret.
     #[must_use]
     pub fn of_secret(secret: &wire::Secret) -> Self {
-        let annotations = secret.spec.clone().unwrap_or_default().annotations;
-        Self::new(&secret.id, annotations, None, secret.meta)
+        let spec = secret.spec.clone().unwrap_or_default();
+        let driver = spec.driver.map(|driver| driver.name);
+        Self { driver, ..Self::new(&secret.id, spec.annotations, None, secret.meta) }
     }
 
     /// The JSON form of a config.
@@ -44,6 +48,7 @@ impl Blob {
             name: annotations.name,
             labels: annotations.labels,
             data,
+            driver: None,
             version: meta.version.unwrap_or_default().index,
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
