@@ -13,7 +13,7 @@ use std::{
 };
 
 use swarmkit_api::{Config, NodeId, Secret, Task, TaskId, TaskState, Volume, VolumeId, wire};
-use swarmkit_store::{Change, State, TaskBy, Update};
+use swarmkit_store::{Change, State, TaskBy, Update, VolumeBy};
 use wire::{
     ResourceType, assignment_change::AssignmentAction, task_spec::Runtime, volume_publish_status::State as PublishState,
 };
@@ -29,7 +29,8 @@ use crate::config::CHANGES_PER_MESSAGE;
 pub(crate) struct AssignmentSet {
     node: NodeId,
     tasks: BTreeMap<TaskId, Arc<Task>>,
-    volumes: BTreeMap<VolumeId, PublishState>,
+    /// As they were when the node was told of them last.
+    volumes: BTreeMap<VolumeId, Arc<Volume>>,
     uses: BTreeMap<Dependency, Use>,
     awaited: Awaited,
     said: Said,
@@ -131,7 +132,14 @@ impl AssignmentSet {
         for task in state.find(TaskBy::Node(Some(&self.node.clone()))) {
             self.task(task, state);
         }
-        for volume in state.all::<Volume>() {
+        let node = self.node.clone();
+        let gone =
+            |volume: &VolumeId| state.get::<Volume>(volume).and_then(|volume| publication(volume, &node)).is_none();
+        let gone: Vec<_> = self.volumes.keys().filter(|volume| gone(volume)).cloned().collect();
+        for volume in gone {
+            self.volume_gone(&volume);
+        }
+        for volume in state.find(VolumeBy::Node(&node)) {
             self.volume(volume, state);
         }
     }
@@ -146,11 +154,10 @@ impl AssignmentSet {
                 Some(task) if self.is_here(Some(task)) => self.task(task, state),
                 Some(_) | None => self.task_gone(&edit.id().clone()),
             },
-            Change::Volume(edit) => {
-                if let Some(volume) = &edit.after {
-                    self.volume(volume, state);
-                }
-            }
+            Change::Volume(edit) => match &edit.after {
+                Some(volume) => self.volume(volume, state),
+                None => self.volume_gone(&edit.id().clone()),
+            },
             _ => {}
         }
     }
@@ -192,48 +199,61 @@ impl AssignmentSet {
         }
     }
 
-    /// A volume is new or has changed. Those without an entry for this node are none of its business.
-    fn volume(&mut self, volume: &Volume, state: &State) {
-        let Some(published) = volume.publish_status.iter().find(|entry| entry.node_id == self.node.as_str()) else {
-            return;
-        };
-        let publish_state = published.state();
-        if publish_state == PublishState::PendingPublish || self.volumes.get(&volume.id) == Some(&publish_state) {
+    /// A volume is new or has changed. Those that were never published here are none of this node's business.
+    fn volume(&mut self, volume: &Arc<Volume>, state: &State) {
+        let known = self.volumes.get(&volume.id).map(|known| self.publish_state(known));
+        let publish_state = self.publish_state(volume);
+        if known == Some(publish_state) {
             return;
         }
         match publish_state {
-            PublishState::PendingPublish => {}
-            PublishState::Published => {
-                self.volumes.insert(volume.id.clone(), publish_state);
+            Some(PublishState::PendingPublish) => {}
+            Some(PublishState::Published) => {
+                self.volumes.insert(volume.id.clone(), Arc::clone(volume));
                 for secret in &volume.spec.secrets {
                     let needed = Dependency::Secret(secret.secret.clone());
                     if let Some(secret) = self.need(needed, User::Volume(volume.id.clone()), state) {
                         tracing::warn!(secret = %secret.id, volume = %volume.id, "drivers provide secrets for tasks only");
                     }
                 }
-                self.say_volume(AssignmentAction::Update, volume, published);
+                self.say_volume(AssignmentAction::Update, volume);
             }
             // Said also when the node was never told of it by this stream: it may have forgotten since.
-            PublishState::PendingNodeUnpublish => {
-                self.volumes.insert(volume.id.clone(), publish_state);
-                self.say_volume(AssignmentAction::Remove, volume, published);
+            Some(PublishState::PendingNodeUnpublish) => {
+                self.volumes.insert(volume.id.clone(), Arc::clone(volume));
+                self.say_volume(AssignmentAction::Remove, volume);
             }
-            PublishState::PendingUnpublish => {
-                if self.volumes.remove(&volume.id).is_some() {
-                    self.release_volume(volume);
-                }
-            }
+            Some(PublishState::PendingUnpublish) | None => self.volume_gone(&volume.id),
         }
     }
 
-    fn say_volume(&mut self, action: AssignmentAction, volume: &Volume, published: &wire::VolumePublishStatus) {
+    /// The node has let go of a volume, or must, since it is not there any more.
+    fn volume_gone(&mut self, volume: &VolumeId) {
+        let Some(known) = self.volumes.remove(volume) else { return };
+        if self.publish_state(&known) == Some(PublishState::Published) {
+            self.say_volume(AssignmentAction::Remove, &known);
+        }
+        // Its secrets may have been others when it was published, so every dependency is asked.
+        let user = User::Volume(volume.clone());
+        let used: Vec<_> = self.uses.keys().cloned().collect();
+        for dependency in used {
+            self.release(&dependency, &user);
+        }
+    }
+
+    fn publish_state(&self, volume: &Volume) -> Option<PublishState> {
+        publication(volume, &self.node).map(wire::VolumePublishStatus::state)
+    }
+
+    fn say_volume(&mut self, action: AssignmentAction, volume: &Volume) {
         let info = volume.volume_info.as_ref();
+        let published = publication(volume, &self.node);
         let assignment = wire::VolumeAssignment {
             id: volume.id.to_string(),
             volume_id: info.map(|info| info.volume_id.clone()).unwrap_or_default(),
             driver: volume.spec.driver.clone(),
             volume_context: info.map(|info| info.volume_context.clone()).unwrap_or_default(),
-            publish_context: published.publish_context.clone(),
+            publish_context: published.map(|entry| entry.publish_context.clone()).unwrap_or_default(),
             access_mode: volume.spec.access_mode.clone(),
             secrets: volume.spec.secrets.clone(),
         };
@@ -269,15 +289,6 @@ impl AssignmentSet {
         }
     }
 
-    /// The volume's secrets may have been others when it was published, so every dependency is asked.
-    fn release_volume(&mut self, volume: &Volume) {
-        let user = User::Volume(volume.id.clone());
-        let used: Vec<_> = self.uses.keys().cloned().collect();
-        for dependency in used {
-            self.release(&dependency, &user);
-        }
-    }
-
     /// A user does not need a dependency any more. What nobody needs is taken from the node.
     fn release(&mut self, dependency: &Dependency, user: &User) {
         let Some(used) = self.uses.get_mut(dependency) else { return };
@@ -290,6 +301,11 @@ impl AssignmentSet {
         }
         self.uses.remove(dependency);
     }
+}
+
+/// What a volume says of a node. Nothing of other nodes is told to it.
+fn publication<'a>(volume: &'a Volume, node: &NodeId) -> Option<&'a wire::VolumePublishStatus> {
+    volume.publish_status.iter().find(|entry| entry.node_id == node.as_str())
 }
 
 /// What a secret is called at a node that was provided for one task alone. As upstream.

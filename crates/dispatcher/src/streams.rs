@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
-use swarmkit_api::{Cluster, Kind, Node, NodeId, Object as _, Task, TaskState, wire};
+use swarmkit_api::{Cluster, Kind, Node, NodeId, Object as _, TaskState, wire};
 use swarmkit_rpc::ServiceError as _;
 use swarmkit_store::{Change, ClusterBy, DEFAULT_CLUSTER, Interest, State, Store, TaskBy, Update, View, Watch};
 use tokio::{sync::watch, time::Instant};
@@ -168,7 +168,8 @@ pub(crate) fn assignments(
     session: Arc<Session>,
     secrets: Arc<SecretDesk>,
 ) -> impl Stream<Item = Result<wire::AssignmentsMessage, Status>> + Send + 'static {
-    let watch = store.watch(Interest::none().tasks_of_node(session.node.clone()).kinds([Kind::Volume]));
+    let node = session.node.clone();
+    let watch = store.watch(Interest::none().tasks_of_node(node.clone()).volumes_of_node(node));
     let set = AssignmentSet::new(session.node.clone());
     messages(AssignmentsSource { session, watch, set, asked: Asked::new(secrets), sequence: 0, until: None })
 }

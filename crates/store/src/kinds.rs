@@ -270,8 +270,9 @@ impl Record for Resource {
 
 // === Volumes ===
 
-fn publishing_nodes(volume: &Volume) -> impl Iterator<Item = Text> {
-    volume.publish_status.iter().map(|entry| Text::from(entry.node_id.as_str()))
+/// Where it is published, or on its way to or from.
+fn publishing_nodes(volume: &Volume) -> Vec<Text> {
+    volume.publish_status.iter().map(|entry| Text::from(entry.node_id.as_str())).collect()
 }
 
 /// The indexes of volumes.
@@ -287,7 +288,8 @@ impl Record for Volume {
     type Indexes = VolumeIndexes;
 
     fn reindex(indexes: &mut VolumeIndexes, id: &VolumeId, before: Option<&Self>, after: Option<&Self>) {
-        indexes.node.amend(id, before.into_iter().flat_map(publishing_nodes), after.into_iter().flat_map(publishing_nodes));
+        let nodes = |volume: Option<&Self>| volume.map(publishing_nodes).unwrap_or_default();
+        indexes.node.amend_all(id, &nodes(before), &nodes(after));
         if both(before, after, |a, b| Arc::ptr_eq(&a.spec, &b.spec)) {
             return;
         }

@@ -16,7 +16,7 @@ struct Told {
 impl Told {
     fn new(text: &str) -> Self {
         let store = store(text);
-        let interest = Interest::none().tasks_of_node("a".into()).kinds([swarmkit_api::Kind::Volume]);
+        let interest = Interest::none().tasks_of_node("a".into()).volumes_of_node("a".into());
         let watch = store.watch(interest);
         Self { store, watch, set: AssignmentSet::new("a".into()) }
     }
@@ -94,6 +94,37 @@ fn a_volume_is_taken_back_first_and_its_secret_when_that_is_done() {
     assert_eq!(told.news(), ["-s"]);
     told.publish("v", &[]);
     assert_eq!(told.news(), [""; 0]);
+}
+
+#[test]
+fn a_volume_that_vanishes_is_taken_back_with_its_secret() {
+    let mut told = Told::new("secret s=1");
+    for number in 0..3 {
+        told.publish("v", &[("a", PublishState::Published)]);
+        assert_eq!(told.news(), ["+s", "+v(csi-v /dev/a)"]);
+        match number {
+            0 => told.publish("v", &[("b", PublishState::Published)]),
+            1 => told.write(|tx| tx.delete::<Volume>(&"v".into())),
+            _ => {
+                told.publish("v", &[]);
+                told.set.absorb(&Update::Snapshot(told.store.view()));
+            }
+        }
+        assert_eq!(told.news(), ["-v(csi-v /dev/a)", "-s"], "{number}");
+    }
+}
+
+#[test]
+fn a_volume_that_is_published_on_another_node_wakes_nobody_here() {
+    let mut told = Told::new("secret s=1; service w secret=s");
+    while told.watch.try_next().unwrap().is_some() {}
+    told.publish("v", &[("b", PublishState::PendingPublish)]);
+    told.publish("v", &[("b", PublishState::Published)]);
+    assert!(told.watch.try_next().unwrap().is_none());
+    told.publish("v", &[("b", PublishState::Published), ("a", PublishState::PendingPublish)]);
+    assert!(told.watch.try_next().unwrap().is_some());
+    told.publish("v", &[("b", PublishState::Published)]);
+    assert!(told.watch.try_next().unwrap().is_some(), "it learns that the volume has left");
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Interest {
                 }
                 Change::Volume(edit) => {
                     !self.volume_nodes.is_empty()
-                        && volume_nodes_of(edit).any(|node| self.volume_nodes.iter().any(|wanted| wanted.as_str() == node))
+                        && volume_nodes_of(edit)
+                            .any(|node| self.volume_nodes.iter().any(|wanted| wanted.as_str() == node))
                 }
                 _ => false,
             }
@@ -91,10 +92,7 @@ impl Interest {
 
     /// Whether it is made of whole kinds only.
     pub(super) fn is_broad(&self) -> bool {
-        self.nodes.is_empty()
-            && self.volume_nodes.is_empty()
-            && self.services.is_empty()
-            && self.objects.is_empty()
+        self.nodes.is_empty() && self.volume_nodes.is_empty() && self.services.is_empty() && self.objects.is_empty()
     }
 }
 
