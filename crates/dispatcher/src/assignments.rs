@@ -168,6 +168,7 @@ impl AssignmentSet {
         if observed < TaskState::Assigned {
             return;
         }
+        let was_held = self.awaited.holds(&task.id);
         let known = self.tasks.insert(task.id.clone(), Arc::clone(task));
         let over = observed > TaskState::Running;
         if known.is_none() && !over {
@@ -181,7 +182,8 @@ impl AssignmentSet {
             self.release_task(task);
         }
         // The agent has told us of a status itself; only what managers want is news to it.
-        let is_echo = observed > TaskState::Assigned && known.is_some_and(|known| same_wish(&known, task));
+        let is_known = !was_held && known.is_some_and(|known| same_wish(&known, task));
+        let is_echo = is_known && observed > TaskState::Assigned;
         if is_echo {
             return;
         }
@@ -379,5 +381,7 @@ pub(crate) fn same_wish(a: &Task, b: &Task) -> bool {
         && *volumes == b.volumes
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

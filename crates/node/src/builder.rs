@@ -1,6 +1,6 @@
 //! How a node is set up.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use swarmkit_allocator::{InertNetworks, NetworkOptions, NetworkProvider};
 use swarmkit_api::wire;
@@ -165,6 +165,13 @@ impl NodeBuilder {
     /// nobody.
     pub fn secret_drivers(mut self, drivers: Arc<dyn SecretDrivers>) -> Self {
         self.managing.dispatcher.secret_drivers = drivers;
+        self
+    }
+
+    /// How long a node may be down before this manager, while it leads, gives its tasks up for lost. Managers should agree.
+    /// Default: 24 hours.
+    pub fn node_down_period(mut self, period: Duration) -> Self {
+        self.managing.dispatcher.node_down_period = period;
         self
     }
 

@@ -10,7 +10,7 @@ mod node;
 mod restore;
 pub(crate) mod signals;
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 pub(crate) use executor::ExecutorFlags;
@@ -26,6 +26,7 @@ use crate::{
     dev, doctor,
     external_ca::parse_external_ca,
     metrics::{Registry, Timers},
+    units::parse_duration,
     unlocking::UnlockFlags,
 };
 
@@ -113,6 +114,11 @@ struct NodeFlags {
     /// its plugin; without one, /run/docker/plugins/NAME.sock (repeat). Each manager needs it
     #[arg(long, value_name = "NAME[=SOCKET]", value_parser = parse_secret_driver)]
     secret_driver: Vec<(String, PathBuf)>,
+
+    /// How long a node may be down before its tasks are given up for lost, while this manager leads; give all managers the same
+    /// [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    node_down_period: Option<Duration>,
 
     #[command(flatten)]
     unlock: UnlockFlags,
@@ -216,6 +222,7 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
         external_cas: flags.external_ca,
         csi_plugins: flags.csi_plugin,
         secret_drivers: flags.secret_driver,
+        node_down_period: flags.node_down_period,
         unlock_key,
         hostname: flags.hostname,
         executor: flags.executor,
@@ -240,6 +247,14 @@ async fn run(flags: NodeFlags, env: &Env) -> Result<(), RunError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_nodes_may_be_down_is_a_duration_and_left_open_unless_it_is_given() {
+        let read = |words: &[&str]| Args::try_parse_from(words).map(|args| args.node.node_down_period);
+        assert_eq!(read(&["swarmd"]).unwrap(), None);
+        assert_eq!(read(&["swarmd", "--node-down-period", "90m"]).unwrap(), Some(Duration::from_secs(5400)));
+        assert!(read(&["swarmd", "--node-down-period", "soon"]).is_err());
+    }
 
     #[test]
     fn a_secret_driver_has_a_name_and_a_socket_or_lies_with_the_plugins() {

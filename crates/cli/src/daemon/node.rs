@@ -43,6 +43,8 @@ pub(crate) struct NodeOptions {
     pub(crate) csi_plugins: Vec<(String, PathBuf)>,
     /// The secret drivers of a manager, and where they listen.
     pub(crate) secret_drivers: Vec<(String, PathBuf)>,
+    /// How long a node may be down before its tasks are given up for lost.
+    pub(crate) node_down_period: Option<Duration>,
     /// What opens the keys of a locked manager.
     pub(crate) unlock_key: Option<UnlockKey>,
     pub(crate) hostname: Option<String>,
@@ -159,6 +161,9 @@ async fn start(
         .networks(options.networks.provider())
         .network_options(options.networks.options())
         .unlock_key(options.unlock_key);
+    if let Some(period) = options.node_down_period {
+        builder = builder.node_down_period(period);
+    }
     if let Some(address) = options.advertise_remote {
         builder = builder.advertise(address);
     }

@@ -111,6 +111,7 @@ pub(crate) async fn run(flags: Flags, env: &Env) -> Result<(), RunError> {
         external_cas: Vec::new(),
         csi_plugins: Vec::new(),
         secret_drivers: Vec::new(),
+        node_down_period: None,
         unlock_key: None,
         hostname: None,
         executor: flags.executor,

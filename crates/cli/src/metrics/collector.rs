@@ -7,6 +7,7 @@ use swarmkit_store::{Change, Store, Update, View, WatchEnded};
 
 use super::{
     Registry,
+    delays::Delays,
     registry::{NODE_STATES, NodeInfo, State, TASK_STATES, node_label, task_label},
 };
 
@@ -32,11 +33,16 @@ impl Collector {
         let mut watch = store.watch(swarmkit_store::Interest::none().kinds(kinds));
         let differing = store.watch_divergence();
         self.registry.set_differs(Some(Box::new(move || differing.borrow().is_some())));
+        let mut delays = Delays::default();
         loop {
             match watch.next().await {
-                Ok(Update::Snapshot(view)) => self.count(&view),
+                Ok(Update::Snapshot(view)) => {
+                    delays.restart(&view);
+                    self.count(&view);
+                }
                 Ok(Update::Delta(delta)) => {
                     delta.changes.iter().for_each(|change| self.absorb(change));
+                    self.observe(&mut delays, &delta.changes);
                     self.totals(&delta.view);
                 }
                 Err(WatchEnded) => return,
@@ -66,6 +72,16 @@ impl Collector {
             | Change::Extension(_)
             | Change::Config(_)
             | Change::Volume(_) => {}
+        }
+    }
+
+    /// Tells how long tasks took to run, on the leader.
+    fn observe(&self, delays: &mut Delays, changes: &[Change]) {
+        let tasks = changes.iter().filter_map(|change| change.as_::<Task>());
+        for delay in tasks.filter_map(|edit| delays.absorb(edit.before.as_deref(), edit.after.as_deref())) {
+            if self.registry.leads() {
+                self.registry.metrics().scheduling.observe(delay.as_secs_f64());
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! Without `--listen-metrics` nothing subscribes to the spans, so each costs one look at a flag.
 
 mod collector;
+mod delays;
 mod registry;
 mod server;
 mod timers;

@@ -16,6 +16,10 @@ const BUCKETS: [f64; 18] = [
     0.5, 1.0, 2.5, 10.0,
 ];
 
+/// The same for how long it takes to run a task: images are fetched meanwhile.
+const SCHEDULING_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 /// Every state that a task may be shown in, under upstream's names.
 pub(super) const TASK_STATES: [TaskState; 14] = [
     TaskState::New,
@@ -74,6 +78,8 @@ pub(super) struct Metrics {
     pub(super) write: Histogram,
     pub(super) batch: Histogram,
     pub(super) lock: Histogram,
+    /// From when a task was given to its node until it ran there.
+    pub(super) scheduling: Histogram,
     /// Those that this process has answered.
     pub(super) server: Calls,
     /// Those that it has made of others.
@@ -177,6 +183,7 @@ impl Registry {
             write: histogram(),
             batch: histogram(),
             lock: histogram(),
+            scheduling: Histogram::new(SCHEDULING_BUCKETS),
             server: Calls::new(),
             client: Calls::new(),
         };
@@ -194,6 +201,11 @@ impl Registry {
     /// How to ask whether the manager leads.
     pub(super) fn set_leads(&self, leads: Option<Ask>) {
         *self.0.leads.lock() = leads;
+    }
+
+    /// Whether the manager leads now.
+    pub(super) fn leads(&self) -> bool {
+        self.0.leads.lock().as_ref().is_some_and(|ask| ask())
     }
 
     /// How to ask whether the manager's store was found to differ from the leader's.
@@ -255,6 +267,11 @@ fn register(client: &mut Client, metrics: &Metrics) {
         ("swarm_raft_snapshot_latency_seconds", "Writing a snapshot", &metrics.snapshot),
         ("swarm_store_write_tx_latency_seconds", "From the call of a transaction to its end", &metrics.write),
         ("swarm_store_batch_latency_seconds", "From the call of a batch to its end", &metrics.batch),
+        (
+            "swarm_dispatcher_scheduling_delay_seconds",
+            "How long it took from when a task was given to its node until it ran there",
+            &metrics.scheduling,
+        ),
         ("swarm_store_memory_store_lock_duration_seconds", "How long a writer held the store", &metrics.lock),
     ];
     for (name, help, histogram) in histograms {

@@ -68,6 +68,11 @@ async fn gauges_follow_the_store_and_are_reset_with_it() {
     assert_eq!(shown("swarm_manager_tasks_total{state=\"new\"}"), 1.0);
     assert_eq!(shown("swarm_manager_tasks_total{state=\"complete\"}"), 0.0);
 
+    let assign = |tx: &mut swarmkit_store::Transaction| -> Result<(), StoreError> {
+        tx.edit::<Task>(&TaskId::from("t1"), |task| task.status.state = TaskState::Assigned).map(drop)
+    };
+    store.update(assign).await.unwrap();
+    assert_eq!(shown("swarm_dispatcher_scheduling_delay_seconds_count"), 0.0);
     let run = |tx: &mut swarmkit_store::Transaction| -> Result<(), StoreError> {
         let mut task = Task::clone(tx.get::<Task>(&TaskId::from("t1")).unwrap());
         task.status.state = TaskState::Running;
@@ -77,6 +82,7 @@ async fn gauges_follow_the_store_and_are_reset_with_it() {
     settle().await;
     assert_eq!(shown("swarm_manager_tasks_total{state=\"new\"}"), 0.0);
     assert_eq!(shown("swarm_manager_tasks_total{state=\"running\"}"), 1.0);
+    assert_eq!(shown("swarm_dispatcher_scheduling_delay_seconds_count"), 1.0);
     store.update(|tx| tx.delete::<Task>(&TaskId::from("t1"))).await.unwrap();
     settle().await;
     assert_eq!(shown("swarm_manager_tasks_total{state=\"running\"}"), 0.0);

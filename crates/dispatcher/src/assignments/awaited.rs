@@ -61,6 +61,11 @@ impl Awaited {
         true
     }
 
+    /// Whether the node has yet to be told of a task.
+    pub(super) fn holds(&self, task: &TaskId) -> bool {
+        self.held.contains_key(task)
+    }
+
     /// An answer has come. Whether it was waited for.
     pub(super) fn answered(&mut self, task: &TaskId, secret: &str) -> bool {
         let Some(open) = self.open.get_mut(task) else { return false };

@@ -149,24 +149,37 @@ fn a_secret_of_a_task_and_a_volume_goes_with_the_last_of_them() {
 
 #[test]
 fn a_dependency_counts_however_it_is_named_and_once_if_it_is_named_twice() {
-    let reference =
+    let listed =
         |id: &str, kind: ResourceType| wire::ResourceReference { resource_id: id.into(), resource_type: kind.into() };
-    let mut told = Told::new("secret s=1; secret t=2; config c=3; service w secret=s");
-    told.write(|tx| {
-        let service = tx.get::<swarmkit_api::Service>(&"w".into()).cloned().expect("the service");
-        let task = swarmkit_testing::task("w.1").of(&service).on("a").state(TaskState::Assigned).spec(|spec| {
-            spec.resource_references = vec![
-                reference("s", ResourceType::Secret),
-                reference("t", ResourceType::Secret),
-                reference("c", ResourceType::Config),
-                reference("z", ResourceType::Task),
-            ];
+    let none = || listed("z", ResourceType::Task);
+    let secret = || listed("s", ResourceType::Secret);
+    let config = || listed("c", ResourceType::Config);
+    let ways = [
+        // What the container names, and what is listed for any runtime.
+        ("service w secret=s config=c", vec![none(), listed("v", ResourceType::Volume)], true),
+        ("service w secret=s", vec![config()], true),
+        ("service w secret=s config=c", vec![secret(), config(), none()], true),
+        ("service w", vec![secret(), config()], true),
+        ("service w", vec![secret(), secret(), config()], true),
+        ("service w", vec![none()], false),
+    ];
+    for (service, references, is_used) in ways {
+        let mut told = Told::new(&format!("secret s=1; config c=3; {service}"));
+        told.write(|tx| {
+            let service = tx.get::<swarmkit_api::Service>(&"w".into()).cloned().expect("the service");
+            let task = swarmkit_testing::task("w.1").of(&service).on("a").state(TaskState::Assigned);
+            tx.create(task.spec(|spec| spec.resource_references.clone_from(&references)).build())
         });
-        tx.create(task.build())
-    });
-    assert_eq!(told.news(), ["+s", "+t", "+c", "+w.1"]);
-    told.write(|tx| tx.delete::<Task>(&"w.1".into()));
-    assert_eq!(told.news(), ["-w.1", "-s", "-t", "-c"]);
+        let news = |sign: &str, first: &[&str]| {
+            let used = ["s", "c"].iter().filter(|_| is_used).map(|id| format!("{sign}{id}"));
+            first.iter().map(|word| (*word).to_owned()).chain(used).collect::<Vec<_>>()
+        };
+        let mut expected = news("+", &[]);
+        expected.push("+w.1".to_owned());
+        assert_eq!(told.news(), expected, "{service} {references:?}");
+        told.write(|tx| tx.delete::<Task>(&"w.1".into()));
+        assert_eq!(told.news(), news("-", &["-w.1"]), "{service} {references:?}");
+    }
 }
 
 #[test]

@@ -188,6 +188,46 @@ async fn old_agents_get_the_whole_list_every_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn old_agents_are_told_of_every_change_but_their_own_echo() {
+    let world = World::new("node a").await;
+    let session = world.register("a").await;
+    let mut stream = world.tasks("a", &session).await.unwrap();
+    let told = |message: wire::TasksMessage| {
+        let task = |task: wire::Task| (task.id, TaskState::try_from(task.desired_state).unwrap());
+        message.tasks.into_iter().map(task).collect::<Vec<_>>()
+    };
+    assert_eq!(told(stream.next().await), []);
+    world.amend("task w.1 on a assigned");
+    let running = ("w.1".to_owned(), TaskState::Running);
+    assert_eq!(told(stream.next().await), std::slice::from_ref(&running));
+    world.report("a", &session, &[("w.1", TaskState::Running)]).await.unwrap();
+    assert!(stream.is_silent().await, "the node has said so itself");
+    world.amend("task w.2 on a pending; task w.3 on a new");
+    world.delete_task("w.3").await;
+    assert!(stream.is_silent().await, "these are not for nodes");
+    world.edit_task("w.1", |task| task.desired_state = TaskState::Shutdown).await;
+    assert_eq!(told(stream.next().await), [("w.1".to_owned(), TaskState::Shutdown)]);
+    world.delete_task("w.1").await;
+    assert_eq!(told(stream.next().await), []);
+    world.amend("task w.4 on a assigned");
+    world.delete_task("w.4").await;
+    assert_eq!(told(stream.next().await), [], "what came and went is told once");
+    assert!(stream.is_silent().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_nodes_are_not_told_of_leave_without_a_word() {
+    let text = "node a; secret s=1; service web secret=s; task web.1 on a pending; task web.2 on a assigned";
+    let world = World::new(text).await;
+    let (mut stream, first) = listen(&world, "a").await;
+    assert_eq!(first, ["+secret s", "+task web.2"]);
+    world.delete_task("web.1").await;
+    assert!(stream.is_silent().await);
+    world.delete_task("web.2").await;
+    assert_eq!(said(&stream.next().await), ["-secret s", "-task web.2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_over_is_told_of_no_task_any_more() {
     let world = World::new("node a").await;
     let (mut stream, _) = listen(&world, "a").await;

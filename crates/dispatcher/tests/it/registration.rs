@@ -109,6 +109,41 @@ async fn a_node_may_register_three_times_in_eight_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_were_refused_do_not_count_against_a_node() {
+    let world = World::new("node a").await;
+    for _ in 0..3 {
+        world.register("a").await;
+    }
+    for _ in 0..8 {
+        assert_eq!(refusal(world.open("a", "").await).0, Code::Unavailable);
+        sleep(Duration::from_secs(1)).await;
+    }
+    sleep(Duration::from_millis(1)).await;
+    world.register("a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn coming_back_with_the_session_is_no_registration() {
+    let world = World::new("node a").await;
+    let session = world.register("a").await;
+    for _ in 0..10 {
+        assert_eq!(world.open("a", &session).await.unwrap().next().await.session_id, session);
+    }
+    world.register("a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_breaks_costs_a_node_nothing() {
+    let world = World::new("node a").await;
+    let session = world.register("a").await;
+    for _ in 0..10 {
+        drop(world.open("a", &session).await.unwrap());
+        sleep(world.beat("a", &session).await.unwrap()).await;
+    }
+    assert_eq!(world.condition("a").0, NodeState::Ready);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_window_a_node_may_register_as_often_as_it_likes() {
     let config = DispatcherConfig { registration_window: Duration::ZERO, ..DispatcherConfig::default() };
     let world = World::with("node a", config).await;

@@ -1,8 +1,8 @@
 //! What nodes report of their tasks.
 
-use swarmkit_api::{TaskState, TaskStatus, wire};
+use swarmkit_api::{TaskState, TaskStatus, Volume, wire};
 use tonic::Code;
-use wire::update_task_status_request::TaskStatusUpdate;
+use wire::{update_task_status_request::TaskStatusUpdate, volume_publish_status::State as PublishState};
 
 use crate::world::{World, refusal};
 
@@ -134,4 +134,25 @@ async fn reports_that_arrive_together_share_a_commit() {
     for n in 0..100 {
         assert_eq!(world.task(&format!("w.{n}")).status.state, TaskState::Running);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_let_go_of_a_volume_says_so_for_itself_alone() {
+    let world = World::new("node a; node b").await;
+    let session = world.register("a").await;
+    world.amend("volume v1 published=a published=b; volume v2 published=a published=b");
+    let states = |volume: &str| {
+        let volume = world.store.view().get::<Volume>(&volume.into()).cloned().unwrap();
+        volume.publish_status.iter().map(wire::VolumePublishStatus::state).collect::<Vec<_>>()
+    };
+    let updates = [("v1", true), ("v2", false), ("gone", true)];
+    let refused = world.report_volumes("a", "x", &updates).await;
+    assert_eq!(refusal(refused), (Code::InvalidArgument, "session invalid".into()));
+    world.report_volumes("a", &session, &updates).await.unwrap();
+    assert_eq!(states("v1"), [PublishState::PendingUnpublish, PublishState::Published]);
+    assert_eq!(states("v2"), [PublishState::Published, PublishState::Published]);
+    let version = world.store.version();
+    world.report_volumes("a", &session, &updates).await.unwrap();
+    world.report_volumes("a", &session, &[]).await.unwrap();
+    assert_eq!(world.store.version(), version, "nothing new is not written");
 }

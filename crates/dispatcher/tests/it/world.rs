@@ -26,7 +26,7 @@ pub(crate) struct World {
 }
 
 /// A stream that a node reads.
-pub(crate) struct Reader<T>(futures_util::stream::BoxStream<'static, Result<T, Status>>);
+pub(crate) struct Reader<T>(pub(crate) futures_util::stream::BoxStream<'static, Result<T, Status>>);
 
 impl World {
     /// A dispatcher that leads, over a store that is described as in [`swarmkit_testing::store`].
@@ -41,7 +41,10 @@ impl World {
     }
 
     pub(crate) fn stopped(text: &str, config: DispatcherConfig) -> Self {
-        let store = swarmkit_testing::store(text);
+        Self::over(swarmkit_testing::store(text), config)
+    }
+
+    pub(crate) fn over(store: Store, config: DispatcherConfig) -> Self {
         let (managers, receiver) = watch::channel(vec![peer("m1")]);
         let env = swarmkit_testing::env();
         let dispatcher = Dispatcher::new(env, store.clone(), "m1".into(), receiver, config);
@@ -122,6 +125,20 @@ impl World {
     ) -> Result<(), Status> {
         let request = wire::UpdateTaskStatusRequest { session_id: session.into(), updates };
         self.dispatcher.update_task_status(from(node, request)).await.map(drop)
+    }
+
+    /// What a node reports of volumes: whether each is not published there any more.
+    pub(crate) async fn report_volumes(
+        &self,
+        node: &str,
+        session: &str,
+        volumes: &[(&str, bool)],
+    ) -> Result<(), Status> {
+        let updates = volumes.iter().map(|(volume, unpublished)| {
+            wire::update_volume_status_request::VolumeStatusUpdate { id: (*volume).into(), unpublished: *unpublished }
+        });
+        let request = wire::UpdateVolumeStatusRequest { session_id: session.into(), updates: updates.collect() };
+        self.dispatcher.update_volume_status(from(node, request)).await.map(drop)
     }
 
     pub(crate) fn amend(&self, text: &str) {
