@@ -191,7 +191,10 @@ impl DockerController {
                     // What ended later than it was up is for `wait` to tell.
                     Some(Container { wellness: None | Some(Wellness::Well), .. }) => return Ok(()),
                     Some(Container { stage: Stage::Ended { code, reason }, .. }) => {
-                        return ended(*code, reason.clone());
+                        // A stop that was begun for it was cut off, and came to its end all the same.
+                        let verdict = self.verdict.lock().clone();
+                        return verdict
+                            .map_or_else(|| ended(*code, reason.clone()), |text| Err(ExecError::failed(text)));
                     }
                     Some(Container { wellness: Some(Wellness::Unwell(reason)), .. }) => {
                         return self.give_up(task, reason).await;
@@ -284,7 +287,10 @@ impl Controller for DockerController {
                 self.carry_out(Box::pin(async move { engine.start(&id).await.map_err(EngineError::failed) })).await?;
             }
             Some(Container { stage: Stage::Running { .. }, .. }) => {}
-            Some(Container { stage: Stage::Ended { .. }, .. }) => return Ok(()),
+            Some(Container { stage: Stage::Ended { .. }, .. }) => {
+                // What has ended was started; but what was never well did not come up, however it ended.
+                return self.verdict.lock().clone().map_or(Ok(()), |text| Err(ExecError::failed(text)));
+            }
         }
         self.until_up(&task).await
     }

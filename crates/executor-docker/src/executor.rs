@@ -14,7 +14,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use rustix::fs::FlockOperation;
 use swarmkit_api::{TaskId, wire};
-use swarmkit_executor::{Assignment, Devices, ExecError, Executor, Shelf};
+use swarmkit_executor::{Assignment, DEFAULT_STOP_GRACE, Devices, ExecError, Executor, Shelf};
 use swarmkit_runtime::{Crew, Env, Spawner};
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,8 @@ use crate::{
 /// Where an engine listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/docker.sock";
 
-/// How many containers are removed at a time by [`Executor::reconcile`].
-const REMOVALS: usize = 8;
+/// How many containers are removed at a time by [`Executor::reconcile`]. Most of that is waiting for those that run.
+const REMOVALS: usize = 32;
 
 /// How often, and how long apart, a removal is tried while the engine says that one is under way.
 const REMOVAL_TRIES: u32 = 60;
@@ -286,6 +286,8 @@ impl Executor for DockerExecutor {
         let removed: Result<(), ExecError> = stream::iter(forgotten)
             .map(|(task, container)| async move {
                 tracing::info!(%task, "removing a container that nobody asks for any more");
+                // Politely, since it may have something to write down. What it asked for itself is not known any more.
+                shared.engine.stop(&container, DEFAULT_STOP_GRACE).await.map_err(ExecError::temporary)?;
                 shared.remove(&task, &container).await
             })
             .buffer_unordered(REMOVALS)

@@ -52,6 +52,7 @@ mod files;
 mod labels;
 mod logs;
 mod networks;
+mod pace;
 mod pull;
 mod request;
 mod usage;

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future};
 use swarmkit_executor::{LogOptions, LogRecord, LogSource, LogStart, LogStream};
 
-use crate::engine::{Engine, EngineError};
+use crate::{
+    engine::{Engine, EngineError},
+    pace::Pace,
+};
 
 /// Reads the output of a container that was started.
 pub(crate) fn read(engine: &Engine, container: &str, options: LogOptions) -> LogStream {
@@ -29,7 +32,19 @@ pub(crate) fn read(engine: &Engine, container: &str, options: LogOptions) -> Log
     let records = output.map_ok(record).try_filter(move |record| {
         future::ready(options.wants(record.source) && options.since.is_none_or(|since| record.timestamp >= since))
     });
-    records.skip(skip).boxed()
+    let mut pace = Pace::new();
+    let paced = records.skip(skip).then(move |record| {
+        let bytes = record.as_ref().map_or(0, |record| record.data.len());
+        let wait = pace.wait_for(bytes);
+        async move {
+            // The shortest sleep takes a millisecond.
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            record
+        }
+    });
+    paced.boxed()
 }
 
 /// One record: the engine's time, a space, and what was written.

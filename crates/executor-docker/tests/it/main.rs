@@ -7,6 +7,7 @@
 
 mod away;
 mod devices;
+mod ends;
 mod engine;
 mod images;
 mod inside;
