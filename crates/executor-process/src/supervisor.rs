@@ -32,8 +32,9 @@ use swarmkit_runtime::Env;
 
 use crate::{exec, task_dir::TaskDir};
 
-pub(crate) use enter::entering;
+pub(crate) use enter::{enter_task, entering};
 pub(crate) use family::Family;
+pub(crate) use inside::{Child, start_watched};
 pub(crate) use launch::{become_user, limit as enter_limits};
 pub(crate) use leftovers::kill_leftovers;
 pub(crate) use probe::{own_map, probe};

@@ -4,7 +4,6 @@
 //! program takes over; whatever is written to it before is why that could not be.
 
 use std::{
-    convert::Infallible,
     fs::File,
     io::{self, Read as _, Write as _},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Order;
 use crate::{
     plan::{self, Identity, Plan},
-    supervisor::{become_user, enter_limits},
+    supervisor::{Child, become_user, enter_limits, enter_task, start_watched},
     task_dir::TaskDir,
     users::{User, Users},
 };
@@ -51,10 +50,18 @@ impl From<String> for Report {
 pub(crate) fn run(dir: &TaskDir) -> i32 {
     let Ok(connection) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) else { return 1 };
     let connection = File::from(connection);
-    let Err(report) = become_program(dir, &connection);
-    let text = serde_json::to_vec(&report).expect("invariant: a report can be written");
-    (&connection).write_all(&text).ok();
-    127
+    match take_over(dir, &connection) {
+        Ok(child) => {
+            // It runs: the helper is told by the end of the connection.
+            drop(connection);
+            child.see_to_the_end_of_its_group()
+        }
+        Err(report) => {
+            let text = serde_json::to_vec(&report).expect("invariant: a report can be written");
+            (&connection).write_all(&text).ok();
+            127
+        }
+    }
 }
 
 /// What [`read_launch`] reads.
@@ -73,19 +80,21 @@ fn read_launch(mut from: impl io::Read) -> io::Result<Launch> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-fn become_program(dir: &TaskDir, connection: &File) -> Result<Infallible, Report> {
+/// Becomes the program, or starts it where only a child can be: in the namespaces of the task.
+fn take_over(dir: &TaskDir, connection: &File) -> Result<Child, Report> {
     let helper = rustix::process::getppid();
     let launch = read_launch(connection).map_err(|error| format!("reading the order: {error}"))?;
     let plan = dir.plan().map_err(|error| format!("reading the plan: {error}"))?;
     let plan = plan.ok_or_else(|| "the task is not prepared".to_owned())?;
-    if plan.isolation.is_some() {
-        return Err("commands in tasks with namespaces of their own are not offered by this executor"
-            .to_owned()
-            .into());
-    }
+    let is_isolated = plan.isolation.is_some();
     rustix::process::setsid().map_err(|error| format!("opening a session: {error}"))?;
     take_stdin(&launch).map_err(|error| format!("opening standard input: {error}"))?;
+    if !is_isolated {
+        take_terminal(&launch).map_err(|error| format!("taking the terminal: {error}"))?;
+    }
     enter_limits(&plan)?;
+    // From here on files are the task's.
+    enter_task(dir, &plan)?;
     let plan = amended(plan, &launch.order)?;
     if launch.order.terminal.is_some()
         && let Some(identity) = &plan.identity
@@ -105,9 +114,31 @@ fn become_program(dir: &TaskDir, connection: &File) -> Result<Infallible, Report
     let name = &plan.argv[0];
     let path = plan.env.get("PATH").map_or("", String::as_str);
     let program = plan::find_program(name, path, &plan.dir).map_err(|error| missing(name, &error))?;
-    let error = Command::new(&program).arg0(name).args(&plan.argv[1..]).env_clear().envs(&plan.env).exec();
+    let mut command = Command::new(&program);
+    command.arg0(name).args(&plan.argv[1..]).env_clear().envs(&plan.env);
+    let error = if is_isolated {
+        match start_in_session(&mut command, launch) {
+            Ok(child) => return Ok(child),
+            Err(error) => error,
+        }
+    } else {
+        command.exec()
+    };
     let reason = format!("cannot run {}: {error}", program.display());
     Err(if error.kind() == io::ErrorKind::NotFound { Report::NotFound(reason) } else { Report::NotExecutable(reason) })
+}
+
+/// Starts the program in a session of its own, with the terminal if there is one, and to end with this process.
+#[expect(unsafe_code, reason = "what runs between fork and exec is for the caller to bound")]
+fn start_in_session(command: &mut Command, launch: Launch) -> io::Result<Child> {
+    let prepare = move || {
+        rustix::process::setsid()?;
+        take_terminal(&launch)?;
+        Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+    };
+    // SAFETY: it makes three system calls and nothing else: it takes no memory and no lock, and touches no other thread.
+    unsafe { command.pre_exec(prepare) };
+    start_watched(command)
 }
 
 fn missing(name: &str, error: &dyn std::fmt::Display) -> Report {
@@ -120,14 +151,19 @@ fn missing(name: &str, error: &dyn std::fmt::Display) -> Report {
     }
 }
 
-/// Takes standard input where the helper has put it, and a terminal for our own.
+/// Takes standard input where the helper has put it.
 fn take_stdin(launch: &Launch) -> io::Result<()> {
     match &launch.stdin {
         Some(path) => Ok(rustix::stdio::dup2_stdin(File::open(path)?)?),
-        None => {
-            rustix::stdio::dup2_stdin(rustix::stdio::stdout())?;
-            Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin().as_fd())?)
-        }
+        None => Ok(rustix::stdio::dup2_stdin(rustix::stdio::stdout())?),
+    }
+}
+
+/// Makes it the terminal of our session, if it is one.
+fn take_terminal(launch: &Launch) -> io::Result<()> {
+    match launch.stdin {
+        Some(_) => Ok(()),
+        None => Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin().as_fd())?),
     }
 }
 

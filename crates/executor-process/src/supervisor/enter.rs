@@ -39,15 +39,8 @@ pub(super) fn run(dir: &TaskDir) -> i32 {
 
 fn run_inside(dir: &TaskDir) -> Result<i32, String> {
     let plan = dir.plan().map_err(|error| error.to_string())?.ok_or("there is no plan")?;
-    let started = dir.started().map_err(|error| error.to_string())?.ok_or("the task does not run")?;
-    if task_dir::start_ticks(started.pid) != Some(started.ticks) {
-        return Err("the task does not run any more".to_owned());
-    }
     launch::enter_cgroups(&plan)?;
-    if let Some(isolation) = &plan.isolation {
-        super::namespaces::enter(started.pid, isolation.map)
-            .map_err(|error| format!("entering the namespaces of the task: {error}"))?;
-    }
+    enter_task(dir, &plan)?;
     launch::become_user(&plan)?;
     rustix::process::chdir(&plan.dir).map_err(|error| format!("directory {}: {error}", plan.dir.display()))?;
     // The door and the directory come first.
@@ -57,6 +50,18 @@ fn run_inside(dir: &TaskDir) -> Result<i32, String> {
     command.args(arguments).env_clear().envs(&plan.env).stdin(Stdio::null());
     let status = command.status().map_err(|error| format!("{}: {error}", name.to_string_lossy()))?;
     Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(NOT_RUN))
+}
+
+/// Enters the namespaces of the task of `dir`, if it has its own. That of its processes is for those that this program
+/// starts.
+pub(crate) fn enter_task(dir: &TaskDir, plan: &Plan) -> Result<(), String> {
+    let started = dir.started().map_err(|error| error.to_string())?.ok_or("the task does not run")?;
+    if task_dir::start_ticks(started.pid) != Some(started.ticks) {
+        return Err("the task does not run any more".to_owned());
+    }
+    let Some(isolation) = &plan.isolation else { return Ok(()) };
+    super::namespaces::enter(started.pid, isolation.map)
+        .map_err(|error| format!("entering the namespaces of the task: {error}"))
 }
 
 fn find(plan: &Plan, name: &str) -> Result<std::path::PathBuf, String> {

@@ -6,6 +6,7 @@ mod init;
 mod mounts;
 
 pub(super) use init::RUNS;
+pub(crate) use init::{Child, start as start_watched};
 
 use std::{
     fs::{self, File},

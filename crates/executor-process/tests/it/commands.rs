@@ -279,3 +279,57 @@ async fn a_client_that_stalls_stalls_the_command() {
     until("it is ended", || !is_running(pid)).await;
     run.removed().await;
 }
+
+#[tokio::test]
+async fn a_command_in_an_isolated_task_sees_what_the_task_sees_and_ends_with_it() {
+    if !crate::isolated::is_possible().await || !crate::image::busybox_is_there() {
+        return;
+    }
+    let world = World::new().await;
+    crate::image::busybox_root(&world.dir.path().join("images/box"));
+    let image = crate::world::task("echo of-the-task > /tmp/file; echo ready; exec sleep 3600", |spec, _| {
+        spec.image = "swarmkit.process/image/box".into();
+        spec.hostname = "box".into();
+    });
+    let run = world.started(image).await;
+    run.says("ready").await;
+    let inside = run.ran(sh("hostname; cat /tmp/file; cat; echo oh >&2; exit 3")).await;
+    assert_eq!(inside, Outcome { stdout: "box\nof-the-task\n".into(), stderr: "oh\n".into(), code: 3 });
+    let killed = run.ran(sh("kill -9 $$")).await;
+    assert_eq!(killed.code, 137);
+    if is_root() {
+        let user = ExecCommand { user: "web".into(), ..sh("id -u; echo $HOME") };
+        assert_eq!(run.ran(user).await.stdout, "33\n/srv\n", "users are those of the image");
+    }
+    let missing = ExecCommand { args: vec!["no-such-program".into()], ..Default::default() };
+    assert!(matches!(run.refusal(missing).await, ExecError::NoProgram { is_there: false, .. }));
+
+    let mut cat = run.begin(ExecCommand { stdin: true, ..sh("cat; echo end") }).await;
+    cat.send(ExecInput::Stdin(Bytes::from_static(b"hello\n"))).await;
+    cat.says("hello\n").await;
+    cat.send(ExecInput::End).await;
+    assert_eq!(cat.outcome().await.stdout, "end\n");
+
+    let size = TerminalSize { rows: 31, columns: 97 };
+    let terminal = ExecCommand {
+        stdin: true,
+        terminal: Some(size),
+        ..sh("test -t 0 && echo terminal; read line; echo got $line")
+    };
+    let mut terminal = run.begin(terminal).await;
+    terminal.says("terminal").await;
+    terminal.send(ExecInput::Stdin(Bytes::from_static(b"line\n"))).await;
+    terminal.says("got line").await;
+    assert_eq!(terminal.outcome().await.code, 0);
+
+    let mut trapping = run.begin(sh("trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done")).await;
+    trapping.says("ready").await;
+    trapping.send(ExecInput::Signal(rustix::process::Signal::USR1.as_raw())).await;
+    assert_eq!(trapping.outcome().await.code, 7);
+
+    let mut endless = run.begin(sh("echo ready; sleep 3600")).await;
+    endless.says("ready").await;
+    within(run.controller.terminate()).await.unwrap();
+    assert_eq!(endless.outcome().await.code, 137, "it ends with its task");
+    run.removed().await;
+}

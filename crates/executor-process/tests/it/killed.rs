@@ -169,3 +169,44 @@ async fn a_task_that_ran_when_the_machine_was_restarted_is_told_to_be_lost_and_n
     assert_eq!(processes_of(&task), [0; 0]);
     within(controller.remove()).await.unwrap();
 }
+
+/// The processes that have `text` among their arguments, and are not just waiting to be buried.
+fn processes_with(text: &str) -> Vec<i32> {
+    let names = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has = |pid: &i32| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == text.as_bytes())
+    };
+    names.filter(has).collect()
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_at_any_moment_of_an_isolated_start_leaves_nothing_running() {
+    if !crate::isolated::is_possible().await {
+        return;
+    }
+    let world = World::new().await;
+    for moment in 0..16 {
+        let sleeping = task("", |spec, _| {
+            spec.command = vec!["sleep".into(), "3600".into()];
+            spec.hostname = "box".into();
+        });
+        let run = world.prepared_with(sleeping.clone(), swarmkit_executor::NoDependencies).await;
+        let dir = world.dir.path().join("tasks").join(sleeping.id.as_str());
+        let dir = std::fs::canonicalize(dir).unwrap();
+        // What the executor itself would do, but with the end in our hands.
+        let mut supervisor = Command::new(crate::world::SUPERVISOR)
+            .arg("--swarmkit-supervise-task")
+            .arg(&dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(moment)).await;
+        supervisor.start_kill().unwrap();
+        supervisor.wait().await.unwrap();
+        let dir = dir.to_str().unwrap().to_owned();
+        until("nothing of it runs", || processes_of(&sleeping).is_empty() && processes_with(&dir).is_empty()).await;
+        within(run.controller.remove()).await.unwrap();
+    }
+}

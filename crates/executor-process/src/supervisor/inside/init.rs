@@ -43,7 +43,7 @@ const PASSED_ON: [Signal; 21] = [
 pub(in super::super) const RUNS: &str = "\u{1}";
 
 /// The task's program, and how we hear of it.
-pub(super) struct Child {
+pub(crate) struct Child {
     pid: Pid,
     runtime: Runtime,
     ends: SignalStream,
@@ -51,7 +51,7 @@ pub(super) struct Child {
 }
 
 /// Starts the program.
-pub(super) fn start(program: &mut Command) -> io::Result<Child> {
+pub(crate) fn start(program: &mut Command) -> io::Result<Child> {
     // It runs the file of the machine, which the task must not get at by way of this process.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -69,19 +69,30 @@ pub(super) fn start(program: &mut Command) -> io::Result<Child> {
 impl Child {
     /// Tells the supervisor that the program runs, waits for its end, and gives its exit code: 128 + n after the signal n,
     /// which is told too. The kernel ends everything else in the namespace when this process ends.
-    pub(super) fn see_to_its_end(mut self, mut supervisor: &File) -> i32 {
+    pub(super) fn see_to_its_end(self, mut supervisor: &File) -> i32 {
         supervisor.write_all(RUNS.as_bytes()).ok();
-        let status =
-            self.runtime.block_on(poll_fn(|context| poll_end(self.pid, &mut self.ends, &mut self.signals, context)));
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => code,
-            (None, Some(signal)) => {
-                supervisor.write_all(signal.to_string().as_bytes()).ok();
-                128 + signal
-            }
-            (None, None) => 1,
+        let status = self.wait();
+        if let Some(signal) = status.terminating_signal() {
+            supervisor.write_all(signal.to_string().as_bytes()).ok();
         }
+        code(status)
     }
+
+    /// Waits for the end of a program that leads a group of its own, ends what is left of that, and gives its exit code.
+    pub(crate) fn see_to_the_end_of_its_group(self) -> i32 {
+        let group = self.pid;
+        let status = self.wait();
+        rustix::process::kill_process_group(group, Signal::KILL).ok();
+        code(status)
+    }
+
+    fn wait(mut self) -> WaitStatus {
+        self.runtime.block_on(poll_fn(|context| poll_end(self.pid, &mut self.ends, &mut self.signals, context)))
+    }
+}
+
+fn code(status: WaitStatus) -> i32 {
+    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
 
 fn poll_end(
