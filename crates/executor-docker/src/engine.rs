@@ -64,8 +64,8 @@ pub(crate) struct Engine {
     socket: Arc<Path>,
 }
 
-/// An image that is to be fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// An image that is to be fetched. `Debug` does not show the credentials.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pull {
     /// The image with tag or digest.
     pub(crate) image: String,
@@ -253,6 +253,16 @@ impl Engine {
     }
 }
 
+// === impl Pull ===
+
+impl std::fmt::Debug for Pull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let auth = if self.auth.is_empty() { "none" } else { "hidden" };
+        let Self { image, platform, .. } = self;
+        f.debug_struct("Pull").field("image", image).field("platform", platform).field("auth", &auth).finish()
+    }
+}
+
 // === impl EngineError ===
 
 impl EngineError {
@@ -350,6 +360,12 @@ mod tests {
         let error = Engine::connect(Path::new("/nonexistent/docker.sock")).await.unwrap_err();
         let text = "the engine does not answer: there is no socket /nonexistent/docker.sock";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn credentials_do_not_show() {
+        let pull = Pull { image: "a:1".into(), auth: "eyJ9".into(), ..Pull::default() };
+        assert_eq!(format!("{pull:?}"), r#"Pull { image: "a:1", platform: "", auth: "hidden" }"#);
     }
 
     #[test]

@@ -72,9 +72,9 @@ async fn tasks_run_on_under_an_engine_that_keeps_them_and_end_once_under_one_tha
     engine.end(Signal::TERM).await;
 
     // One that does not keep them ends them, killed or told to stop: that is seen, and they are not started again.
+    fs::remove_file(told.path().join("go")).unwrap();
+    engine.start(false).await;
     for signal in [Signal::KILL, Signal::TERM] {
-        fs::remove_file(told.path().join("go")).ok();
-        engine.start(false).await;
         let (stays, ends) = two(&world, told.path()).await;
         engine.end(signal).await;
         engine.start(false).await;
@@ -85,6 +85,6 @@ async fn tasks_run_on_under_an_engine_that_keeps_them_and_end_once_under_one_tha
             assert_eq!(pid(run).await, 0, "{signal:?}: a task is started once");
         }
         within(world.executor.reconcile(&[])).await.unwrap();
-        engine.end(Signal::TERM).await;
     }
+    engine.end(Signal::TERM).await;
 }
