@@ -1,5 +1,6 @@
 //! `swarmd`: runs a node until it is told to stop.
 
+mod code_pages;
 mod executor;
 mod introducing;
 mod locked;

@@ -12,6 +12,7 @@ use swarmkit_secret_drivers::PluginDrivers;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    code_pages,
     executor::{ExecutorError, ExecutorFlags},
     networks::NetworkFlags,
     restore::RestoreError,
@@ -21,6 +22,9 @@ use crate::{dev::DevError, unlocking::UnlockError};
 
 /// How long removing what a node left behind may take.
 const CLEARING: Duration = Duration::from_secs(10);
+
+/// How long after a node is ready it has settled: its first session, the answers to it and what follows take less.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// How a node is set up.
 #[derive(Debug)]
@@ -118,7 +122,10 @@ pub(crate) async fn running(
             ready = handle.ready() => ready?,
         }
         tracing::info!(id = %handle.id(), "node is ready");
-        beside(signals, handle.clone()).await
+        tokio::select! { biased; // the end of what runs beside the node is not to be missed
+            ended = beside(signals, handle.clone()) => ended,
+            never = settle() => never,
+        }
     };
     let result = tokio::select! { biased; // a node that has ended is the cause of whatever fails beside it
         ended = &mut run => ended.map_err(RunError::from),
@@ -133,6 +140,15 @@ pub(crate) async fn running(
         clear(&*executor).await;
     }
     result
+}
+
+/// Lets go of what only starting has needed, and then waits for ever.
+async fn settle<T>() -> T {
+    tokio::time::sleep(SETTLED).await;
+    if let Err(error) = code_pages::give_back() {
+        tracing::debug!(%error, "the memory that only starting has needed is kept");
+    }
+    std::future::pending().await
 }
 
 /// Removes whatever the node did not get to remove.
