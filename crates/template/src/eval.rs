@@ -239,9 +239,11 @@ impl Run<'_> {
                 called.map_err(|message| Fault::at(command.at, format!("{name}: {message}")))?
             }
         };
-        if value.weight() > OUTPUT_BYTES_MAX {
+        if value.weight() > format::VALUE_BYTES_MAX {
             return Err(Fault::TooMuch("4 MiB in one value"));
         }
+        // Making it took work, too: maps weigh nothing until they are printed.
+        self.spend(value.weight())?;
         self.spend(value.weight())?;
         Ok(value)
     }

@@ -51,9 +51,9 @@ pub(crate) fn call(name: &str, arguments: &[Value], ambient: &dyn Ambient) -> Re
             Some((Value::Str(layout), values)) => Ok(Value::text(format::printf(layout, values))),
             _ => Err("a layout is missing".to_owned()),
         },
-        "html" => Ok(Value::text(format::html(&format::print(arguments)))),
-        "js" => Ok(Value::text(format::js(&format::print(arguments)))),
-        "urlquery" => Ok(Value::text(format::urlquery(&format::print(arguments)))),
+        "html" => Ok(Value::text(format::html(&shown(arguments)))),
+        "js" => Ok(Value::text(format::js(&shown(arguments)))),
+        "urlquery" => Ok(Value::text(format::urlquery(&shown(arguments)))),
         "join" => join(arguments),
         "call" => Err("there are no values that can be called".to_owned()),
         "secret" | "config" | "env" => {
@@ -63,6 +63,13 @@ pub(crate) fn call(name: &str, arguments: &[Value], ambient: &dyn Ambient) -> Re
         }
         _ => Err("not defined".to_owned()),
     }
+}
+
+/// What is to be made safe. Nothing is shown as where it is written by itself.
+fn shown(arguments: &[Value]) -> Vec<u8> {
+    let plain =
+        |value: &Value| if matches!(value, Value::Nil) { Value::text(format::plain(value)) } else { value.clone() };
+    format::print(&arguments.iter().map(plain).collect::<Vec<_>>())
 }
 
 fn exactly<const COUNT: usize>(arguments: &[Value]) -> Result<&[Value; COUNT], String> {

@@ -293,7 +293,9 @@ fn read_number(text: &str) -> Option<Token> {
     if let Ok(number) = i64::from_str_radix(&signed, base) {
         return Some(Token::Int(number));
     }
-    if !plain.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    // Not what is too large for a whole number.
+    let is_whole = plain.bytes().all(|byte| byte.is_ascii_digit());
+    if is_whole || !plain.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
     let float = plain.parse::<f64>().ok().filter(|float| float.is_finite())?;

@@ -248,11 +248,16 @@ impl Parser {
         let (body, _) = self.list(&["end"])?;
         self.close()?;
         (self.scope, self.loops) = (scope, loops);
-        let is_new = self.named.insert(name.clone(), body.into()).is_none();
-        if is_new {
-            Ok(())
-        } else {
-            Err(Fault::at(at, format!("template {:?} is defined twice", String::from_utf8_lossy(&name))))
+        // What is empty may be replaced, and replaces nothing.
+        match self.named.get(&name) {
+            Some(known) if !is_empty(known) && !is_empty(&body) => {
+                Err(Fault::at(at, format!("template {:?} is defined twice", String::from_utf8_lossy(&name))))
+            }
+            Some(known) if !is_empty(known) => Ok(()),
+            _ => {
+                self.named.insert(name, body.into());
+                Ok(())
+            }
         }
     }
 
@@ -397,6 +402,11 @@ impl Parser {
             _ => Ok(Operand { at, base, fields }),
         }
     }
+}
+
+/// Whether a body writes nothing but white space.
+fn is_empty(body: &[Node]) -> bool {
+    body.iter().all(|node| matches!(node, Node::Text(text) if text.trim_ascii().is_empty()))
 }
 
 fn unexpected(lexeme: &Lexeme) -> Fault {
