@@ -141,3 +141,39 @@ async fn a_change_of_leader_ends_readers_and_the_next_one_reads_again() {
     assert_eq!(records.len(), 2);
     agent.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_stall_cost_a_node_nothing_and_get_every_line_once_when_they_go_on() {
+    let cluster = Cluster::new("node a; service w; task w.1 on a assigned").await;
+    let machine = Machine::new(cluster.env.clone());
+    // Three times what may wait for a reader, all of one moment.
+    let lines: Vec<_> = (0..48).map(|n| format!("{n:02}{}", "x".repeat(64 * 1024))).collect();
+    let output: Vec<_> = lines.iter().map(|line| (LogSource::Stdout, line.clone())).collect();
+    let behaviour = Behaviour { output, ..Behaviour::default() };
+    let executor = InertExecutor::on(machine).hostname("a").behaving(move |_| behaviour.clone());
+    let agent = cluster.start("a", executor, None);
+    cluster.until_state("w.1", TaskState::Running).await;
+    listening(&agent).await;
+    let follow = wire::LogSubscriptionOptions { follow: true, ..Default::default() };
+    let mut stalled = Vec::new();
+    for _ in 0..6 {
+        stalled.push(read(&cluster, "w", follow.clone()).await);
+    }
+    // Heartbeats go over the connection that all of them share. Without them the node is down after 15 seconds.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let sessions = agent.handle.contact().borrow().sessions;
+    assert_eq!(sessions, 1, "the node has kept its session");
+    let (records, end) = all(read(&cluster, "w", wire::LogSubscriptionOptions::default()).await).await;
+    end.unwrap();
+    assert_eq!(records.len(), lines.len(), "another reader is served meanwhile");
+    for mut reader in stalled {
+        let mut read = Vec::new();
+        while read.len() < lines.len() {
+            let message = reader.message().await.unwrap().expect("the stream goes on");
+            read.extend(message.messages.iter().map(|line| line.data[..2].to_vec()));
+        }
+        let expected: Vec<_> = lines.iter().map(|line| line.as_bytes()[..2].to_vec()).collect();
+        assert_eq!(read, expected);
+    }
+    agent.stop().await;
+}
