@@ -174,6 +174,25 @@ async fn a_node_that_reads_slowly_gets_everything_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_leader_in_mid_stream_loses_nothing_and_tells_nothing_twice() {
+    let text = "node a; secret s=1; service web secret=s; task web.1 on a assigned; task web.2 on a running";
+    let mut world = World::new(text).await;
+    let (mut stream, first) = listen(&world, "a").await;
+    assert_eq!(first, ["+secret s", "+task web.1", "+task web.2"]);
+    // Written under the old leader, and not yet read when it goes.
+    world.amend("task web.3 on a assigned");
+    world.delete_task("web.1").await;
+    world.resign().await;
+    assert_eq!(refusal(stream.try_next().await), (Code::Cancelled, "context canceled".into()));
+    // Written while nobody leads.
+    world.amend("task web.4 on a assigned");
+    world.lead().await;
+    let (mut stream, first) = listen(&world, "a").await;
+    assert_eq!(first, ["+secret s", "+task web.2", "+task web.3", "+task web.4"]);
+    assert!(stream.is_silent().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_agents_get_the_whole_list_every_time() {
     let world = World::new("node a; task w.1 on a assigned; task w.2 on a pending").await;
     let session = world.register("a").await;

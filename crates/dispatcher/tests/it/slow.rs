@@ -91,6 +91,46 @@ async fn who_cannot_be_written_down_is_told_so_and_may_try_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reports_that_wait_for_the_same_write_are_merged_by_state_and_all_are_answered() {
+    let (gate, world) = world("node a; task w.1 on a assigned; task w.2 on a assigned").await;
+    let session = world.register("a").await;
+    gate.hold();
+    let report = async |after: u64, task: &str, state: TaskState| {
+        sleep(Duration::from_millis(after)).await;
+        world.report("a", &session, &[(task, state)]).await.unwrap();
+    };
+    let release = async {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.task("w.1").status.state, TaskState::Assigned);
+        gate.open();
+    };
+    tokio::join!(
+        // This one is being written when the others come.
+        report(0, "w.2", TaskState::Accepted),
+        report(1, "w.1", TaskState::Running),
+        report(2, "w.1", TaskState::Starting),
+        release,
+    );
+    let states = ["w.1", "w.2"].map(|task| world.task(task).status.state);
+    assert_eq!(states, [TaskState::Running, TaskState::Accepted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_the_term_does_not_live_to_write_is_refused() {
+    let (gate, world) = world("node a; task w.1 on a assigned").await;
+    let session = world.register("a").await;
+    gate.hold();
+    let report = async { refusal(world.report("a", &session, &[("w.1", TaskState::Running)]).await) };
+    let resign = async {
+        sleep(Duration::from_millis(1)).await;
+        world.resign().await;
+    };
+    let (refused, ()) = tokio::join!(report, resign);
+    assert_eq!(refused, (Code::Aborted, "dispatcher is stopped".into()));
+    gate.open();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_dispatcher_has_to_say_itself_is_written_as_soon_as_that_works() {
     let (gate, world) = world("node a").await;
     world.register("a").await;
