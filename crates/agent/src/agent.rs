@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AgentError, ConnectError, SessionError,
+    attachments::Present,
     backoff::{Pulse, SessionBackoff},
     database::Database,
     describe::Describer,
@@ -51,6 +52,7 @@ pub struct AgentHandle {
     worker: WorkerHandle,
     membership: watch::Receiver<Membership>,
     contact: watch::Receiver<Contact>,
+    pub(crate) present: watch::Receiver<Present>,
 }
 
 /// Keeps the agent in a session.
@@ -64,6 +66,7 @@ struct Liaison {
     herald: Herald,
     describer: Describer,
     contact: watch::Sender<Contact>,
+    present: watch::Sender<Present>,
     backoff: SessionBackoff,
     pulse: Pulse,
     /// The last session, to be taken up again if the manager still knows it.
@@ -119,6 +122,7 @@ impl AgentBuilder {
         };
         let records = Records::new(database);
         let (membership, contact) = (watch::Sender::default(), watch::Sender::default());
+        let present = watch::Sender::default();
         let payloads = Payloads::default();
         let said = payloads.node.clone();
         let tools = Tools {
@@ -136,6 +140,7 @@ impl AgentBuilder {
             worker: worker_handle.clone(),
             membership: membership.subscribe(),
             contact: contact.subscribe(),
+            present: present.subscribe(),
         };
         let describer = Describer {
             env: self.env.clone(),
@@ -156,6 +161,7 @@ impl AgentBuilder {
             unpublished,
             describer,
             contact,
+            present,
             pulse: Pulse::default(),
             session: String::new(),
         };
@@ -287,6 +293,7 @@ impl Liaison {
             None => return SessionEnd::Stopped,
         };
         let end = self.converse(connection.client(), stop).await;
+        self.present.send_replace(None);
         connection.close(match &end {
             SessionEnd::NewDescription | SessionEnd::Stopped => Experience::Neutral,
             SessionEnd::Failed(_) => Experience::Bad,
@@ -306,7 +313,7 @@ impl Liaison {
         };
         self.session.clone_from(&first.session_id);
         self.backoff.reset();
-        let Self { env, worker, reports, unpublished, roster, herald, describer, contact, pulse, .. } = self;
+        let Self { env, worker, reports, unpublished, roster, herald, describer, contact, present, pulse, .. } = self;
         let id = self.session.clone();
         let session = Session { env, manager: &manager, id, worker, reports, unpublished, pulse };
         let hear = async {
@@ -314,6 +321,7 @@ impl Liaison {
             contact.send_modify(|contact| {
                 *contact = Contact { established: true, sessions: contact.sessions + 1, failures: 0, error: None };
             });
+            present.send_replace(Some(Arc::clone(&manager)));
             herald.listen(&mut messages).await
         };
         let end = tokio::select! { biased; // stopping, then the session's own word: it may say why the rest is about to end

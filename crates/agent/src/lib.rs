@@ -33,6 +33,7 @@
 //! - Secrets and configs are in memory only, wiped when dropped, and seen by the tasks alone that list them.
 
 mod agent;
+mod attachments;
 mod backoff;
 mod controller;
 mod database;

@@ -61,6 +61,18 @@ pub trait ManagerClient: Send + Sync + 'static {
         let _ = messages;
         Box::pin(std::future::ready(Err(Status::unimplemented("calls to nodes"))))
     }
+
+    /// Asks for a network for a container that was started outside of the cluster. The default cannot.
+    fn attach_network(&self, request: wire::AttachNetworkRequest) -> Call<'_, wire::AttachNetworkResponse> {
+        let _ = request;
+        Box::pin(std::future::ready(Err(Status::unimplemented("attachments"))))
+    }
+
+    /// Ends that. The default cannot.
+    fn detach_network(&self, request: wire::DetachNetworkRequest) -> Call<'_, wire::DetachNetworkResponse> {
+        let _ = request;
+        Box::pin(std::future::ready(Err(Status::unimplemented("attachments"))))
+    }
 }
 
 /// Where an agent finds managers.

@@ -18,6 +18,7 @@ use tonic::{Response, Streaming};
 use wire::{
     dispatcher_client::DispatcherClient,
     log_broker_client::LogBrokerClient,
+    resource_allocator_client::ResourceAllocatorClient,
     swarmkit::exec::v1::{self as exec, exec_broker_client::ExecBrokerClient},
 };
 
@@ -140,6 +141,7 @@ impl WeightedPeer {
 pub struct GrpcManager {
     dispatcher: DispatcherClient<Channel>,
     logs: LogBrokerClient<Channel>,
+    resources: ResourceAllocatorClient<Channel>,
     calls: ExecBrokerClient<Channel>,
 }
 
@@ -150,6 +152,7 @@ impl GrpcManager {
         Self {
             dispatcher: DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             logs: LogBrokerClient::new(channel.clone()),
+            resources: ResourceAllocatorClient::new(channel.clone()),
             calls: ExecBrokerClient::new(channel),
         }
     }
@@ -214,6 +217,16 @@ impl ManagerClient for GrpcManager {
     fn serve_call(&self, messages: BoxStream<'static, exec::ServeRequest>) -> Call<'_, Messages<exec::Input>> {
         let mut client = self.calls.clone();
         async move { client.serve(Outgoing(messages)).await.map(stream) }.boxed()
+    }
+
+    fn attach_network(&self, request: wire::AttachNetworkRequest) -> Call<'_, wire::AttachNetworkResponse> {
+        let mut client = self.resources.clone();
+        async move { client.attach_network(request).await.map(Response::into_inner) }.boxed()
+    }
+
+    fn detach_network(&self, request: wire::DetachNetworkRequest) -> Call<'_, wire::DetachNetworkResponse> {
+        let mut client = self.resources.clone();
+        async move { client.detach_network(request).await.map(Response::into_inner) }.boxed()
     }
 }
 

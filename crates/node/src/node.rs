@@ -6,10 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use swarmkit_agent::{Agent, AgentHandle, ClusterManagers};
+use swarmkit_agent::{Agent, AgentHandle, ClusterManagers, SessionError};
 use swarmkit_api::{
     NodeId, NodeRole,
-    wire::{NodeTlsInfo, control_client::ControlClient},
+    wire::{NetworkAttachmentConfig, NodeTlsInfo, control_client::ControlClient},
 };
 use swarmkit_ca::{Credentials, ManagerLock, UnlockKey};
 use swarmkit_executor::DynExecutor;
@@ -157,6 +157,29 @@ impl NodeHandle {
     /// When the node has ended before.
     pub async fn leave(&self, within: Duration) -> Result<(), NodeError> {
         Ok(self.agent.leave(within).await?)
+    }
+
+    /// Attaches a container that was started outside of the cluster to one of its networks, and gives the attachment's id.
+    /// Waits for a session with a manager if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`AgentHandle::attach_network`].
+    pub async fn attach_network(
+        &self,
+        config: NetworkAttachmentConfig,
+        container_id: impl Into<String>,
+    ) -> Result<String, SessionError> {
+        self.agent.attach_network(config, container_id).await
+    }
+
+    /// Ends an attachment of this node. Waits for a session with a manager if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`AgentHandle::detach_network`].
+    pub async fn detach_network(&self, attachment_id: impl Into<String>) -> Result<(), SessionError> {
+        self.agent.detach_network(attachment_id).await
     }
 }
 

@@ -72,7 +72,7 @@ impl Cluster {
     pub(crate) fn orchestrate(&self) {
         let spawner = self.crew.spawner();
         let (env, store, stop) = (self.env.clone(), self.store.clone(), self.crew.stop().clone());
-        let networks = Arc::new(swarmkit_allocator::InertNetworks::default());
+        let networks = Arc::new(swarmkit_allocator::InertNetworks);
         let allocating = swarmkit_allocator::run(env, store, networks, stop);
         drop(spawner.spawn("allocator", async move { allocating.await.unwrap() }));
         let (env, store, stop) = (self.env.clone(), self.store.clone(), self.crew.stop().clone());

@@ -251,6 +251,21 @@ impl ManagerClient for Fake {
         std::future::ready(Err(Status::unimplemented("no logs here"))).boxed()
     }
 
+    fn attach_network(&self, request: wire::AttachNetworkRequest) -> Call<'_, wire::AttachNetworkResponse> {
+        let target = request.config.unwrap_or_default().target;
+        self.note(format!("attach {} to {target}", request.container_id));
+        let answer = match target.as_str() {
+            "none" => Err(Status::not_found("network none not found")),
+            _ => Ok(wire::AttachNetworkResponse { attachment_id: "at1".into() }),
+        };
+        std::future::ready(answer).boxed()
+    }
+
+    fn detach_network(&self, request: wire::DetachNetworkRequest) -> Call<'_, wire::DetachNetworkResponse> {
+        self.note(format!("detach {}", request.attachment_id));
+        std::future::ready(Ok(wire::DetachNetworkResponse {})).boxed()
+    }
+
     fn publish_logs(&self, _: BoxStream<'static, wire::PublishLogsMessage>) -> Call<'_, wire::PublishLogsResponse> {
         std::future::ready(Err(Status::unimplemented("no logs here"))).boxed()
     }

@@ -167,3 +167,22 @@ async fn a_node_goes_by_the_name_it_was_given_and_says_that_it_is_restricted_in_
     assert_eq!(running.manager.calls("session"), ["session  named fips", "session s1 named root2 fips"]);
     running.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn containers_of_others_are_attached_and_detached_as_soon_as_there_is_a_session() {
+    let fake = Fake::default();
+    fake.next_session(Answer::Hang);
+    let running = fake.start();
+    let config = |target: &str| wire::NetworkAttachmentConfig { target: target.into(), ..Default::default() };
+    let begin = Instant::now();
+    assert_eq!(running.handle.attach_network(config("blue"), "c1").await.unwrap(), "at1");
+    assert!(begin.elapsed() >= Duration::from_secs(5), "the first session was not opened");
+    let refused = running.handle.attach_network(config("none"), "c1").await.unwrap_err();
+    assert!(refused.to_string().ends_with("network none not found"), "{refused}");
+    running.handle.detach_network("at1").await.unwrap();
+    let calls = [running.manager.calls("attach"), running.manager.calls("detach")].concat();
+    assert_eq!(calls, ["attach c1 to blue", "attach c1 to none", "detach at1"]);
+    let handle = running.handle.clone();
+    running.end().await;
+    assert_eq!(handle.detach_network("at1").await.unwrap_err().to_string(), "agent: closed");
+}
