@@ -7,8 +7,8 @@ use swarmkit_api::wire::{
     control_client::ControlClient,
     logs_client::LogsClient,
     swarmkit::{
-        backup::v1::backup_client::BackupClient, scheduling::v1::scheduling_client::SchedulingClient,
-        unlock::v1::unlock_client::UnlockClient,
+        backup::v1::backup_client::BackupClient, exec::v1::exec_client::ExecClient,
+        scheduling::v1::scheduling_client::SchedulingClient, unlock::v1::unlock_client::UnlockClient,
     },
     watch_client::WatchClient,
 };
@@ -94,6 +94,12 @@ impl Client {
     #[must_use]
     pub fn scheduling(&self) -> SchedulingClient<Channel> {
         SchedulingClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Commands in tasks, and attaching to them.
+    #[must_use]
+    pub fn exec(&self) -> ExecClient<Channel> {
+        ExecClient::new(self.channel.clone())
     }
 
     /// The calls that a manager answers while it waits for its unlock key, and nobody else.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use swarmkit_api::wire;
+use swarmkit_api::wire::{self, swarmkit::exec::v1::exec_settings::Policy};
 
 use super::{
     CtlError,
@@ -62,11 +62,22 @@ pub(super) struct ClusterFlags {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     autolock: Option<bool>,
 
+    /// Whether commands may be run in tasks, and tasks be attached to
+    #[arg(long, value_name = "POLICY", value_enum)]
+    exec: Option<ExecPolicy>,
+
     #[command(flatten)]
     rebalance: ClusterRebalance,
 
     #[command(flatten)]
     placement: ClusterPlacement,
+}
+
+/// Whether commands may be run in tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExecPolicy {
+    Allow,
+    Deny,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -92,6 +103,13 @@ impl ClusterFlags {
         }
         if let Some(locked) = self.autolock {
             spec.encryption_config.get_or_insert_default().auto_lock_managers = locked;
+        }
+        if let Some(policy) = self.exec {
+            let policy = match policy {
+                ExecPolicy::Allow => Policy::Allow,
+                ExecPolicy::Deny => Policy::Deny,
+            };
+            spec.exec.get_or_insert_default().policy = policy.into();
         }
         let mut rebalance = spec.orchestration.as_ref().and_then(|orchestration| orchestration.rebalance);
         let before = rebalance;

@@ -53,6 +53,12 @@ pub enum CtlError {
     /// By the plan that was shown, tasks would have to wait.
     #[error("not all tasks would be placed")]
     WouldWait,
+    /// A command in a task has ended with this code, or was ended here by a signal.
+    #[error("exit code {0}")]
+    Ended(u8),
+    /// A command in a task cannot be run.
+    #[error("{1}")]
+    Unrunnable(u8, String),
     /// Standard output.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

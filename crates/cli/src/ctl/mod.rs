@@ -7,6 +7,7 @@ mod config;
 mod depend_flags;
 mod endpoint_flags;
 mod error;
+mod exec;
 mod generic_flags;
 mod job_flags;
 mod log_flags;
@@ -152,6 +153,11 @@ pub async fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCod
         Err(CtlError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         // What there is to say has been shown.
         Err(CtlError::WouldWait) => ExitCode::from(EXIT_WAITS),
+        Err(CtlError::Ended(code)) => ExitCode::from(code),
+        Err(CtlError::Unrunnable(code, reason)) => {
+            tell(&Outcome::Wrong(format!("Error: {reason}")));
+            ExitCode::from(code)
+        }
         Err(error @ CtlError::Usage(_)) => {
             let usage = usage_of(&mut Args::command(), &matches);
             tell(&Outcome::Wrong(format!("Error: {error}\n\n{usage}\n")))

@@ -3,11 +3,19 @@
 use clap::Subcommand;
 use swarmkit_api::wire;
 
-use super::{Context, CtlError, Format, ListFlags, log_flags::LogFlags, logs, lookup, plan};
+use super::{Context, CtlError, Format, ListFlags, exec, log_flags::LogFlags, logs, lookup, plan};
 use crate::output::{explanation_section, inspect_task, is_current, json, list_tasks};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Read what a task writes from now on, and perhaps write to its standard input
+    ///
+    /// Ends with the task, and with its exit code. Leaving earlier does nothing to the task.
+    Attach(exec::AttachFlags),
+    /// Run a command where a task runs
+    ///
+    /// The exit code is that of the command; 127 if there is no such program, 126 if it cannot be run, 255 for all else.
+    Exec(exec::ExecFlags),
     /// Show a task, and the tasks that had its slot before
     Inspect {
         /// Id
@@ -48,6 +56,8 @@ pub(super) enum Command {
 
 pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(), CtlError> {
     match command {
+        Command::Attach(flags) => exec::attach(context, flags).await,
+        Command::Exec(flags) => exec::exec(context, flags).await,
         Command::Inspect { task, format } => inspect(context, &task, format).await,
         Command::Ls { all, list } => {
             let mut tasks = context.tasks(wire::list_tasks_request::Filters::default()).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarmkit_api::wire;
+use swarmkit_api::wire::{self, swarmkit::exec::v1::exec_settings::Policy};
 use swarmkit_ca::UnlockKey;
 use swarmkit_issuer::Progress;
 
@@ -37,6 +37,9 @@ pub fn inspect_cluster(cluster: &wire::Cluster, rotation: Option<&Progress>) -> 
     if let Some(strategy) = strategy {
         columns.line("Scheduling settings:");
         columns.line(format!("  Strategy: {strategy}"));
+    }
+    if spec.exec.is_some_and(|exec| exec.policy() == Policy::Deny) {
+        columns.line("Commands in tasks: deny");
     }
     if let Some(period) = spec.dispatcher.and_then(|dispatcher| dispatcher.heartbeat_period) {
         columns.line("Dispatcher settings:");

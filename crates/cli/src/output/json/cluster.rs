@@ -1,7 +1,7 @@
 //! The cluster.
 
 use serde::Serialize;
-use swarmkit_api::wire;
+use swarmkit_api::wire::{self, swarmkit::exec::v1::exec_settings::Policy};
 use swarmkit_issuer::{Laggard, Progress};
 
 use super::{Rebalance, millis, time};
@@ -16,6 +16,8 @@ pub struct Cluster {
     rebalance: Option<Rebalance>,
     /// `null`: spread.
     strategy: Option<&'static str>,
+    /// Whether commands may be run in tasks: `allow` or `deny`.
+    exec: &'static str,
     heartbeat_period_ms: Option<u64>,
     node_cert_expiry_ms: Option<u64>,
     auto_lock: bool,
@@ -41,6 +43,10 @@ impl Cluster {
             task_history_limit: orchestration.task_history_retention_limit,
             rebalance: orchestration.rebalance.as_ref().map(Rebalance::new),
             strategy: spec.scheduling.and_then(|scheduling| strategy(scheduling.strategy())),
+            exec: match spec.exec.unwrap_or_default().policy() {
+                Policy::Allow => "allow",
+                Policy::Deny => "deny",
+            },
             heartbeat_period_ms: millis(spec.dispatcher.unwrap_or_default().heartbeat_period.as_ref()),
             node_cert_expiry_ms: millis(spec.ca_config.unwrap_or_default().node_cert_expiry.as_ref()),
             auto_lock: spec.encryption_config.unwrap_or_default().auto_lock_managers,
