@@ -70,24 +70,25 @@ impl ExecError {
         Self::Exited { code, reason: None }
     }
 
-    /// Whether the same operation may succeed when it is tried again later.
+    /// Whether the same operation may succeed when it is tried again later: this error says so, or one below it.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Temporary(_))
+        self.and_below().any(|error| matches!(error, Self::Temporary(_)))
     }
 
-    /// The code that the task ended with, if it did.
+    /// The code that the task ended with, if it did: by this error, or one below it.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
-        match self {
+        self.and_below().find_map(|error| match error {
             Self::Exited { code, .. } => Some(*code),
-            Self::Temporary(_)
-            | Self::Rejected(_)
-            | Self::Failed(_)
-            | Self::NoProgram { .. }
-            | Self::Unsupported(_)
-            | Self::Closed => None,
-        }
+            _ => None,
+        })
+    }
+
+    /// This error, and those of this kind that are wrapped in it.
+    fn and_below(&self) -> impl Iterator<Item = &Self> {
+        let whole: &(dyn std::error::Error + 'static) = self;
+        std::iter::successors(Some(whole), |error| error.source()).filter_map(|error| error.downcast_ref::<Self>())
     }
 }
 
@@ -103,5 +104,13 @@ mod tests {
         assert_eq!(killed.exit_code(), Some(137));
         assert_eq!(ExecError::failed("unhealthy").to_string(), "unhealthy");
         assert!(ExecError::temporary("no memory left").is_temporary());
+    }
+
+    #[test]
+    fn what_is_said_below_other_errors_counts() {
+        let below = ExecError::failed(ExecError::rejected(ExecError::temporary("no memory left")));
+        assert!(below.is_temporary() && below.to_string() == "no memory left");
+        assert!(!ExecError::failed("no memory left").is_temporary());
+        assert_eq!(ExecError::failed(ExecError::exited(4)).exit_code(), Some(4));
     }
 }
