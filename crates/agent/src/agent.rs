@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use swarmkit_api::wire;
-use swarmkit_executor::DynExecutor;
+use swarmkit_executor::{DynExecutor, NodeVolumes};
 use swarmkit_runtime::{Crew, Env, PartError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::{
     roster::Roster,
     runner::Tools,
     session::{ANSWER_TIMEOUT, Session, open},
-    volumes::Unpublished,
+    volumes::Volumes,
     worker::{Worker, WorkerHandle},
 };
 
@@ -36,6 +36,7 @@ pub struct AgentBuilder {
     hostname: Option<String>,
     tls_info: watch::Receiver<Option<wire::NodeTlsInfo>>,
     fips: bool,
+    volumes: Option<Arc<dyn NodeVolumes>>,
 }
 
 /// Runs the tasks of a node. See [`Agent::builder`].
@@ -62,7 +63,7 @@ struct Liaison {
     worker: WorkerHandle,
     reports: Reports,
     roster: Roster,
-    unpublished: Unpublished,
+    volumes: Volumes,
     herald: Herald,
     describer: Describer,
     contact: watch::Sender<Contact>,
@@ -104,6 +105,12 @@ impl AgentBuilder {
         Self { fips, ..self }
     }
 
+    /// What brings volumes of the cluster to this node. Without it, tasks that need one are refused here.
+    #[must_use]
+    pub fn volumes(self, volumes: Arc<dyn NodeVolumes>) -> Self {
+        Self { volumes: Some(volumes), ..self }
+    }
+
     /// Keeps the task database in memory: when the process ends, the agent forgets its tasks.
     #[must_use]
     pub fn without_disk(self) -> Self {
@@ -123,7 +130,8 @@ impl AgentBuilder {
         let records = Records::new(database);
         let (membership, contact) = (watch::Sender::default(), watch::Sender::default());
         let present = watch::Sender::default();
-        let payloads = Payloads::default();
+        let volumes = Volumes::with(self.volumes);
+        let payloads = Payloads::with(volumes.clone());
         let said = payloads.node.clone();
         let tools = Tools {
             env: self.env.clone(),
@@ -132,9 +140,8 @@ impl AgentBuilder {
             records: records.clone(),
             reports: Reports::default(),
             roster: Roster::default(),
-            unpublished: Unpublished::default(),
         };
-        let (reports, roster, unpublished) = (tools.reports.clone(), tools.roster.clone(), tools.unpublished.clone());
+        let (reports, roster) = (tools.reports.clone(), tools.roster.clone());
         let (worker, worker_handle) = Worker::new(tools);
         let handle = AgentHandle {
             worker: worker_handle.clone(),
@@ -148,6 +155,7 @@ impl AgentBuilder {
             hostname: self.hostname,
             tls_info: self.tls_info,
             fips: self.fips,
+            volumes: volumes.clone(),
             said,
         };
         let liaison = Liaison {
@@ -158,7 +166,7 @@ impl AgentBuilder {
             worker: worker_handle,
             reports,
             roster,
-            unpublished,
+            volumes,
             describer,
             contact,
             present,
@@ -182,7 +190,7 @@ impl Agent {
     ) -> AgentBuilder {
         let (_, tls_info) = watch::channel(None);
         let state_dir = Some(state_dir.into());
-        AgentBuilder { env, executor, managers, state_dir, hostname: None, tls_info, fips: false }
+        AgentBuilder { env, executor, managers, state_dir, hostname: None, tls_info, fips: false, volumes: None }
     }
 
     /// For talking to the agent while it runs.
@@ -313,9 +321,9 @@ impl Liaison {
         };
         self.session.clone_from(&first.session_id);
         self.backoff.reset();
-        let Self { env, worker, reports, unpublished, roster, herald, describer, contact, present, pulse, .. } = self;
+        let Self { env, worker, reports, volumes, roster, herald, describer, contact, present, pulse, .. } = self;
         let id = self.session.clone();
-        let session = Session { env, manager: &manager, id, worker, reports, unpublished, pulse };
+        let session = Session { env, manager: &manager, id, worker, reports, volumes, pulse };
         let hear = async {
             herald.absorb(first).await;
             contact.send_modify(|contact| {

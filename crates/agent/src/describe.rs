@@ -8,6 +8,8 @@ use swarmkit_executor::{DynExecutor, ExecError};
 use swarmkit_runtime::Env;
 use tokio::sync::watch;
 
+use crate::volumes::Volumes;
+
 /// How often the executor is asked whether the node has changed. As upstream.
 const REFRESH: Duration = Duration::from_secs(20);
 /// How long the executor may take to say what the node is. A session is opened without waiting longer: a node whose
@@ -22,6 +24,7 @@ pub(crate) struct Describer {
     pub(crate) hostname: Option<String>,
     pub(crate) tls_info: watch::Receiver<Option<wire::NodeTlsInfo>>,
     pub(crate) fips: bool,
+    pub(crate) volumes: Volumes,
     /// What was said last. Templates of tasks read it.
     pub(crate) said: NodeFacts,
 }
@@ -61,7 +64,12 @@ impl Describer {
     }
 
     async fn describe(&mut self) -> Option<wire::NodeDescription> {
-        let described = tokio::time::timeout(DESCRIBE_TIMEOUT, self.executor.describe()).await;
+        let described = async { tokio::join!(self.executor.describe(), self.volumes.describe()) };
+        let described = tokio::time::timeout(DESCRIBE_TIMEOUT, described).await;
+        let (described, csi_info) = match described {
+            Ok((described, csi_info)) => (Ok(described), csi_info),
+            Err(late) => (Err(late), Vec::new()),
+        };
         let mut description = match described.unwrap_or_else(|_| Err(ExecError::temporary("it did not answer in time")))
         {
             Ok(description) => description,
@@ -75,6 +83,7 @@ impl Describer {
         }
         description.tls_info.clone_from(&self.tls_info.borrow_and_update());
         description.fips = self.fips;
+        description.csi_info.extend(csi_info);
         Some(description)
     }
 }

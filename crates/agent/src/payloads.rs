@@ -10,7 +10,7 @@ use swarmkit_executor::{Dependencies, ExecError, Payload, container_spec};
 use swarmkit_template::{Context, TemplateError, expand_config, expand_secret};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::describe::NodeFacts;
+use crate::{describe::NodeFacts, volumes::Volumes};
 
 /// Everything that managers sent for the tasks of this node. Clones share it.
 #[derive(Clone, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Payloads {
     held: Arc<Mutex<Held>>,
     /// What templates can say of the node.
     pub(crate) node: NodeFacts,
+    /// What is here of the cluster's volumes.
+    pub(crate) volumes: Volumes,
 }
 
 #[derive(Default)]
@@ -45,6 +47,11 @@ pub(crate) enum PayloadChange {
 // === impl Payloads ===
 
 impl Payloads {
+    /// Nothing yet, on a node with these volumes.
+    pub(crate) fn with(volumes: Volumes) -> Self {
+        Self { volumes, ..Self::default() }
+    }
+
     /// Takes a set that replaces everything.
     pub(crate) fn replace(&self, changes: Vec<PayloadChange>) {
         let mut held = Held { complete: true, ..Held::default() };
@@ -55,6 +62,18 @@ impl Payloads {
     /// Takes changes on top of what is there.
     pub(crate) fn amend(&self, changes: Vec<PayloadChange>) {
         self.held.lock().absorb(changes);
+    }
+
+    /// Secrets as a storage plugin wants them, by the names that it knows. Those that are not here, or are no text, are left
+    /// out: the plugin says what it lacks.
+    pub(crate) fn texts(&self, wanted: &[wire::VolumeSecret]) -> BTreeMap<String, Zeroizing<String>> {
+        let held = self.held.lock();
+        let text = |wanted: &wire::VolumeSecret| {
+            let item = held.secrets.get(&wanted.secret)?;
+            let text = str::from_utf8(&item.data).ok()?;
+            Some((wanted.key.clone(), Zeroizing::new(text.to_owned())))
+        };
+        wanted.iter().filter_map(text).collect()
     }
 
     /// What `task` may see.
@@ -213,9 +232,7 @@ impl Dependencies for TaskPayloads {
         if !self.task.volumes.iter().any(|volume| volume.id == id) {
             return Err(ExecError::rejected(format!("task not authorized to access volume {id}")));
         }
-        Err(ExecError::rejected(format!(
-            "volume {id} cannot be published: this node has no plugin for cluster volumes"
-        )))
+        self.payloads.volumes.path(id)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{
     reports::Reports,
     roster::Roster,
     step::{self, Operation, Reached, Step, Verdict},
-    volumes::Unpublished,
 };
 
 /// The first pause before an operation that failed for now is tried again.
@@ -33,7 +32,6 @@ pub(crate) struct Tools {
     pub(crate) records: Records,
     pub(crate) reports: Reports,
     pub(crate) roster: Roster,
-    pub(crate) unpublished: Unpublished,
 }
 
 /// What is wanted of a task.
@@ -80,6 +78,7 @@ impl Runner {
             () = async {
                 self.live().await;
                 self.remove().await;
+                self.tools.payloads.volumes.observe(&self.task, TaskState::Remove);
             } => Some(self.id.clone()),
         };
         self.controller.close().await;
@@ -223,6 +222,7 @@ impl Runner {
         tracing::debug!(task = %self.id, state = ?status.state, message = status.message, err = status.err, "task");
         self.tools.records.put_status(&self.id, &status);
         self.tools.reports.put(&self.id, &status);
+        self.tools.payloads.volumes.observe(&self.task, status.state);
         self.status = status;
     }
 

@@ -16,7 +16,7 @@ use crate::{
     backoff::Pulse,
     manager::{ManagerClient, Messages},
     reports::{Batch, Reports},
-    volumes::Unpublished,
+    volumes::Volumes,
     worker::WorkerHandle,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Session<'a> {
     pub(crate) id: String,
     pub(crate) worker: &'a WorkerHandle,
     pub(crate) reports: &'a Reports,
-    pub(crate) unpublished: &'a Unpublished,
+    pub(crate) volumes: &'a Volumes,
     pub(crate) pulse: &'a Pulse,
 }
 
@@ -139,12 +139,12 @@ impl Session<'_> {
     pub(crate) async fn report_volumes(&self) -> SessionError {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1, self.env.rng("agent/volumes"));
         loop {
-            let volumes = self.unpublished.wait().await;
-            let updates = volumes.iter().map(|id| VolumeStatusUpdate { id: id.to_string(), unpublished: true });
+            let untold = self.volumes.wait_untold().await;
+            let updates = untold.iter().map(|id| VolumeStatusUpdate { id: id.to_string(), unpublished: true });
             let request = wire::UpdateVolumeStatusRequest { session_id: self.id.clone(), updates: updates.collect() };
             match in_time("a report", REPORT_TIMEOUT, self.manager.update_volume_status(request)).await {
                 Ok(_) => {
-                    self.unpublished.told(&volumes);
+                    self.volumes.told(&untold);
                     backoff.reset();
                 }
                 Err(error) => {

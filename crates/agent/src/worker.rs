@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use swarmkit_api::{Object as _, Task, TaskId, VolumeId, wire};
+use swarmkit_api::{Object as _, Task, TaskId, wire};
 use swarmkit_executor::ExecError;
 use swarmkit_runtime::{Backoff, Env, PartError, Spawner};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -77,7 +77,8 @@ struct Sorted {
     /// Tasks that are named, readable or not.
     named: BTreeSet<TaskId>,
     gone: Vec<TaskId>,
-    volumes: Vec<(AssignmentAction, VolumeId)>,
+    /// Volumes, and whether they shall be here.
+    volumes: Vec<(wire::VolumeAssignment, bool)>,
 }
 
 // === impl WorkerHandle ===
@@ -209,11 +210,8 @@ impl Worker {
         for task in gone {
             self.release(&task);
         }
-        for (action, volume) in volumes {
-            match action {
-                AssignmentAction::Update => tracing::warn!(%volume, "this node has no plugin for cluster volumes"),
-                AssignmentAction::Remove => self.tools.unpublished.put(volume),
-            }
+        for (volume, here) in volumes {
+            self.tools.payloads.volumes.assign(volume, here, &self.tools.env, &self.tools.payloads, spawner);
         }
     }
 
@@ -264,6 +262,7 @@ impl Worker {
     }
 
     fn run_task(&self, task: &Arc<Task>, wanted: &watch::Sender<Wanted>, spawner: &Spawner) {
+        self.tools.payloads.volumes.observe(task, task.status.state);
         let tools = self.tools.clone();
         let controller = ControllerCell::new(Arc::clone(&tools.executor), tools.payloads.clone(), Arc::clone(task));
         self.tools.roster.add(task.id.clone(), controller.clone());
@@ -350,10 +349,7 @@ impl Sorted {
                 (Item::Config(config), true) => sorted.payloads.push(PayloadChange::NoConfig(config.id)),
                 (Item::Task(task), false) => sorted.task(task),
                 (Item::Task(task), true) => sorted.gone.push(TaskId::from(task.id)),
-                (Item::Volume(volume), _) => {
-                    let action = if remove { AssignmentAction::Remove } else { AssignmentAction::Update };
-                    sorted.volumes.push((action, VolumeId::from(volume.id)));
-                }
+                (Item::Volume(volume), remove) => sorted.volumes.push((volume, !remove)),
             }
         }
         sorted

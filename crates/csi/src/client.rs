@@ -3,24 +3,21 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use http::uri::PathAndQuery;
 use prost::Message;
 use swarmkit_api::wire::csi::v1::{
     ControllerGetCapabilitiesRequest, ControllerGetCapabilitiesResponse, ControllerPublishVolumeRequest,
     ControllerPublishVolumeResponse, ControllerUnpublishVolumeRequest, ControllerUnpublishVolumeResponse,
     CreateVolumeRequest, CreateVolumeResponse, DeleteVolumeRequest, DeleteVolumeResponse, GetPluginCapabilitiesRequest,
-    GetPluginCapabilitiesResponse, ProbeRequest, ProbeResponse, Volume, controller_service_capability,
-    controller_service_capability::rpc, plugin_capability, plugin_capability::service,
+    GetPluginCapabilitiesResponse, Volume, controller_service_capability, controller_service_capability::rpc,
+    plugin_capability, plugin_capability::service,
 };
-use swarmkit_rpc::{Channel, connect_plain_unix};
-use swarmkit_runtime::Spawner;
 use tokio::sync::Mutex;
-use tonic::{Code, Request, Status, client::Grpc};
-use tonic_prost::ProstCodec;
 
-use crate::{CALL_TIME, PluginError, VolumePlugin, VolumePlugins};
+use crate::{
+    PluginError, VolumePlugin, VolumePlugins,
+    line::{Endpoint, Line},
+};
 
-const PROBE: &str = "/csi.v1.Identity/Probe";
 const PLUGIN_CAPABILITIES: &str = "/csi.v1.Identity/GetPluginCapabilities";
 const CONTROLLER_CAPABILITIES: &str = "/csi.v1.Controller/ControllerGetCapabilities";
 const CREATE: &str = "/csi.v1.Controller/CreateVolume";
@@ -36,15 +33,14 @@ pub struct CsiPlugins(BTreeMap<String, Arc<CsiPlugin>>);
 /// One plugin on a socket.
 #[derive(Debug)]
 struct CsiPlugin {
-    name: String,
-    socket: PathBuf,
+    endpoint: Endpoint,
     connection: Mutex<Option<Connection>>,
 }
 
 /// A plugin that was reached, is ready, and has said what it can do.
 #[derive(Clone, Debug)]
 struct Connection {
-    channel: Channel,
+    line: Line,
     /// It makes and deletes volumes. If not, they are there by themselves, by their names.
     creates: bool,
     /// It has to be told to which nodes volumes go.
@@ -56,7 +52,7 @@ impl CsiPlugins {
     #[must_use]
     pub fn new(sockets: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
         let plugin = |(name, socket): (String, PathBuf)| {
-            (name.clone(), Arc::new(CsiPlugin { name, socket, connection: Mutex::default() }))
+            (name.clone(), Arc::new(CsiPlugin { endpoint: Endpoint { name, socket }, connection: Mutex::default() }))
         };
         Self(sockets.into_iter().map(plugin).collect())
     }
@@ -123,25 +119,15 @@ impl CsiPlugin {
     /// The connection that there is, or a new one.
     async fn connection(&self) -> Result<Connection, PluginError> {
         let mut known = self.connection.lock().await;
-        if let Some(connection) = known.as_ref().filter(|connection| connection.channel.is_open()) {
+        if let Some(connection) = known.as_ref().filter(|connection| connection.line.is_open()) {
             return Ok(connection.clone());
         }
         *known = None;
-        let connection = self.connect().await?;
-        tracing::info!(plugin = self.name, socket = %self.socket.display(), "connected to the storage plugin");
-        Ok(known.insert(connection).clone())
+        Ok(known.insert(self.connect().await?).clone())
     }
 
     async fn connect(&self) -> Result<Connection, PluginError> {
-        let unavailable = |why: String| PluginError::Unavailable(format!("storage plugin {}: {why}", self.name));
-        let spawner = Spawner::current().ok_or_else(|| unavailable("this manager is stopping".to_owned()))?;
-        let channel =
-            connect_plain_unix(&self.socket, &spawner).await.map_err(|error| unavailable(error.to_string()))?;
-        let mut connection = Connection { channel, creates: false, publishes: false };
-        let probe: ProbeResponse = connection.call(PROBE, ProbeRequest {}).await?;
-        if probe.ready == Some(false) {
-            return Err(unavailable("it is not ready yet".to_owned()));
-        }
+        let mut connection = Connection { line: self.endpoint.dial().await?, creates: false, publishes: false };
         let plugin: GetPluginCapabilitiesResponse =
             connection.call(PLUGIN_CAPABILITIES, GetPluginCapabilitiesRequest {}).await?;
         let has_controller = plugin.capabilities.iter().any(|capability| {
@@ -170,28 +156,6 @@ impl Connection {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut client = Grpc::new(self.channel.clone());
-        client.ready().await.map_err(|status| error(&status))?;
-        let mut request = Request::new(request);
-        request.set_timeout(CALL_TIME);
-        let answer = client.unary(request, PathAndQuery::from_static(path), ProstCodec::<Q, A>::default()).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| error(&status))
-    }
-}
-
-/// What a plugin's status means. The interface says of which codes nothing was done; after any other, something may have been.
-fn error(status: &Status) -> PluginError {
-    let text = format!("rpc error: code = {:?} desc = {}", status.code(), status.message());
-    match status.code() {
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Unauthenticated => PluginError::Refused(text),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => PluginError::Unavailable(text),
-        _ => PluginError::Failed(text),
+        self.line.call(path, request).await
     }
 }

@@ -1,11 +1,14 @@
-//! Makes, attaches, detaches and deletes the volumes of a cluster, through storage plugins.
+//! Makes, attaches, mounts, detaches and deletes the volumes of a cluster, through storage plugins.
 //!
 //! The storage lies outside the nodes. A plugin that speaks the Container Storage Interface makes a volume, attaches it
 //! to whichever node the scheduler has chosen, detaches it when the node has let go of it, and deletes it in the end.
 //! [`run`] is the leader's part in that: it asks the plugins, tries again what failed, and writes down what came of it
 //! in the volume. Plugins are found through [`VolumePlugins`], of which [`CsiPlugins`] is the one with sockets.
 //!
-//! It does not choose nodes or volumes, which the scheduler does, and mounts nothing, which is the nodes' affair.
+//! [`CsiNode`] is the node's part: it has the plugin stage a volume and mount it in a folder of the node.
+//!
+//! It does not choose nodes or volumes, which the scheduler does, and does not know tasks: agents say when a volume is to be
+//! there, and executors give it to tasks.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -49,6 +52,7 @@
 //! - No more than one part of this works on a volume at a time, and only [`VOLUMES_AT_ONCE`] volumes of one plugin.
 //! - A plugin that hangs, or is not there, holds up its own volumes only.
 //! - An answer is written only over what was asked about: what has changed meanwhile stays.
+//! - What a node has of a volume is found by the volume's id alone, so a node that was killed remembers nothing and loses nothing.
 //! - Secrets are given to the plugin of the volume, and told to nobody else.
 
 mod act;
@@ -56,6 +60,8 @@ mod client;
 pub mod conformance;
 mod desk;
 mod error;
+mod line;
+mod node;
 mod plugin;
 mod request;
 mod run;
@@ -65,5 +71,6 @@ pub use act::CALL_TIME;
 pub use client::CsiPlugins;
 pub use desk::VOLUMES_AT_ONCE;
 pub use error::{Error, PluginError};
+pub use node::CsiNode;
 pub use plugin::{NoPlugins, VolumePlugin, VolumePlugins};
 pub use run::run;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use swarmkit_api::{
     Node, NodeId, Secret, SecretId, Volume,
     wire::{
-        self,
+        self, VolumeAccessMode,
         csi::v1::{
             CapacityRange, ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest, CreateVolumeRequest,
             DeleteVolumeRequest, Topology, TopologyRequirement, VolumeCapability,
@@ -117,7 +117,11 @@ fn secrets(volume: &Volume, state: &State) -> Result<BTreeMap<String, String>, P
 /// How a volume will be used, in the words of plugins. The interface has no mode for several tasks on one node, since what
 /// is on a node is shared there without the plugin.
 fn capability(volume: &Volume) -> Option<VolumeCapability> {
-    let wanted = volume.spec.access_mode.as_ref()?;
+    volume.spec.access_mode.as_ref().map(capability_of)
+}
+
+/// See [`capability`].
+pub(crate) fn capability_of(wanted: &VolumeAccessMode) -> VolumeCapability {
     let mode = match (wanted.scope(), wanted.sharing()) {
         (Scope::SingleNode, Sharing::ReadOnly) => Mode::SingleNodeReaderOnly,
         (Scope::SingleNode, Sharing::None | Sharing::OneWriter | Sharing::All) => Mode::SingleNodeWriter,
@@ -133,5 +137,5 @@ fn capability(volume: &Volume) -> Option<VolumeCapability> {
             AccessType::Mount(MountVolume { fs_type: mount.fs_type.clone(), mount_flags: mount.mount_flags.clone() })
         }
     });
-    Some(VolumeCapability { access_type, access_mode: Some(AccessMode { mode: mode.into() }) })
+    VolumeCapability { access_type, access_mode: Some(AccessMode { mode: mode.into() }) }
 }

@@ -45,6 +45,7 @@ mod logs;
 mod seam;
 mod shelf;
 mod usage;
+mod volumes;
 mod workload;
 
 pub use assignment::{Assignment, Dependencies, FixedDependencies, NoDependencies, Payload};
@@ -58,6 +59,7 @@ pub use logs::{LogOptions, LogRecord, LogSource, LogStart, LogStream};
 pub use seam::{Controller, Executor, RuntimeStatus};
 pub use shelf::Shelf;
 pub use usage::Usage;
+pub use volumes::{NodeVolumes, VolumeRequest};
 pub use workload::{
     DEFAULT_STOP_GRACE, EXECUTOR_PLUGIN, PROCESS_IMAGE, PROCESS_IMAGES, Workload, container_spec, describe_node,
     platform, stop_grace,

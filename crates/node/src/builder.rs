@@ -7,7 +7,7 @@ use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
 use swarmkit_csi::{NoPlugins, VolumePlugins};
 use swarmkit_dispatcher::DispatcherConfig;
-use swarmkit_executor::DynExecutor;
+use swarmkit_executor::{DynExecutor, NodeVolumes};
 use swarmkit_raft::RaftOptions;
 use swarmkit_runtime::Env;
 use swarmkit_secret_drivers::SecretDrivers;
@@ -28,6 +28,7 @@ pub struct NodeBuilder {
     pub(crate) executor: Arc<dyn DynExecutor>,
     pub(crate) env: Env,
     pub(crate) hostname: Option<String>,
+    pub(crate) volumes: Option<Arc<dyn NodeVolumes>>,
     pub(crate) join: Option<Target>,
     pub(crate) token: Option<Zeroizing<String>>,
     pub(crate) alone: bool,
@@ -54,6 +55,7 @@ impl NodeBuilder {
             executor,
             env: Env::real(),
             hostname: None,
+            volumes: None,
             join: None,
             token: None,
             alone: false,
@@ -172,6 +174,13 @@ impl NodeBuilder {
     /// Default: 24 hours.
     pub fn node_down_period(mut self, period: Duration) -> Self {
         self.managing.dispatcher.node_down_period = period;
+        self
+    }
+
+    /// What brings volumes of the cluster to this node, for its tasks. Default: nothing, and tasks that need one are refused
+    /// here.
+    pub fn node_volumes(mut self, volumes: Arc<dyn NodeVolumes>) -> Self {
+        self.volumes = Some(volumes);
         self
     }
 

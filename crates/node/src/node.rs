@@ -202,6 +202,7 @@ impl Node {
             executor,
             env,
             hostname,
+            volumes,
             join,
             token,
             alone,
@@ -258,6 +259,10 @@ impl Node {
             Agent::builder(env.clone(), executor, managers, dir.path().join(AGENT)).tls_info(tls_info.subscribe());
         let agent = match hostname {
             Some(hostname) => agent.hostname(hostname),
+            None => agent,
+        };
+        let agent = match volumes {
+            Some(volumes) => agent.volumes(volumes),
             None => agent,
         };
         let agent = blocking(move || Ok(agent.build()?)).await?;

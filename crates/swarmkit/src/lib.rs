@@ -75,6 +75,7 @@
 //! | networks and their addresses | [`NetworkProvider`] | [`NodeBuilder::networks`](node::NodeBuilder::networks) | [`InertNetworks`](allocator::InertNetworks), [`OverlayNetworks`](overlay_networks::OverlayNetworks) |
 //! | where volumes of the cluster come from | [`VolumePlugins`], [`VolumePlugin`] | [`NodeBuilder::volume_plugins`](node::NodeBuilder::volume_plugins) | [`NoPlugins`](csi::NoPlugins), [`CsiPlugins`](csi::CsiPlugins) |
 //! | where the values of secrets come from | [`SecretDrivers`], [`SecretDriver`] | [`NodeBuilder::secret_drivers`](node::NodeBuilder::secret_drivers) | [`NoDrivers`](secret_drivers::NoDrivers), [`PluginDrivers`](secret_drivers::PluginDrivers) |
+//! | how volumes come to a node | [`NodeVolumes`] | [`NodeBuilder::node_volumes`](node::NodeBuilder::node_volumes) | [`CsiNode`](csi::CsiNode) |
 //! | how nodes reach each other | [`Transport`] | [`ManagerConfig`](manager::ManagerConfig), [`Channels::new`](rpc::Channels::new) | [`TlsTransport`](rpc::TlsTransport), [`MemoryTransport`](rpc::MemoryTransport) |
 //! | where the log lies | [`Disk`] | [`ManagerConfig`](manager::ManagerConfig) | [`RealDisk`](raft::RealDisk), [`MemoryDisk`](raft::MemoryDisk) |
 //! | what time it is | [`Clock`] | [`NodeBuilder::env`](node::NodeBuilder::env) | [`Env::real`](runtime::Env::real), [`Env::seeded`](runtime::Env::seeded) |
@@ -89,6 +90,7 @@
 //! [`VolumePlugins`]: csi::VolumePlugins
 //! [`SecretDriver`]: secret_drivers::SecretDriver
 //! [`SecretDrivers`]: secret_drivers::SecretDrivers
+//! [`NodeVolumes`]: executor::NodeVolumes
 //! [`Disk`]: raft::Disk
 //! [`Clock`]: runtime::Clock
 //! [`Managers`]: agent::Managers

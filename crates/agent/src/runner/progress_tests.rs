@@ -68,7 +68,6 @@ async fn reported(executor: Slow, until: TaskState) -> Vec<(Duration, TaskStatus
         records: Records::new(Database::in_memory().expect("memory")),
         reports: reports.clone(),
         roster: Roster::default(),
-        unpublished: Unpublished::default(),
     };
     let task = swarmkit_testing::task("w.1").on("a").state(TaskState::Assigned).desired(TaskState::Running).build();
     let task = Arc::new(task);

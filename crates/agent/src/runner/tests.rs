@@ -131,7 +131,6 @@ fn run(stage: &Stage, task: Task) -> Running {
         records: Records::new(Database::in_memory().expect("memory")),
         reports: Reports::default(),
         roster: Roster::default(),
-        unpublished: Unpublished::default(),
     };
     let task = Arc::new(task);
     let cell = ControllerCell::new(Arc::clone(&tools.executor), Payloads::default(), Arc::clone(&task));

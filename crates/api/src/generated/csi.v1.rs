@@ -436,3 +436,197 @@ pub struct ControllerUnpublishVolumeRequest {
 /// It is detached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControllerUnpublishVolumeResponse {}
+/// Asks what a plugin can do on its node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeGetCapabilitiesRequest {}
+/// What a plugin can do on its node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeGetCapabilitiesResponse {
+    /// Each thing that it can do.
+    #[prost(message, repeated, tag = "1")]
+    pub capabilities: ::prost::alloc::vec::Vec<NodeServiceCapability>,
+}
+/// One thing that a plugin can do on its node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeServiceCapability {
+    /// What it is.
+    #[prost(oneof = "node_service_capability::Type", tags = "1")]
+    pub r#type: ::core::option::Option<node_service_capability::Type>,
+}
+/// Nested message and enum types in `NodeServiceCapability`.
+pub mod node_service_capability {
+    /// A call that it takes.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Rpc {
+        /// Which.
+        #[prost(enumeration = "rpc::Type", tag = "1")]
+        pub r#type: i32,
+    }
+    /// Nested message and enum types in `RPC`.
+    pub mod rpc {
+        /// The calls.
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Type {
+            /// Not said.
+            Unknown = 0,
+            /// A volume is staged on a node before it is published there.
+            StageUnstageVolume = 1,
+        }
+        impl Type {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unknown => "UNKNOWN",
+                    Self::StageUnstageVolume => "STAGE_UNSTAGE_VOLUME",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "UNKNOWN" => Some(Self::Unknown),
+                    "STAGE_UNSTAGE_VOLUME" => Some(Self::StageUnstageVolume),
+                    _ => None,
+                }
+            }
+        }
+    }
+    /// What it is.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Type {
+        /// A call.
+        #[prost(message, tag = "1")]
+        Rpc(Rpc),
+    }
+}
+/// Asks what a plugin calls its node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeGetInfoRequest {}
+/// What a plugin calls its node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeGetInfoResponse {
+    /// The plugin's own name for the node.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// How many volumes it can publish there. 0: it does not say.
+    #[prost(int64, tag = "2")]
+    pub max_volumes_per_node: i64,
+    /// From where volumes have to be reachable for this node.
+    #[prost(message, optional, tag = "3")]
+    pub accessible_topology: ::core::option::Option<Topology>,
+}
+/// Makes a volume ready on a node, once for all that use it there. One that is ready already is no error.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct NodeStageVolumeRequest {
+    /// The plugin's own name for the volume.
+    #[prost(string, tag = "1")]
+    pub volume_id: ::prost::alloc::string::String,
+    /// What the controller said when it attached the volume.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub publish_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The folder to do it in. It is there.
+    #[prost(string, tag = "3")]
+    pub staging_target_path: ::prost::alloc::string::String,
+    /// How it will be used.
+    #[prost(message, optional, tag = "4")]
+    pub volume_capability: ::core::option::Option<VolumeCapability>,
+    /// What the plugin has to know in secret.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What the plugin said when it made the volume.
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub volume_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// It is ready.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeStageVolumeResponse {}
+/// Takes that back. A volume that is not staged is no error.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeUnstageVolumeRequest {
+    /// The plugin's own name for the volume.
+    #[prost(string, tag = "1")]
+    pub volume_id: ::prost::alloc::string::String,
+    /// The folder in which it was done.
+    #[prost(string, tag = "2")]
+    pub staging_target_path: ::prost::alloc::string::String,
+}
+/// It is staged no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeUnstageVolumeResponse {}
+/// Mounts a volume where it is used. One that is mounted there already is no error.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct NodePublishVolumeRequest {
+    /// The plugin's own name for the volume.
+    #[prost(string, tag = "1")]
+    pub volume_id: ::prost::alloc::string::String,
+    /// What the controller said when it attached the volume.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub publish_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Where it was staged; empty for a plugin that does not stage.
+    #[prost(string, tag = "3")]
+    pub staging_target_path: ::prost::alloc::string::String,
+    /// Where to mount it. The plugin makes this; the folder that it lies in is there.
+    #[prost(string, tag = "4")]
+    pub target_path: ::prost::alloc::string::String,
+    /// How it will be used.
+    #[prost(message, optional, tag = "5")]
+    pub volume_capability: ::core::option::Option<VolumeCapability>,
+    /// For reading only.
+    #[prost(bool, tag = "6")]
+    pub readonly: bool,
+    /// What the plugin has to know in secret.
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub secrets: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What the plugin said when it made the volume.
+    #[prost(btree_map = "string, string", tag = "8")]
+    pub volume_context: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// It is mounted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodePublishVolumeResponse {}
+/// Unmounts a volume. One that is not mounted is no error.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeUnpublishVolumeRequest {
+    /// The plugin's own name for the volume.
+    #[prost(string, tag = "1")]
+    pub volume_id: ::prost::alloc::string::String,
+    /// Where it was mounted. The plugin removes this.
+    #[prost(string, tag = "2")]
+    pub target_path: ::prost::alloc::string::String,
+}
+/// It is unmounted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeUnpublishVolumeResponse {}

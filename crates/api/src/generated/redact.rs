@@ -48,6 +48,34 @@ impl fmt::Debug for super::csi::v1::DeleteVolumeRequest {
     }
 }
 
+impl fmt::Debug for super::csi::v1::NodePublishVolumeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodePublishVolumeRequest")
+            .field("volume_id", &self.volume_id)
+            .field("publish_context", &self.publish_context)
+            .field("staging_target_path", &self.staging_target_path)
+            .field("target_path", &self.target_path)
+            .field("volume_capability", &self.volume_capability)
+            .field("readonly", &self.readonly)
+            .field("secrets", &length(&self.secrets))
+            .field("volume_context", &self.volume_context)
+            .finish()
+    }
+}
+
+impl fmt::Debug for super::csi::v1::NodeStageVolumeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeStageVolumeRequest")
+            .field("volume_id", &self.volume_id)
+            .field("publish_context", &self.publish_context)
+            .field("staging_target_path", &self.staging_target_path)
+            .field("volume_capability", &self.volume_capability)
+            .field("secrets", &length(&self.secrets))
+            .field("volume_context", &self.volume_context)
+            .finish()
+    }
+}
+
 impl fmt::Debug for super::csi::v1::volume_capability::MountVolume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MountVolume")
@@ -270,6 +298,8 @@ pub(crate) static PRINTERS: &[(&str, fn(&[u8]) -> Result<String, ::prost::Decode
     ("csi.v1.ControllerUnpublishVolumeRequest", crate::redact::tests::print::<super::csi::v1::ControllerUnpublishVolumeRequest>),
     ("csi.v1.CreateVolumeRequest", crate::redact::tests::print::<super::csi::v1::CreateVolumeRequest>),
     ("csi.v1.DeleteVolumeRequest", crate::redact::tests::print::<super::csi::v1::DeleteVolumeRequest>),
+    ("csi.v1.NodePublishVolumeRequest", crate::redact::tests::print::<super::csi::v1::NodePublishVolumeRequest>),
+    ("csi.v1.NodeStageVolumeRequest", crate::redact::tests::print::<super::csi::v1::NodeStageVolumeRequest>),
     ("csi.v1.VolumeCapability.MountVolume", crate::redact::tests::print::<super::csi::v1::volume_capability::MountVolume>),
     ("docker.swarmkit.v1.AcceptancePolicy.RoleAdmissionPolicy.Secret", crate::redact::tests::print::<super::docker::swarmkit::v1::acceptance_policy::role_admission_policy::Secret>),
     ("docker.swarmkit.v1.CAConfig", crate::redact::tests::print::<super::docker::swarmkit::v1::CaConfig>),

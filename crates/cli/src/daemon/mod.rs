@@ -106,8 +106,8 @@ struct NodeFlags {
     #[arg(long, value_name = "AUTHORITY", value_parser = parse_external_ca)]
     external_ca: Vec<wire::ExternalCa>,
 
-    /// A storage plugin (CSI) for volumes of the cluster, by the name that volumes give as their driver and the Unix socket
-    /// of its controller (repeat). Each manager needs it
+    /// A storage plugin (CSI) for volumes of the cluster, by the name that volumes give as their driver and its Unix socket
+    /// (repeat). Each manager needs its controller, and each node that is to run tasks with such volumes its node service
     #[arg(long, value_name = "NAME=SOCKET", value_parser = parse_csi_plugin)]
     csi_plugin: Vec<(String, PathBuf)>,
 

@@ -1,10 +1,15 @@
 //! A node, and something beside it that ends with it.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use swarmkit_api::wire;
 use swarmkit_ca::UnlockKey;
-use swarmkit_csi::CsiPlugins;
+use swarmkit_csi::{CsiNode, CsiPlugins};
 use swarmkit_executor::DynExecutor;
 use swarmkit_node::{Node, NodeError, NodeHandle};
 use swarmkit_runtime::Env;
@@ -25,6 +30,8 @@ const CLEARING: Duration = Duration::from_secs(10);
 
 /// How long after a node is ready it has settled: its first session, the answers to it and what follows take less.
 const SETTLED: Duration = Duration::from_secs(10);
+/// Where storage plugins stage and mount volumes, below the state directory.
+const VOLUMES: &str = "csi";
 
 /// How a node is set up.
 #[derive(Debug)]
@@ -43,7 +50,7 @@ pub(crate) struct NodeOptions {
     pub(crate) autolock: bool,
     /// Who signs for a cluster that is founded, outside of it.
     pub(crate) external_cas: Vec<wire::ExternalCa>,
-    /// The storage plugins of a manager, and where they listen.
+    /// The storage plugins of this node, and where they listen.
     pub(crate) csi_plugins: Vec<(String, PathBuf)>,
     /// The secret drivers of a manager, and where they listen.
     pub(crate) secret_drivers: Vec<(String, PathBuf)>,
@@ -68,6 +75,9 @@ pub(crate) enum RunError {
     /// Tasks cannot be run here.
     #[error("{0}")]
     Executor(#[from] ExecutorError),
+    /// Nobody can say where storage plugins would mount volumes.
+    #[error("cannot tell the path of the state directory: {0}")]
+    StateDir(io::Error),
     /// The system does not let us be told to stop.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -166,6 +176,7 @@ async fn start(
     stop: &CancellationToken,
 ) -> Result<(Node, Arc<dyn DynExecutor>), RunError> {
     let executor = options.executor.open(&options.state_dir, env).await?;
+    let volumes = node_volumes(options.csi_plugins.clone(), &options.state_dir)?;
     let mut builder = Node::builder(options.state_dir, Arc::clone(&executor))
         .env(env.clone())
         .listen_control(options.listen_control)
@@ -191,8 +202,20 @@ async fn start(
     if options.force_new_cluster {
         builder = builder.force_new_cluster();
     }
+    if let Some(volumes) = volumes {
+        builder = builder.node_volumes(volumes);
+    }
     if let Some(hostname) = options.hostname {
         builder = builder.hostname(hostname);
     }
     Ok((builder.start(stop).await?, executor))
+}
+
+/// Plugins get paths to work in, which mean the same to them wherever they were started.
+fn node_volumes(plugins: Vec<(String, PathBuf)>, state_dir: &Path) -> Result<Option<Arc<CsiNode>>, RunError> {
+    if plugins.is_empty() {
+        return Ok(None);
+    }
+    let state_dir = std::path::absolute(state_dir).map_err(RunError::StateDir)?;
+    Ok(Some(Arc::new(CsiNode::new(plugins, state_dir.join(VOLUMES)))))
 }

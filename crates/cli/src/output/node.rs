@@ -96,11 +96,28 @@ pub fn inspect_node(node: &wire::Node, tasks: &[wire::Task], names: &Names, now:
         columns.field_if_any("Engine Version", &engine.engine_version);
         columns.field_if_any("Engine Labels", key_values(&engine.labels));
     }
+    if !description.csi_info.is_empty() {
+        columns.section("Storage:");
+    }
+    for plugin in &description.csi_info {
+        columns.field(&format!("  {}", plugin.plugin_name), storage(plugin));
+    }
     let mut text = columns.to_string();
     if !tasks.is_empty() {
         text += &format!("\n{}", task_table(tasks, names, now));
     }
     text
+}
+
+/// What a storage plugin calls a node, how many volumes it can mount there, and from where these have to be reachable.
+fn storage(plugin: &wire::NodeCsiInfo) -> String {
+    let mut parts = vec![plugin.node_id.clone()];
+    if plugin.max_volumes_per_node > 0 {
+        parts.push(format!("at most {} volumes", plugin.max_volumes_per_node));
+    }
+    let segments = key_values(plugin.accessible_topology.iter().flat_map(|topology| &topology.segments));
+    parts.extend(Some(segments).filter(|segments| !segments.is_empty()));
+    parts.join(", ")
 }
 
 fn hostname(node: &wire::Node) -> &str {

@@ -206,6 +206,13 @@ fn a_node_is_inspected() {
         labels: [("os".to_owned(), "debian".to_owned())].into(),
         plugins: vec![swarmkit_executor::Workload::Process.plugin()],
     });
+    let accessible_topology = Some(wire::Topology { segments: [("zone".to_owned(), "a".to_owned())].into() });
+    description.csi_info = vec![wire::NodeCsiInfo {
+        plugin_name: "disk".to_owned(),
+        node_id: "d-1".to_owned(),
+        max_volumes_per_node: 8,
+        accessible_topology,
+    }];
     assert_snapshot!(visible(inspect_node(&node, &[task("t1", 1, TaskState::Running, 60)], &names(), now())), @r"
     ID                          : n1|
     Hostname                    : ada|
@@ -230,12 +237,14 @@ fn a_node_is_inspected() {
       Executor                  : [process]|
     Engine Version              : 0.1.0|
     Engine Labels               : os=debian|
+    Storage:                    |
+      disk                      : d-1, at most 8 volumes, zone=a|
     |
     Task ID    Service    Slot    Image         Desired State    Last State              Node|
     -------    -------    ----    -----         -------------    ----------              ----|
     t1         web        1       nginx:1.27    RUNNING          RUNNING 1 minute ago    ada|
     ");
-    assert_snapshot!(json::line(&json::Node::new(&node)), @r#"{"id":"n1","hostname":"ada","name":"","labels":{"disk":"ssd","zone":"a"},"role":"MANAGER","desired_role":"MANAGER","membership":"ACCEPTED","availability":"ACTIVE","state":"READY","message":"","address":"10.0.0.7","manager":{"address":"10.0.0.7:4242","leader":true,"reachability":"REACHABLE"},"os":"linux","architecture":"x86_64","nano_cpus":4500000000,"memory_bytes":8375186227,"generic_resources":{"gpu":["u1","u2"]},"plugins":{"Executor":["process"]},"engine_labels":{"os":"debian"},"version":3,"created_at":"2027-01-15T06:00:00Z","updated_at":"2027-01-15T07:00:00Z"}"#);
+    assert_snapshot!(json::line(&json::Node::new(&node)), @r#"{"id":"n1","hostname":"ada","name":"","labels":{"disk":"ssd","zone":"a"},"role":"MANAGER","desired_role":"MANAGER","membership":"ACCEPTED","availability":"ACTIVE","state":"READY","message":"","address":"10.0.0.7","manager":{"address":"10.0.0.7:4242","leader":true,"reachability":"REACHABLE"},"os":"linux","architecture":"x86_64","nano_cpus":4500000000,"memory_bytes":8375186227,"generic_resources":{"gpu":["u1","u2"]},"plugins":{"Executor":["process"]},"engine_labels":{"os":"debian"},"storage":[{"plugin":"disk","node_id":"d-1","max_volumes":8,"topology":{"zone":"a"}}],"version":3,"created_at":"2027-01-15T06:00:00Z","updated_at":"2027-01-15T07:00:00Z"}"#);
 }
 
 #[test]

@@ -16,9 +16,13 @@ use swarmkit_api::wire::csi::v1::{
     ControllerGetCapabilitiesRequest, ControllerGetCapabilitiesResponse, ControllerPublishVolumeRequest,
     ControllerPublishVolumeResponse, ControllerServiceCapability, ControllerUnpublishVolumeRequest,
     ControllerUnpublishVolumeResponse, CreateVolumeRequest, CreateVolumeResponse, DeleteVolumeRequest,
-    DeleteVolumeResponse, GetPluginCapabilitiesRequest, GetPluginCapabilitiesResponse, PluginCapability, ProbeRequest,
-    ProbeResponse, Volume,
+    DeleteVolumeResponse, GetPluginCapabilitiesRequest, GetPluginCapabilitiesResponse, NodeGetCapabilitiesRequest,
+    NodeGetCapabilitiesResponse, NodeGetInfoRequest, NodeGetInfoResponse, NodePublishVolumeRequest,
+    NodePublishVolumeResponse, NodeServiceCapability, NodeStageVolumeRequest, NodeStageVolumeResponse,
+    NodeUnpublishVolumeRequest, NodeUnpublishVolumeResponse, NodeUnstageVolumeRequest, NodeUnstageVolumeResponse,
+    PluginCapability, ProbeRequest, ProbeResponse, Topology, Volume,
     controller_service_capability::{self, Rpc, rpc},
+    node_service_capability,
     plugin_capability::{self, Service, service},
 };
 use swarmkit_runtime::Spawner;
@@ -33,6 +37,8 @@ pub(crate) struct Able {
     pub(crate) ready: Option<bool>,
     pub(crate) controller: bool,
     pub(crate) calls: Vec<rpc::Type>,
+    /// On a node it stages before it mounts.
+    pub(crate) stages: bool,
     /// What it answers to all calls of its controller, if not what was asked for.
     pub(crate) refuses: Option<Status>,
 }
@@ -40,7 +46,7 @@ pub(crate) struct Able {
 impl Default for Able {
     fn default() -> Self {
         let calls = vec![rpc::Type::CreateDeleteVolume, rpc::Type::PublishUnpublishVolume];
-        Self { ready: Some(true), controller: true, calls, refuses: None }
+        Self { ready: Some(true), controller: true, calls, stages: true, refuses: None }
     }
 }
 
@@ -54,6 +60,8 @@ pub(crate) struct Server {
 struct State {
     able: Mutex<Able>,
     asked: Mutex<Vec<String>>,
+    /// What came with calls to mount: the secret, the device, and the names of the folders.
+    given: Mutex<Vec<String>>,
 }
 
 impl Drop for Server {
@@ -67,7 +75,7 @@ impl Server {
     /// Listens from when this returns.
     pub(crate) fn start(path: &Path, able: Able) -> Self {
         let listener = UnixListener::bind(path).expect("the socket is free");
-        let state = Arc::new(State { able: Mutex::new(able), asked: Mutex::default() });
+        let state = Arc::new(State { able: Mutex::new(able), asked: Mutex::default(), given: Mutex::default() });
         let spawner = Spawner::current().expect("a part runs in its crew");
         let stop = spawner.stop().child_token();
         let (served, over) = (state.clone(), stop.clone());
@@ -83,6 +91,11 @@ impl Server {
     /// The methods that were called since this was last looked at.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.asked.lock())
+    }
+
+    /// What came with calls to mount since this was last looked at.
+    pub(crate) fn given(&self) -> Vec<String> {
+        std::mem::take(&mut *self.state.given.lock())
     }
 
     pub(crate) fn able(&self, change: impl FnOnce(&mut Able)) {
@@ -150,8 +163,51 @@ async fn answer(state: Arc<State>, request: Request<hyper::body::Incoming>) -> R
                 |_: ControllerUnpublishVolumeRequest| refusal.map_or(Ok(ControllerUnpublishVolumeResponse {}), Err);
             unary(request, detach).await
         }
+        "NodeGetCapabilities" => {
+            let staging = node_service_capability::rpc::Type::StageUnstageVolume;
+            let call = node_service_capability::Rpc { r#type: staging.into() };
+            let one = NodeServiceCapability { r#type: Some(node_service_capability::Type::Rpc(call)) };
+            let capabilities = able.stages.then_some(one).into_iter().collect();
+            unary(request, |_: NodeGetCapabilitiesRequest| Ok(NodeGetCapabilitiesResponse { capabilities })).await
+        }
+        "NodeGetInfo" => {
+            let accessible_topology = Some(Topology { segments: [("zone".to_owned(), "a".to_owned())].into() });
+            let info =
+                NodeGetInfoResponse { node_id: "node-1".to_owned(), max_volumes_per_node: 8, accessible_topology };
+            unary(request, |_: NodeGetInfoRequest| Ok(info)).await
+        }
+        "NodeStageVolume" => {
+            let stage = |asked: NodeStageVolumeRequest| {
+                let place = name(&asked.staging_target_path);
+                let (secret, device) = (&asked.secrets["password"], &asked.publish_context["device"]);
+                state.given.lock().push(format!("{secret} {device}, staged at {place}"));
+                refusal.map_or(Ok(NodeStageVolumeResponse {}), Err)
+            };
+            unary(request, stage).await
+        }
+        "NodePublishVolume" => {
+            let publish = |asked: NodePublishVolumeRequest| {
+                let (from, to) = (name(&asked.staging_target_path), name(&asked.target_path));
+                let (secret, device) = (&asked.secrets["password"], &asked.publish_context["device"]);
+                state.given.lock().push(format!("{secret} {device}, from {from} to {to}"));
+                refusal.map_or(Ok(NodePublishVolumeResponse {}), Err)
+            };
+            unary(request, publish).await
+        }
+        "NodeUnpublishVolume" => {
+            unary(request, |_: NodeUnpublishVolumeRequest| refusal.map_or(Ok(NodeUnpublishVolumeResponse {}), Err))
+                .await
+        }
+        "NodeUnstageVolume" => {
+            unary(request, |_: NodeUnstageVolumeRequest| refusal.map_or(Ok(NodeUnstageVolumeResponse {}), Err)).await
+        }
         _ => Status::unimplemented(method).into_http(),
     })
+}
+
+/// The last part of a path.
+fn name(path: &str) -> &str {
+    Path::new(path).file_name().map_or("nowhere", |name| name.to_str().expect("text"))
 }
 
 /// Answers one call with what a function makes of it.

@@ -14,7 +14,7 @@ use tonic::Status;
 use crate::server::{Able, Server};
 
 /// Plays a story with the place of a socket, in a crew, as the manager's parts are.
-async fn told<F: Future<Output = ()> + Send + 'static>(story: impl FnOnce(PathBuf) -> F) {
+pub(crate) async fn told<F: Future<Output = ()> + Send + 'static>(story: impl FnOnce(PathBuf) -> F) {
     let folder = tempfile::tempdir().expect("a folder");
     let crew = Crew::under(&CancellationToken::new());
     let played = crew.spawner().spawn("story", story(folder.path().join("plugin.sock"))).await;

@@ -31,7 +31,8 @@
 //!   explanation of its first task), `preempted` (`task_id`, `service_id`, `node_id`), `version` of the state that it is of.
 //! - **node**: `id`, `hostname`, `name`, `labels`, `role`, `desired_role`, `membership`, `availability`, `state`, `message`,
 //!   `address`, `manager` (`null`, or `address`, `leader`, `reachability`), `os`, `architecture`, `nano_cpus`,
-//!   `memory_bytes`, `generic_resources`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`.
+//!   `memory_bytes`, `generic_resources`, `plugins` (names by type; the type `Executor` says which kinds of task run there), `engine_labels`,
+//!   `storage` (a list of `plugin`, `node_id`, `max_volumes`, `topology`).
 //! - **network**: `id`, `name`, `labels`, `ipv6`, `internal`, `attachable`, `ingress`, `removing`, `waiting` (`null`, or `since`,
 //!   `message`), `driver` (`null` until it was allocated, else `name`, `options`), `ipam_driver` (the same), `pools` (`family`,
 //!   `subnet`, `range`, `gateway`, `reserved`).

@@ -34,9 +34,20 @@ pub struct Node {
     /// Names by type. The type `Executor` says which kinds of task run here.
     plugins: BTreeMap<String, Vec<String>>,
     engine_labels: BTreeMap<String, String>,
+    /// What the storage plugins of the node call it.
+    storage: Vec<Storage>,
     version: u64,
     created_at: Option<String>,
     updated_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Storage {
+    plugin: String,
+    node_id: String,
+    /// 0: it does not say.
+    max_volumes: i64,
+    topology: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -85,10 +96,22 @@ impl Node {
             memory_bytes: resources.memory_bytes,
             generic_resources: generic(&resources.generic),
             plugins,
+            storage: description.csi_info.into_iter().map(Storage::new).collect(),
             engine_labels: engine.labels,
             version: meta.version.unwrap_or_default().index,
             created_at: time(meta.created_at.as_ref()),
             updated_at: time(meta.updated_at.as_ref()),
+        }
+    }
+}
+
+impl Storage {
+    fn new(plugin: wire::NodeCsiInfo) -> Self {
+        Self {
+            plugin: plugin.plugin_name,
+            node_id: plugin.node_id,
+            max_volumes: plugin.max_volumes_per_node,
+            topology: plugin.accessible_topology.unwrap_or_default().segments,
         }
     }
 }
