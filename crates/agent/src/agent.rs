@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AgentError, ConnectError, SessionError,
+    AgentError, ConnectError, SessionError, TaskUsage,
     attachments::Present,
     backoff::{Pulse, SessionBackoff},
     database::Database,
@@ -24,6 +24,8 @@ use crate::{
     runner::Tools,
     session::{ANSWER_TIMEOUT, Session, open},
     volumes::Volumes,
+    usage,
+    volumes::Unpublished,
     worker::{Worker, WorkerHandle},
 };
 
@@ -54,6 +56,7 @@ pub struct AgentHandle {
     membership: watch::Receiver<Membership>,
     contact: watch::Receiver<Contact>,
     pub(crate) present: watch::Receiver<Present>,
+    roster: Roster,
 }
 
 /// Keeps the agent in a session.
@@ -148,6 +151,7 @@ impl AgentBuilder {
             membership: membership.subscribe(),
             contact: contact.subscribe(),
             present: present.subscribe(),
+            roster: roster.clone(),
         };
         let describer = Describer {
             env: self.env.clone(),
@@ -247,6 +251,12 @@ impl AgentHandle {
     pub async fn ready(&self) -> Result<(), AgentError> {
         let mut contact = self.contact.clone();
         contact.wait_for(|contact| contact.sessions > 0).await.map(drop).map_err(|_| AgentError::Closed)
+    }
+
+    /// What the tasks of this node that run use, each measured now; at most `limit` of them, by their ids. A task whose
+    /// executor cannot tell is left out.
+    pub async fn usage(&self, limit: usize) -> Vec<TaskUsage> {
+        usage::measure(&self.roster, limit, |_| true).await.tasks
     }
 
     /// Stops and removes every task of this node, by force when it takes longer than `within`, and takes no more.

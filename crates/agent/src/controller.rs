@@ -52,6 +52,14 @@ impl ControllerCell {
         Ok(controller)
     }
 
+    /// The controller, if there is one by now.
+    pub(crate) async fn made(&self) -> Option<Arc<dyn DynController>> {
+        match &*self.0.made.lock().await {
+            Made::Yes(controller) => Some(Arc::clone(controller)),
+            Made::NotYet | Made::Closed => None,
+        }
+    }
+
     /// The controller for a changed task.
     pub(crate) async fn update(&self, task: Arc<Task>) -> Result<(), ExecError> {
         *self.0.task.lock() = task;

@@ -52,6 +52,7 @@ mod roster;
 mod runner;
 mod session;
 mod step;
+mod usage;
 mod volumes;
 mod worker;
 
@@ -60,3 +61,4 @@ pub use error::{AgentError, ConnectError, SessionError};
 pub use manager::{Call, Connection, Experience, ManagerClient, Managers, Messages};
 pub use membership::{Contact, Membership};
 pub use remote::{ClusterManagers, GrpcManager};
+pub use usage::TaskUsage;

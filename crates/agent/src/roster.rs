@@ -1,4 +1,4 @@
-//! The tasks that this node has, for whoever wants to read their logs.
+//! The tasks that this node has, for whoever wants to read their logs or to measure them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,6 +34,11 @@ impl Roster {
     /// Told whenever a task was added.
     pub(crate) fn additions(&self) -> watch::Receiver<u64> {
         self.additions.subscribe()
+    }
+
+    /// All tasks, by their id.
+    pub(crate) fn all(&self) -> Vec<ControllerCell> {
+        self.tasks.lock().values().cloned().collect()
     }
 
     /// The tasks that a selector selects: by their own id, their service's or their node's.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use swarmkit_agent::{Agent, AgentHandle, ClusterManagers, SessionError};
+use swarmkit_agent::{Agent, AgentHandle, ClusterManagers, SessionError, TaskUsage};
 use swarmkit_api::{
     NodeId, NodeRole,
     wire::{NetworkAttachmentConfig, NodeTlsInfo, control_client::ControlClient},
@@ -123,6 +123,12 @@ impl NodeHandle {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.manager.borrow().as_ref().is_some_and(ManagerHandle::leads)
+    }
+
+    /// What the tasks of this node that run use, each measured now; at most `limit` of them. A task whose executor cannot
+    /// tell is left out.
+    pub async fn usage(&self, limit: usize) -> Vec<TaskUsage> {
+        self.agent.usage(limit).await
     }
 
     /// Waits until the node takes part: its manager, while it is one, knows a leader, and its agent has had a session.
