@@ -66,3 +66,4 @@ pub use node::{Node, NodeHandle};
 pub use offline::{Offline, Renewed};
 pub use peers::known_managers;
 pub use restore::Restored;
+pub use swarmkit_agent::TaskUsage;

@@ -1,4 +1,5 @@
-//! The metrics of a daemon: bound before the node starts, following its store while it is a manager.
+//! The metrics of a daemon: bound before the node starts, measuring its tasks, and following its store while it is
+//! a manager.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -34,9 +35,10 @@ impl Measured {
         Ok(Self { crew, registry: Some(registry) })
     }
 
-    /// Follows the store of a node whenever it has one.
+    /// Measures the tasks of a node, and follows its store whenever it has one.
     pub(crate) fn follow(&mut self, node: NodeHandle) {
         let Some(registry) = self.registry.clone() else { return };
+        registry.measure(node.clone());
         self.crew.spawn("metrics collector", move |stop| async move {
             loop {
                 let look = async {
@@ -57,6 +59,9 @@ impl Measured {
 
     /// Ends both.
     pub(crate) async fn end(self) {
+        if let Some(registry) = &self.registry {
+            registry.forget_tasks();
+        }
         self.crew.stop().cancel();
         drop(self.crew.join().await);
     }

@@ -1,8 +1,9 @@
 //! What `swarmd --listen-metrics` tells Prometheus, under upstream's names where upstream has it.
 //!
-//! Three sources and one exit: [`Collector`] follows the store of a manager and keeps the gauges of objects; [`Timers`]
+//! Four sources and one exit: [`Collector`] follows the store of a manager and keeps the gauges of objects; [`Timers`]
 //! is a subscriber of the spans that store, raft and the servers open anyway, and turns how long they lasted into
-//! histograms; [`Registry`] holds both; [`serve`] answers `GET /metrics`.
+//! histograms; what the tasks of the node use is measured when somebody asks; [`Registry`] holds all; [`serve`] answers
+//! `GET /metrics`.
 //!
 //! Without `--listen-metrics` nothing subscribes to the spans, so each costs one look at a flag.
 
@@ -11,6 +12,7 @@ mod delays;
 mod registry;
 mod server;
 mod timers;
+mod usage;
 
 pub use collector::Collector;
 pub use registry::Registry;

@@ -9,6 +9,9 @@ use prometheus_client::{
     registry::Registry as Client,
 };
 use swarmkit_api::{TaskState, wire::node_status};
+use swarmkit_node::NodeHandle;
+
+use super::usage::{Measurement, TASKS_MAX};
 
 /// The upper ends of histograms, in seconds: upstream's, which begin at 5 ms, and finer ones below.
 const BUCKETS: [f64; 18] = [
@@ -55,6 +58,7 @@ struct Inner {
     metrics: Metrics,
     leads: Mutex<Option<Ask>>,
     differs: Mutex<Option<Ask>>,
+    measured: Measurement,
 }
 
 /// Something about the manager of this node that is asked for at every scrape, since it changes without a write to the
@@ -191,7 +195,9 @@ impl Registry {
         NODE_STATES.map(node_label).iter().for_each(|state| drop(metrics.nodes.get_or_create(state)));
         let mut client = Client::default();
         register(&mut client, &metrics);
-        Self(Arc::new(Inner { client, metrics, leads: Mutex::default(), differs: Mutex::default() }))
+        let measured = Measurement::default();
+        client.register_collector(Box::new(measured.clone()));
+        Self(Arc::new(Inner { client, metrics, leads: Mutex::default(), differs: Mutex::default(), measured }))
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -213,7 +219,25 @@ impl Registry {
         *self.0.differs.lock() = differs;
     }
 
-    /// Everything, in the text format of OpenMetrics.
+    /// What the tasks of this node use.
+    pub(super) fn measured(&self) -> &Measurement {
+        &self.0.measured
+    }
+
+    /// From now on the metrics tell what the tasks of that node use, measured when they are asked for.
+    pub(crate) fn measure(&self, node: NodeHandle) {
+        self.0.measured.set(Some(Arc::new(move || {
+            let node = node.clone();
+            Box::pin(async move { node.usage(TASKS_MAX).await })
+        })));
+    }
+
+    /// The metrics tell no more of tasks.
+    pub(crate) fn forget_tasks(&self) {
+        self.0.measured.set(None);
+    }
+
+    /// Everything, in the text format of OpenMetrics, with what tasks used when they were measured last.
     ///
     /// # Errors
     ///

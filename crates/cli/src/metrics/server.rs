@@ -61,20 +61,23 @@ fn connection(spawner: &Spawner, stream: TcpStream, registry: Registry, place: t
     drop(spawner.spawn("metrics connection", async move {
         let _place = place;
         let answer = service_fn(move |request| {
-            let answer = answer(&request, &registry);
-            async move { Ok::<_, Infallible>(answer) }
+            let registry = registry.clone();
+            async move { Ok::<_, Infallible>(answer(&request, &registry).await) }
         });
         let serve = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
         drop(tokio::time::timeout(CONNECTION_TIME, serve).await);
     }));
 }
 
-fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => match registry.text() {
-            Ok(text) => (StatusCode::OK, OPEN_METRICS, text),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
-        },
+        (&Method::GET, "/metrics") => {
+            registry.measured().refresh(tokio::time::Instant::now()).await;
+            match registry.text() {
+                Ok(text) => (StatusCode::OK, OPEN_METRICS, text),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+            }
+        }
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "metrics are at /metrics\n".to_owned()),
     };
