@@ -1,4 +1,4 @@
-//! Serves calls to the tasks of this node: commands, and attaching.
+//! Serves calls to the tasks of this node: commands, attaching, and what they use.
 //!
 //! Managers tell of calls on one stream; each is served on a stream of its own. A call outlives the session in which it came,
 //! since a node that describes itself anew should not end what somebody does in a terminal; it ends with its own stream.
@@ -12,7 +12,8 @@ use futures_util::{
 use swarmkit_api::{
     TaskId,
     wire::swarmkit::exec::v1::{
-        Assigned, Call, Failure, Input, ListenRequest, Output, ServeRequest, call::Kind, output, serve_request,
+        Assigned, Call, Failure, Input, ListenRequest, Output, ServeRequest, UsageQuery, call::Kind, output,
+        serve_request,
     },
 };
 use swarmkit_executor::{
@@ -28,6 +29,7 @@ use crate::{
     manager::{ManagerClient, Messages},
     roster::Roster,
     session::{ANSWER_TIMEOUT, in_time, next},
+    usage,
 };
 
 /// How many calls are served at a time. As many as managers let through; more are told so.
@@ -38,6 +40,8 @@ const WAITING_PIECES: usize = 2;
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 /// How long a command may take to begin. Executors have limits of their own below it.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a client is told at most what tasks use.
+const USAGE_PERIOD_MIN: Duration = Duration::from_secs(1);
 /// The first pause before calls are asked for again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -52,7 +56,7 @@ pub(crate) async fn serve(env: &Env, manager: &Arc<dyn ManagerClient>, roster: &
         let end = match listening {
             Ok(messages) => {
                 backoff.reset();
-                listen(messages, manager, roster, &spawner, &places).await
+                listen(env, messages, manager, roster, &spawner, &places).await
             }
             Err(error) => error,
         };
@@ -66,6 +70,7 @@ pub(crate) async fn serve(env: &Env, manager: &Arc<dyn ManagerClient>, roster: &
 }
 
 async fn listen(
+    env: &Env,
     mut messages: Messages<Assigned>,
     manager: &Arc<dyn ManagerClient>,
     roster: &Roster,
@@ -78,13 +83,13 @@ async fn listen(
             Err(error) => return error,
         };
         let place = Arc::clone(places).try_acquire_owned().ok();
-        let (manager, roster, stop) = (Arc::clone(manager), roster.clone(), spawner.stop().clone());
+        let (env, manager, roster, stop) = (env.clone(), Arc::clone(manager), roster.clone(), spawner.stop().clone());
         drop(spawner.spawn("call", async move {
             let Assigned { id, call } = assigned;
             let full = place.is_none();
             tokio::select! { biased; // an agent that ends serves nobody
                 () = stop.cancelled() => {}
-                () = serve_one(manager.as_ref(), &roster, id, call.unwrap_or_default(), full) => {}
+                () = serve_one(&env, manager.as_ref(), &roster, id, call.unwrap_or_default(), full) => {}
             }
             drop(place);
         }));
@@ -95,7 +100,7 @@ async fn listen(
 type Client = mpsc::Sender<ServeRequest>;
 
 /// Serves one call to its end.
-async fn serve_one(manager: &dyn ManagerClient, roster: &Roster, id: String, call: Call, full: bool) {
+async fn serve_one(env: &Env, manager: &dyn ManagerClient, roster: &Roster, id: String, call: Call, full: bool) {
     let (client, receiver) = mpsc::channel(WAITING_PIECES);
     let outputs = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     let first = ServeRequest { message: Some(serve_request::Message::Id(id)) };
@@ -105,6 +110,16 @@ async fn serve_one(manager: &dyn ManagerClient, roster: &Roster, id: String, cal
     let (inputs, receiver) = mpsc::channel(WAITING_PIECES);
     let receiver = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     let answer = async {
+        let usage = match &call.kind {
+            Some(Kind::Usage(query)) if !full => Some(*query),
+            _ => None,
+        };
+        if let Some(query) = usage {
+            if report(env, roster, &call.task_id, query, &client).await.is_some() {
+                client.closed().await;
+            }
+            return;
+        }
         let begun = if full {
             Err(ExecError::temporary(format!("this node serves {CALLS_MAX} calls already")))
         } else {
@@ -165,6 +180,21 @@ async fn tell(client: &Client, output: Output) -> Option<()> {
     client.send(ServeRequest { message: Some(serve_request::Message::Output(output)) }).await.ok()
 }
 
+/// Tells what a task, or every task, uses: once, or until the client has gone or the task has ended. `None` when the client
+/// has gone.
+async fn report(env: &Env, roster: &Roster, task: &str, query: UsageQuery, client: &Client) -> Option<()> {
+    let every = query.every.map(|every| Duration::try_from(every).unwrap_or_default().max(USAGE_PERIOD_MIN));
+    loop {
+        let told = match usage::answer(roster, task).await {
+            Ok(usage) => tell(client, Output { kind: Some(output::Kind::Usage(usage)) }).await,
+            Err(error) => return tell(client, failure(&error)).await,
+        };
+        told?;
+        let Some(every) = every else { return tell(client, ExecOutput::Exited(0).to_wire()).await };
+        env.sleep(every).await;
+    }
+}
+
 fn failure(error: &ExecError) -> Output {
     let failure: Failure = error.to_failure();
     Output { kind: Some(output::Kind::Failure(failure)) }
@@ -186,7 +216,7 @@ async fn begin(roster: &Roster, call: Call, inputs: ExecInputs) -> Result<ExecOu
                 attached => attached,
             }
         }
-        Kind::Usage(_) => Err(ExecError::Unsupported("telling what tasks use to callers")),
+        Kind::Usage(_) => Err(ExecError::failed("invariant: what tasks use is told elsewhere")),
     }
 }
 

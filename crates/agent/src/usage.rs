@@ -13,6 +13,9 @@ const AT_ONCE: usize = 16;
 /// How long measuring one may take. The runtime below may hang, and the others shall be told nevertheless.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many tasks one answer tells of. Far more than a node runs, and less than a message may hold.
+const TASKS_MAX: usize = 10_000;
+
 /// What one task of this node uses.
 #[derive(Clone, PartialEq)]
 pub struct TaskUsage {
@@ -51,6 +54,21 @@ pub(crate) async fn measure(roster: &Roster, limit: usize, wanted: impl Fn(&Task
         }
     }
     measured
+}
+
+/// What is told to somebody who asks for one task, or for all that run where none is named.
+///
+/// # Errors
+///
+/// When there is nothing to tell: the task is not here or does not run, or the executor cannot tell.
+pub(crate) async fn answer(roster: &Roster, task: &str) -> Result<exec::Usage, ExecError> {
+    let Measured { tasks, unsupported } =
+        measure(roster, TASKS_MAX, |found| task.is_empty() || found.id.as_str() == task).await;
+    match (tasks.is_empty(), unsupported.is_empty()) {
+        (true, false) => Err(ExecError::Unsupported("resource usage")),
+        (true, true) if !task.is_empty() => Err(ExecError::failed(format!("task {task} does not run on this node"))),
+        _ => Ok(exec::Usage { tasks: tasks.iter().map(exec::TaskUsage::from).collect() }),
+    }
 }
 
 /// Measures one task. `None` if it has no controller yet.
@@ -138,6 +156,23 @@ mod tests {
         let roster = roster(&[3, 4, 5, 6]).await;
         let measured = measure(&roster, 2, |task| task.slot > 3).await;
         assert_eq!(told(&measured), [("t4", Some(4)), ("t5", Some(5))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_is_told_why_there_is_no_answer() {
+        let several = roster(&[0, 1, 2, 3]).await;
+        let told = async |task: &str| match answer(&several, task).await {
+            Ok(usage) => usage.tasks.into_iter().map(|task| task.task_id).collect::<Vec<_>>().join(" "),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(told("").await, "t3", "what one cannot tell of is no reason to tell nothing of the others");
+        assert_eq!(told("t3").await, "t3");
+        assert_eq!(told("t1").await, "this executor does not offer resource usage");
+        assert_eq!(told("t2").await, "task t2 does not run on this node");
+        assert_eq!(told("t9").await, "task t9 does not run on this node");
+        let silent = answer(&roster(&[1]).await, "").await;
+        assert!(matches!(silent, Err(ExecError::Unsupported(_))), "{silent:?}");
+        assert_eq!(answer(&Roster::default(), "").await.unwrap().tasks, [], "nothing runs, and that is an answer");
     }
 
     #[test]
