@@ -96,7 +96,7 @@ impl Client {
         SchedulingClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Commands in tasks, and attaching to them.
+    /// Commands in tasks, attaching to them, and what they use.
     #[must_use]
     pub fn exec(&self) -> ExecClient<Channel> {
         ExecClient::new(self.channel.clone())

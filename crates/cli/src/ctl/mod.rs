@@ -28,6 +28,7 @@ mod secret;
 mod service;
 mod service_flags;
 mod task;
+mod task_stats;
 mod unlock;
 mod usage;
 mod volume;

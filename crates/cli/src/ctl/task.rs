@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use swarmkit_api::wire;
 
-use super::{Context, CtlError, Format, ListFlags, exec, log_flags::LogFlags, logs, lookup, plan};
+use super::{Context, CtlError, Format, ListFlags, exec, log_flags::LogFlags, logs, lookup, plan, task_stats};
 use crate::output::{explanation_section, inspect_task, is_current, json, list_tasks};
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +52,11 @@ pub(super) enum Command {
         #[arg(value_name = "TASK")]
         task: String,
     },
+    /// Show what tasks use of their machines: processors, memory, processes, bytes
+    ///
+    /// Amounts that the executor of a node cannot tell are shown as a dash. Totals count from the start of a task; 100% is
+    /// one whole processor.
+    Stats(task_stats::Flags),
 }
 
 pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(), CtlError> {
@@ -80,6 +85,7 @@ pub(super) async fn run(context: &mut Context<'_>, command: Command) -> Result<(
             context.control.remove_task(wire::RemoveTaskRequest { task_id: task.id.clone() }).await?;
             Ok(writeln!(context.out, "{}", task.id)?)
         }
+        Command::Stats(flags) => task_stats::run(context, flags).await,
     }
 }
 

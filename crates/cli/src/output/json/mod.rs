@@ -63,6 +63,7 @@ mod priority;
 mod rebalance;
 mod service;
 mod start;
+mod stats;
 mod task;
 mod volume;
 
@@ -75,6 +76,7 @@ pub use node::Node;
 use rebalance::Rebalance;
 use serde::Serialize;
 pub use service::Service;
+pub use stats::TaskStats;
 pub use task::Task;
 pub use volume::Volume;
 
