@@ -23,9 +23,8 @@ use crate::{
     roster::Roster,
     runner::Tools,
     session::{ANSWER_TIMEOUT, Session, open},
-    volumes::Volumes,
     usage,
-    volumes::Unpublished,
+    volumes::Volumes,
     worker::{Worker, WorkerHandle},
 };
 
