@@ -4,6 +4,7 @@ mod backup;
 mod cluster;
 mod cluster_flags;
 mod config;
+mod container_flags;
 mod depend_flags;
 mod endpoint_flags;
 mod error;

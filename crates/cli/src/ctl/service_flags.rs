@@ -12,9 +12,9 @@ use swarmkit_api::wire::{
 use swarmkit_executor::PROCESS_IMAGE;
 
 use super::{
-    CtlError, depend_flags::DependFlags, endpoint_flags::EndpointFlags, generic_flags::GenericFlags,
-    job_flags::JobFlags, mount_flags::MountFlags, placement_flags::PlacementFlags, priority_flags::PriorityFlags,
-    rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
+    CtlError, container_flags::ContainerFlags, depend_flags::DependFlags, endpoint_flags::EndpointFlags,
+    generic_flags::GenericFlags, job_flags::JobFlags, mount_flags::MountFlags, placement_flags::PlacementFlags,
+    priority_flags::PriorityFlags, rebalance_flags::ServiceRebalance, rollout_flags::RolloutFlags,
 };
 use crate::units::{parse_duration, parse_memory, parse_processors, split_csv, to_wire_duration};
 
@@ -138,6 +138,9 @@ pub(super) struct ServiceFlags {
     #[command(flatten)]
     mount: MountFlags,
 
+    #[command(flatten)]
+    container: ContainerFlags,
+
     /// The whole command line, after --
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["command", "args"])]
     line: Vec<String>,
@@ -218,6 +221,7 @@ impl ServiceFlags {
         set_list(&mut container.args, &self.args);
         set_list(&mut container.env, &self.env);
         self.mount.apply(&mut container.mounts);
+        self.container.apply(container)?;
         let is_process = container.image == PROCESS_IMAGE;
         if !self.line.is_empty() {
             container.args.clone_from(&self.line);
@@ -288,7 +292,7 @@ fn set(field: &mut String, value: Option<&String>) {
     }
 }
 
-fn set_list(field: &mut Vec<String>, flags: &[Csv]) {
+pub(super) fn set_list(field: &mut Vec<String>, flags: &[Csv]) {
     if !flags.is_empty() {
         *field = values(flags).map(str::to_owned).collect();
     }

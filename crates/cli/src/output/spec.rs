@@ -12,6 +12,38 @@ pub(super) fn container_fields(columns: &mut Columns, indent: &str, container: &
     columns.field_if_any(&format!("{indent}Command"), quoted.join(" "));
     columns.field_if_any(&format!("{indent}Args"), bracketed(&container.args));
     columns.field_if_any(&format!("{indent}Env"), bracketed(&container.env));
+    surroundings(columns, indent, container);
+}
+
+/// What surrounds the program, as far as it is not the usual.
+fn surroundings(columns: &mut Columns, indent: &str, container: &wire::ContainerSpec) {
+    let number = |number: i64| if number == 0 { String::new() } else { number.to_string() };
+    let yes = |is_so: bool| if is_so { "yes".to_owned() } else { String::new() };
+    let mut sysctls: Vec<_> = container.sysctls.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    sysctls.sort();
+    let limit = |limit: &wire::container_spec::Ulimit| format!("{}={}:{}", limit.name, limit.soft, limit.hard);
+    let dns = container.dns_config.clone().unwrap_or_default();
+    let fields = [
+        ("Hostname", container.hostname.clone()),
+        ("Groups", bracketed(&container.groups)),
+        ("ReadOnly", yes(container.read_only)),
+        ("Init", container.init.map(|init| if init { "yes" } else { "no" }).unwrap_or_default().to_owned()),
+        ("CapAdd", bracketed(&container.capability_add)),
+        ("CapDrop", bracketed(&container.capability_drop)),
+        ("NoNewPrivileges", yes(container.privileges.as_ref().is_some_and(|privileges| privileges.no_new_privileges))),
+        ("Sysctls", bracketed(&sysctls)),
+        ("Ulimits", bracketed(&container.ulimits.iter().map(limit).collect::<Vec<_>>())),
+        ("LimitPids", number(container.pids_limit)),
+        ("OomScoreAdj", number(container.oom_score_adj)),
+        ("StopSignal", container.stop_signal.clone()),
+        ("Hosts", bracketed(&container.hosts)),
+        ("DNS", bracketed(&dns.nameservers)),
+        ("DNSSearch", bracketed(&dns.search)),
+        ("DNSOptions", bracketed(&dns.options)),
+    ];
+    for (label, value) in fields {
+        columns.field_if_any(&format!("{indent}{label}"), value);
+    }
 }
 
 /// `[a, b]`; nothing when all of it is empty.
@@ -75,4 +107,32 @@ pub(super) fn generic(resources: &[wire::GenericResource]) -> Vec<(String, Strin
         Resource::DiscreteResourceSpec(discrete) => Some((discrete.kind, discrete.value.to_string())),
     };
     resources.iter().filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_surrounds_a_program_is_shown_where_it_is_not_the_usual() {
+        let shown = |container: &wire::ContainerSpec| {
+            let mut columns = Columns::labelled();
+            container_fields(&mut columns, "", container);
+            columns.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let mut container = wire::ContainerSpec { image: "x".into(), ..Default::default() };
+        assert_eq!(shown(&container), "Image : x");
+        container.hostname = "h".into();
+        container.read_only = true;
+        container.init = Some(false);
+        container.capability_drop = vec!["ALL".into()];
+        container.privileges = Some(wire::Privileges { no_new_privileges: true, ..Default::default() });
+        container.sysctls = [("kernel.msgmax".to_owned(), "1".to_owned())].into_iter().collect();
+        container.ulimits = vec![wire::container_spec::Ulimit { name: "core".into(), soft: 0, hard: -1 }];
+        container.oom_score_adj = -5;
+        container.hosts = vec!["10.0.0.1 db".into()];
+        let expected = "Image : x Hostname : h ReadOnly : yes Init : no CapDrop : [ALL] NoNewPrivileges : yes \
+                        Sysctls : [kernel.msgmax=1] Ulimits : [core=0:-1] OomScoreAdj : -5 Hosts : [10.0.0.1 db]";
+        assert_eq!(shown(&container), expected);
+    }
 }
