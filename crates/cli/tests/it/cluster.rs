@@ -4,8 +4,13 @@ use crate::harness::{Daemon, ctl, directory, free_port, mark, sleepers, wait_for
 
 /// A manager that others can join, with its address and its worker's token.
 pub(crate) fn manager(dir: &std::path::Path) -> (Daemon, String, String) {
+    manager_with(dir, &[])
+}
+
+/// The same, started with more flags.
+pub(crate) fn manager_with(dir: &std::path::Path, flags: &[&str]) -> (Daemon, String, String) {
     let addr = format!("127.0.0.1:{}", free_port().unwrap());
-    let node = Daemon::start(dir, &["--listen-remote-api", &addr]);
+    let node = Daemon::start(dir, &[&["--listen-remote-api", &addr], flags].concat());
     let token = node.json(&["cluster", "inspect"])[0]["worker_join_token"].as_str().unwrap().to_owned();
     (node, addr, token)
 }

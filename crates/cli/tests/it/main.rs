@@ -11,6 +11,7 @@ mod ctl;
 mod dev;
 mod doctor;
 mod harness;
+mod killing;
 mod locking;
 mod logs;
 mod mending;
