@@ -9,19 +9,33 @@
 //! # }
 //! ```
 //!
-//! The checks run one after the other, each with tasks and an executor of its own, and panic with a sentence that says
-//! what is wrong. They wait for events and bound every wait; nothing is judged by how long it took.
+//! The checks run one after the other, each with tasks and an executor of its own, and each that fails tells with a
+//! sentence what is wrong. They wait for events and bound every wait; nothing is judged by how long it took.
+//!
+//! An executor that does not offer everything says so, and the report says which checks were not made for it:
+//!
+//! ```no_run
+//! # use swarmkit_executor::{InertExecutor, conformance::{self, Ability, Suite}};
+//! # async fn my_executor() -> InertExecutor { InertExecutor::new() }
+//! # async fn a_test() {
+//! let suite = Suite::new(async || my_executor().await, conformance::shell("busybox"));
+//! let report = suite.without(Ability::Usage, "functions are not accounted for").run().await;
+//! println!("{report}");
+//! # }
+//! ```
 
 mod adoption;
 mod life;
+mod measuring;
 mod output;
 mod stopping;
+mod suite;
 mod trial;
 
 use swarmkit_api::wire::{ContainerSpec, HealthConfig, TaskSpec, task_spec::Runtime};
 
 use crate::Executor;
-use trial::Bench;
+pub use suite::{Ability, CHECKS, Report, Suite};
 
 /// How a task of the suite must act. The caller says which specification makes his executor do that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +49,12 @@ pub enum Act {
     ExitsAfter(u32, u8),
     /// Runs until it is stopped, and does not heed being asked politely. Its stop grace is to be one second.
     Stubborn,
+    /// Runs until it is stopped by `SIGUSR1`, which its specification names as its stop signal; writes the line `ready` to
+    /// standard output when it is ready for it, and ends with the exit code 7 then.
+    Signalled,
+    /// Writes so many lines to standard output, the first of which begins with 0, and ends with the exit code 0. All
+    /// together are more than pipes hold.
+    Chatters(u32),
     /// Writes the line `out` to standard output, then `err` to standard error, and runs until it is stopped.
     Prints,
     /// Runs until it is stopped, and is well by its health check.
@@ -44,6 +64,10 @@ pub enum Act {
     /// Cannot run here: no such program.
     Impossible,
 }
+
+/// Makes lines long, so that not too many are needed.
+const LONG: &str =
+    "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqr";
 
 /// Specifications for executors that can run a POSIX shell, in `image`.
 pub fn shell(image: &str) -> impl Fn(Act) -> TaskSpec + use<> {
@@ -57,6 +81,8 @@ pub fn shell(image: &str) -> impl Fn(Act) -> TaskSpec + use<> {
             }
             Act::Stubborn => "trap '' TERM INT; while :; do sleep 1; done".to_owned(),
             Act::Prints => "echo out; echo err >&2; exec sleep 3600".to_owned(),
+            Act::Signalled => "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done".to_owned(),
+            Act::Chatters(lines) => format!("i=0; while [ $i -lt {lines} ]; do echo $i {LONG}; i=$((i+1)); done"),
             Act::Impossible => String::new(),
         };
         let command = match act {
@@ -69,8 +95,10 @@ pub fn shell(image: &str) -> impl Fn(Act) -> TaskSpec + use<> {
             Act::Unwell => Some(health("exit 1")),
             _ => None,
         };
+        let stop_signal = if act == Act::Signalled { "SIGUSR1".to_owned() } else { String::new() };
+        let image = image.clone();
         let container =
-            ContainerSpec { image: image.clone(), command, stop_grace_period, healthcheck, ..Default::default() };
+            ContainerSpec { image, command, stop_signal, stop_grace_period, healthcheck, ..Default::default() };
         TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }
     }
 }
@@ -85,7 +113,7 @@ fn health(script: &str) -> HealthConfig {
     }
 }
 
-/// Runs every check.
+/// Runs every check. For executors that offer everything; others say what they are without by [`Suite::without`].
 ///
 /// `open` opens an executor; each call must open it on the same machine and state, and the suite drops the earlier one
 /// before. `spec` says how to make a task act in a given way.
@@ -94,28 +122,5 @@ fn health(script: &str) -> HealthConfig {
 ///
 /// When the executor does not keep an obligation of [`Executor`] or [`crate::Controller`].
 pub async fn all<E: Executor>(open: impl AsyncFn() -> E, spec: impl Fn(Act) -> TaskSpec) {
-    let bench = Bench::new(open, spec);
-    life::a_description_says_what_the_node_can_run(&bench).await;
-    life::a_task_that_ends_well_is_success(&bench).await;
-    life::an_exit_code_is_reported_also_long_after_and_again(&bench).await;
-    life::every_step_may_be_repeated(&bench).await;
-    life::every_step_may_be_dropped_half_way(&bench).await;
-    life::a_task_is_started_once_in_its_life(&bench).await;
-    life::what_cannot_run_is_refused_before_or_at_its_start(&bench).await;
-    life::a_task_is_up_when_it_is_well(&bench).await;
-    life::an_unchanged_definition_is_accepted(&bench).await;
-    life::many_tasks_run_side_by_side(&bench).await;
-    life::a_closed_controller_refuses_and_leaves_the_task_alone(&bench).await;
-    stopping::shutdown_works_in_every_state(&bench).await;
-    stopping::what_does_not_heed_is_killed_after_its_grace(&bench).await;
-    stopping::terminate_does_not_ask(&bench).await;
-    stopping::a_stop_that_was_dropped_can_be_repeated(&bench).await;
-    stopping::remove_works_in_every_state(&bench).await;
-    adoption::a_running_task_is_adopted(&bench).await;
-    adoption::an_end_that_nobody_watched_is_reported(&bench).await;
-    adoption::a_task_that_was_prepared_can_be_started(&bench).await;
-    adoption::what_nobody_knows_any_more_is_removed(&bench).await;
-    adoption::a_removal_outlives_the_program(&bench).await;
-    output::both_streams_are_kept(&bench).await;
-    output::a_follower_sees_the_end(&bench).await;
+    Suite::new(open, spec).run().await;
 }

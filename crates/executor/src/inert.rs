@@ -36,6 +36,8 @@ pub struct Behaviour {
     pub ending: Ending,
     /// It has to be killed when its grace is over.
     pub ignores_stop: bool,
+    /// The code that it ends with when it is stopped politely. `None` for 143, as of SIGTERM.
+    pub stopped_with: Option<i32>,
     /// What it says that it uses while it runs, measured when it is asked. `None` for an executor that cannot tell.
     pub usage: Option<Usage>,
 }
@@ -331,7 +333,7 @@ impl Controller for InertController {
     async fn shutdown(&self) -> Result<(), ExecError> {
         let task = self.open()?;
         if !self.behaviour.ignores_stop {
-            self.machine.end(&task, STOPPED);
+            self.machine.end(&task, self.behaviour.stopped_with.unwrap_or(STOPPED));
             return Ok(());
         }
         let grace = stop_grace(&self.task.lock().spec);

@@ -94,6 +94,6 @@ pub(super) async fn a_removal_outlives_the_program<E: Executor>(
     let executor = bench.open().await;
     let trial = bench.adopt(&executor, &task).await;
     trial.wait().await.expect_err("what was removed does not come back");
-    assert_eq!(trial.pid().await, None, "nothing of it is left");
+    assert_eq!(trial.container().await, None, "nothing of it is left");
     trial.finish().await;
 }

@@ -6,7 +6,7 @@ use super::{
     Act,
     trial::{Bench, drop_after, within},
 };
-use crate::{Controller as _, ExecError, Executor, Workload};
+use crate::{Controller as _, ExecError, Executor, LogOptions, RuntimeStatus, Workload};
 
 /// How many tasks run at once in the check for that.
 const CROWD: usize = 20;
@@ -102,6 +102,14 @@ pub(super) async fn a_task_is_started_once_in_its_life<E: Executor>(
     let error = trial.wait().await.expect_err("it is the first run that is reported");
     assert_eq!(error.exit_code(), Some(4), "a task that has ended is not started again");
     trial.finish().await;
+
+    let trial = bench.started(&executor, Act::Runs).await;
+    trial.shutdown().await;
+    drop(trial.wait().await);
+    trial.start().await;
+    let again = within("wait for a task that was stopped and is not started again", trial.controller.wait()).await;
+    again.expect_err("what was stopped did not end well");
+    trial.finish().await;
 }
 
 pub(super) async fn what_cannot_run_is_refused_before_or_at_its_start<E: Executor>(
@@ -125,10 +133,7 @@ pub(super) async fn a_task_is_up_when_it_is_well<E: Executor>(
 ) {
     let executor = bench.open().await;
     let trial = bench.controller(&executor, Act::Well).await;
-    // An executor that has no health checks says so, rather than running the task without.
-    if let Err(ExecError::Rejected(_)) = within("prepare", trial.controller.prepare()).await {
-        return trial.finish().await;
-    }
+    trial.prepare().await;
     trial.start().await;
     trial.expect_running("it is well").await;
     trial.finish().await;
@@ -141,15 +146,44 @@ pub(super) async fn a_task_is_up_when_it_is_well<E: Executor>(
     trial.finish().await;
 }
 
-pub(super) async fn an_unchanged_definition_is_accepted<E: Executor>(
+pub(super) async fn an_unchanged_definition_is_accepted_in_every_state<E: Executor>(
     bench: &Bench<impl AsyncFn() -> E, impl Fn(Act) -> TaskSpec>,
 ) {
     let executor = bench.open().await;
-    let trial = bench.started(&executor, Act::Runs).await;
+    let trial = bench.controller(&executor, Act::Runs).await;
+    trial.update("before it is prepared").await;
+    trial.prepare().await;
+    trial.update("before it is started").await;
+    trial.start().await;
     let pid = trial.pid().await;
-    within("update", trial.controller.update(trial.task.clone())).await.expect("the same definition is accepted");
+    trial.update("while it runs").await;
     trial.expect_running("an update that changes nothing stops nothing").await;
     assert_eq!(trial.pid().await, pid, "an update that changes nothing restarts nothing");
+    trial.shutdown().await;
+    drop(trial.wait().await);
+    trial.update("after its end").await;
+    trial.remove().await;
+    trial.update("when nothing is left of it").await;
+    trial.finish().await;
+}
+
+pub(super) async fn a_status_tells_of_nothing_before_the_start_and_of_the_end_after_it<E: Executor>(
+    bench: &Bench<impl AsyncFn() -> E, impl Fn(Act) -> TaskSpec>,
+) {
+    let executor = bench.open().await;
+    let trial = bench.controller(&executor, Act::ExitsAfter(300, 9)).await;
+    assert_eq!(trial.container().await, None, "nothing is known of what was not prepared");
+    trial.prepare().await;
+    assert_eq!(trial.container().await, None, "nothing is known of what was not started");
+    trial.start().await;
+    let known = trial.container().await.is_some();
+    drop(trial.wait().await);
+    let ended = trial.container().await;
+    let code = ended.as_ref().map(|container| container.exit_code);
+    assert_eq!(code, known.then_some(9), "the status of an ended task has its exit code: {ended:?}");
+    assert_eq!(ended.map_or(0, |container| container.pid), 0, "what has ended has no process");
+    trial.remove().await;
+    assert_eq!(trial.container().await, None, "nothing is known of what was removed");
     trial.finish().await;
 }
 
@@ -183,6 +217,24 @@ pub(super) async fn a_closed_controller_refuses_and_leaves_the_task_alone<E: Exe
     assert!(closed(within("start", trial.controller.start()).await), "start says that it was closed");
     assert!(closed(trial.wait().await), "wait says that it was closed");
     assert!(closed(within("shutdown", trial.controller.shutdown()).await), "shutdown says that it was closed");
+    assert!(closed(within("terminate", trial.controller.terminate()).await), "terminate says that it was closed");
+    assert!(closed(within("remove", trial.controller.remove()).await), "remove says that it was closed");
+    // Those that a controller need not have may answer as if they were not there.
+    let update = within("update", trial.controller.update(trial.task.clone())).await;
+    assert!(matches!(update, Ok(()) | Err(ExecError::Closed)), "update says that it was closed: {update:?}");
+    let status = within("status", trial.controller.status()).await;
+    let tells_nothing = status.as_ref().is_ok_and(|status| *status == RuntimeStatus::default());
+    assert!(tells_nothing || matches!(status, Err(ExecError::Closed)), "status says that it was closed: {status:?}");
+    let logs = within("logs", trial.controller.logs(LogOptions::default())).await.map(drop);
+    assert!(
+        matches!(logs, Err(ExecError::Closed | ExecError::Unsupported(_))),
+        "logs says that it was closed: {logs:?}"
+    );
+    let usage = within("usage", trial.controller.usage()).await;
+    assert!(
+        matches!(usage, Err(ExecError::Closed | ExecError::Unsupported(_))),
+        "usage says that it was closed: {usage:?}"
+    );
     let next = bench.adopt(&executor, &trial.task).await;
     next.start().await;
     next.expect_running("closing a controller stops nothing").await;

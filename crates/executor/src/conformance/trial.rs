@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use swarmkit_api::{Task, TaskId, wire::TaskSpec};
+use swarmkit_api::{
+    Task, TaskId,
+    wire::{ContainerStatus, TaskSpec},
+};
 use swarmkit_runtime::Env;
 
 use super::Act;
@@ -60,6 +63,12 @@ pub(super) struct Trial<C> {
 }
 
 impl<C: Controller> Trial<C> {
+    /// Tells it what it knows already.
+    pub(super) async fn update(&self, when: &str) {
+        let updated = within("update", self.controller.update(Arc::clone(&self.task))).await;
+        assert!(updated.is_ok(), "the same definition is accepted {when}: {updated:?}");
+    }
+
     pub(super) async fn prepare(&self) {
         within("prepare", self.controller.prepare()).await.expect("prepare succeeds");
     }
@@ -97,10 +106,14 @@ impl<C: Controller> Trial<C> {
         assert!(ended.is_err(), "{why}: the task runs, but wait said {ended:?}");
     }
 
+    /// What the executor knows of what runs below.
+    pub(super) async fn container(&self) -> Option<ContainerStatus> {
+        within("status", self.controller.status()).await.expect("status succeeds").container
+    }
+
     /// The process id, where the executor has such a thing.
     pub(super) async fn pid(&self) -> Option<i32> {
-        let status = within("status", self.controller.status()).await.expect("status succeeds");
-        status.container.map(|container| container.pid).filter(|pid| *pid > 0)
+        self.container().await.map(|container| container.pid).filter(|pid| *pid > 0)
     }
 }
 
