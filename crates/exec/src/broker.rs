@@ -215,3 +215,6 @@ impl exec_broker_server::ExecBroker for ExecBroker {
         Ok(Response::new(inputs.boxed()))
     }
 }
+
+#[cfg(test)]
+mod tests;

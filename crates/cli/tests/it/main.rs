@@ -24,4 +24,5 @@ mod restart;
 mod rollout;
 mod rotating;
 mod service;
+mod stats;
 mod volume;
