@@ -563,7 +563,7 @@ fn the_cluster_is_inspected_with_its_tokens() {
     --  ----|
     c1  default|
     ");
-    assert_snapshot!(json::line(&json::Cluster::new(&cluster, None)), @r#"{"id":"c1","name":"default","task_history_limit":5,"rebalance":null,"strategy":null,"heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","root_rotation":null,"version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
+    assert_snapshot!(json::line(&json::Cluster::new(&cluster, None)), @r#"{"id":"c1","name":"default","task_history_limit":5,"rebalance":null,"strategy":null,"exec":"allow","heartbeat_period_ms":5000,"node_cert_expiry_ms":7776000000,"auto_lock":false,"worker_join_token":"SWMTKN-1-w","manager_join_token":"SWMTKN-1-m","root_rotation":null,"version":9,"created_at":"2027-01-15T07:59:00Z","updated_at":"2027-01-15T07:59:30Z"}"#);
 }
 
 #[test]
