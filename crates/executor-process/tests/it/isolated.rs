@@ -226,7 +226,10 @@ async fn a_program_that_is_not_there_and_a_place_that_is_not_there_fail_the_star
     let nowhere = place.path().join("nowhere");
     let nowhere = nowhere.to_str().unwrap();
     let error = start(task("true", |spec, _| spec.mounts = vec![bind(place.path(), nowhere, false)])).await;
-    assert_eq!(error, format!("mount {nowhere}: No such file or directory (os error 2)"));
+    assert_eq!(
+        error,
+        format!("mount {nowhere}: this machine has no such place; make it there, or run the task in an image")
+    );
     let error = start(task("", |spec, _| {
         spec.command = vec!["no-such-program".into()];
         spec.mounts = vec![bind(place.path(), place.path().to_str().unwrap(), false)];

@@ -53,7 +53,13 @@ pub(super) fn set_up(isolation: &Isolation) -> Result<(), String> {
         if isolation.root != Root::Machine {
             make_target(&attach.target, loose.is_directory).map_err(|error| format!("mount {target}: {error}"))?;
         }
-        loose.put_down(&attach.target).map_err(|error| format!("mount {target}: {error}"))?;
+        loose.put_down(&attach.target).map_err(|error| match error.kind() {
+            // In an image it was made above; the machine is not ours to make folders on.
+            io::ErrorKind::NotFound => {
+                format!("mount {target}: this machine has no such place; make it there, or run the task in an image")
+            }
+            _ => format!("mount {target}: {error}"),
+        })?;
         if attach.read_only {
             seal(&attach.target).map_err(|error| format!("mount {target}: making it read-only: {error}"))?;
         }
